@@ -1,0 +1,286 @@
+package jaeger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// askPatience bounds each look at a port: a program that takes connections
+	// and never answers must not hang us.
+	askPatience = 2 * time.Second
+	// askLimit bounds what is read of an answer there.
+	askLimit = 64 << 10
+)
+
+// ErrNotRunning is what Find returns when nothing listens at Jaeger's ports.
+var ErrNotRunning = errors.New("no Jaeger runs: start one with `go run ./scripts jaeger`")
+
+// Jaeger's ports, as indices of known and of ports.
+const (
+	uiPort = iota
+	otlpHTTPPort
+	otlpGRPCPort
+	queryGRPCPort
+	healthPort
+)
+
+// known are the ports that jaeger/config.yaml opens.
+var known = [...]struct {
+	use    string
+	env    string // the variable that moves it
+	number int
+}{
+	uiPort:        {"Jaeger's web pages and API", "JAEGER_UI_PORT", 16686},
+	otlpHTTPPort:  {"spans, OTLP over HTTP", "JAEGER_OTLP_HTTP_PORT", 4318},
+	otlpGRPCPort:  {"spans, OTLP over gRPC", "JAEGER_OTLP_GRPC_PORT", 4317},
+	queryGRPCPort: {"Jaeger's API over gRPC", "JAEGER_QUERY_GRPC_PORT", 16685},
+	healthPort:    {"Jaeger's health", "JAEGER_HEALTH_PORT", 13133},
+}
+
+// ports are the numbers in use for known, all on 127.0.0.1.
+type ports [len(known)]int
+
+func (p ports) addr(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p[i])) }
+
+// env tells a child about p. All are named, because Jaeger takes a variable that
+// is set and empty for a port.
+func (p ports) env() []string {
+	var env []string
+	for i, k := range known {
+		env = append(env, k.env+"="+strconv.Itoa(p[i]))
+	}
+	return env
+}
+
+// portsFromEnv are the usual ports, moved by their variables.
+func portsFromEnv() (ports, error) {
+	var p ports
+	owner := map[int]string{}
+	for i, k := range known {
+		p[i] = k.number
+		if text := os.Getenv(k.env); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 || n > 65535 {
+				return p, fmt.Errorf("%s=%q is not a port: it can be 1 to 65535, and %d without that variable", k.env, text, k.number)
+			}
+			p[i] = n
+		}
+		if other := owner[p[i]]; other != "" {
+			return p, fmt.Errorf("port %d is asked for twice: %s and %s need one each", p[i], other, k.env)
+		}
+		owner[p[i]] = k.env
+	}
+	return p, nil
+}
+
+// freePorts are ports that nobody listens on at the moment.
+func freePorts() (ports, error) {
+	var p ports
+	for i := range p {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return p, err
+		}
+		defer l.Close() // after the last one, so that no port comes twice
+		p[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return p, nil
+}
+
+// Find returns the Jaeger that runs at the usual ports, or where the JAEGER_
+// variables of jaeger/config.yaml say, within about two seconds. The error is
+// ErrNotRunning when the ports are free, and else says who is there.
+func Find(ctx context.Context) (*Server, error) {
+	p, err := portsFromEnv()
+	if err != nil {
+		return nil, err
+	}
+	return find(ctx, p)
+}
+
+func find(ctx context.Context, p ports) (*Server, error) {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	s := newServer(p)
+	var found [len(p)]finding
+	var wg sync.WaitGroup
+	for i := range p {
+		wg.Go(func() { found[i] = look(ctx, s, i) })
+	}
+	wg.Wait()
+	if found[uiPort].ours && found[otlpHTTPPort].ours {
+		s.Pages = s.hasPages(ctx)
+		return s, nil
+	}
+	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
+		return nil, err
+	}
+	if found[uiPort].ours {
+		return nil, fmt.Errorf("Jaeger answers at %s, but takes no spans at %s (%s): stop it and start it again with `go run ./scripts jaeger`",
+			s.UI, s.OTLP, found[otlpHTTPPort].text)
+	}
+	var taken []string
+	for i, f := range found {
+		if !f.free {
+			taken = append(taken, fmt.Sprintf("port %d (%s) is in use: %s. Stop that program, or set %s to another port",
+				p[i], known[i].use, f.text, known[i].env))
+		}
+	}
+	if taken != nil {
+		return nil, errors.New(strings.Join(taken, "\n"))
+	}
+	return nil, ErrNotRunning
+}
+
+// finding is what a look at a port found.
+type finding struct {
+	free bool
+	ours bool   // it is what belongs there
+	text string // what answers, for people
+}
+
+// look finds out what is at port i.
+func look(ctx context.Context, s *Server, i int) finding {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.ports.addr(i))
+	if err != nil {
+		return lookUnanswered(s.ports.addr(i))
+	}
+	conn.Close()
+	switch i {
+	case uiPort:
+		r := ask(ctx, http.MethodGet, s.API+"/services", "")
+		return finding{ours: r.isServices(), text: r.String()}
+	case otlpHTTPPort:
+		r := s.askOTLP(ctx)
+		return finding{ours: r.isOTLP(), text: r.String()}
+	}
+	return finding{text: ask(ctx, http.MethodGet, "http://"+s.ports.addr(i)+"/", "").String()}
+}
+
+// lookUnanswered is for a port where no connection can be made: only who tries to
+// listen there knows whether it is free.
+func lookUnanswered(addr string) finding {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return finding{text: fmt.Sprintf("nothing takes connections there, and yet it cannot be used (%v)", err)}
+	}
+	l.Close()
+	return finding{free: true, text: "nothing listens there"}
+}
+
+// reply is what a program answered to one request.
+type reply struct {
+	err    error
+	status int
+	header http.Header
+	body   []byte
+}
+
+// local asks programs of this machine. It follows no redirect, because the
+// program at a port may be anybody's.
+var local = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// ask makes one request without a body.
+func ask(ctx context.Context, method, url, contentType string) reply {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return reply{err: err}
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := local.Do(req)
+	if err != nil {
+		return reply{err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, askLimit))
+	return reply{err: err, status: resp.StatusCode, header: resp.Header, body: body}
+}
+
+// String says what answers, for people.
+func (r reply) String() string {
+	var timeout net.Error
+	switch {
+	case errors.As(r.err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("it takes connections and does not answer within %v", askPatience)
+	case r.err != nil && r.status == 0:
+		return "it takes connections and speaks no HTTP"
+	}
+	server := "a server without a name"
+	if name := r.header.Get("Server"); name != "" {
+		server = "server " + strconv.Quote(name)
+	}
+	return fmt.Sprintf("HTTP %d from %s", r.status, server)
+}
+
+// isServices tells whether r is Jaeger's list of services.
+func (r reply) isServices() bool {
+	if r.err != nil || r.status != http.StatusOK {
+		return false
+	}
+	var body map[string]json.RawMessage
+	if json.Unmarshal(r.body, &body) != nil {
+		return false
+	}
+	_, data := body["data"]
+	_, errs := body["errors"]
+	return data && errs
+}
+
+// isOTLP tells whether r is a collector's thanks for no spans.
+func (r reply) isOTLP() bool {
+	return r.err == nil && r.status == http.StatusOK && r.header.Get("Content-Type") == protobuf
+}
+
+const protobuf = "application/x-protobuf"
+
+// askOTLP delivers no spans: an empty body is a valid request with nothing in it.
+func (s *Server) askOTLP(ctx context.Context) reply {
+	return ask(ctx, http.MethodPost, s.OTLP+"/v1/traces", protobuf)
+}
+
+// answers returns nil once the health page, the API and OTLP are as they should.
+func (s *Server) answers(ctx context.Context) error {
+	if r := ask(ctx, http.MethodGet, s.health, ""); s.child != nil && r.status != http.StatusOK {
+		return fmt.Errorf("%s: %w", s.health, r.problem())
+	}
+	if r := ask(ctx, http.MethodGet, s.API+"/services", ""); !r.isServices() {
+		return fmt.Errorf("%s: %w", s.API, r.problem())
+	}
+	if r := s.askOTLP(ctx); !r.isOTLP() {
+		return fmt.Errorf("%s: %w", s.OTLP, r.problem())
+	}
+	return nil
+}
+
+// problem is r as an error.
+func (r reply) problem() error {
+	if r.err != nil {
+		return r.err
+	}
+	return errors.New(r.String())
+}
+
+// hasPages tells the web pages from the page that stands in for them in a build
+// from source.
+func (s *Server) hasPages(ctx context.Context) bool {
+	r := ask(ctx, http.MethodGet, s.UI+"/", "")
+	return r.err == nil && !strings.Contains(string(r.body), "placeholder for the Jaeger UI")
+}

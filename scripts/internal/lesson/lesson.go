@@ -1,0 +1,323 @@
+// Package lesson reads lesson.yaml, the one place where a step says what it is:
+// its claim, its experiments and what must come out of them, and its row of the
+// fingerprint. The tour, the load command, the tests and the tables in the
+// READMEs are made from it.
+package lesson
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"plaque/steps/kit/origin"
+)
+
+// File is the name of a lesson file in a step's folder.
+const File = "lesson.yaml"
+
+// Lesson is what one step says of itself.
+type Lesson struct {
+	Step string `yaml:"-"` // the folder's name: 05-naive-cache
+	Dir  string `yaml:"-"` // the folder
+
+	Title   string `yaml:"title"`
+	Claim   string `yaml:"claim"`   // one sentence that could be false
+	Minutes int    `yaml:"minutes"` // to read, run and look
+	Fixes   string `yaml:"fixes"`   // what it gets right that the step before got wrong
+	Breaks  string `yaml:"breaks"`  // what it still gets wrong: the reason for the next step
+	Code    string `yaml:"code"`    // the file that is the lesson, below Dir
+
+	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by Property.Name
+	Experiments []Experiment      `yaml:"experiments"`
+}
+
+// Number is the step's two digits: "05".
+func (l *Lesson) Number() string { return l.Step[:2] }
+
+// Experiment is what is done to one fresh server, act by act.
+type Experiment struct {
+	Name string   `yaml:"name"`
+	Says string   `yaml:"says"` // what the experiment shows, as a sentence
+	Args []string `yaml:"args"` // the step's own flags
+	Acts []Act    `yaml:"acts"`
+}
+
+// Act is one thing done to the server, and what must come out. Exactly one of
+// Hey, Get, Silent, Leave, Rude, FirstLeaves, OtherKey and Wait is set.
+type Act struct {
+	Says string         `yaml:"says"` // what is done, where the fields do not say it
+	Feed *origin.Script `yaml:"feed"` // told to the feed before
+
+	Hey         *Hey            `yaml:"hey"`          // a burst
+	Get         *Get            `yaml:"get"`          // requests on one connection, one after the other
+	Silent      int             `yaml:"silent"`       // so many clients connect and say nothing
+	Leave       bool            `yaml:"leave"`        // the silent clients leave
+	Rude        string          `yaml:"rude"`         // a client that behaves badly: one of Rudenesses
+	FirstLeaves int             `yaml:"first_leaves"` // one caller starts a load, so many join, the first hangs up
+	OtherKey    bool            `yaml:"other_key"`    // B is remembered; A's load is held; somebody asks for B
+	Wait        origin.Duration `yaml:"wait"`         // nothing is done for so long
+
+	// Callers opens the feed's gate once so many callers are parked inside the
+	// step's cache: the lab sees them in the goroutine profile.
+	Callers int `yaml:"callers"`
+	// Picture draws the act's spans with these names.
+	Picture []string `yaml:"picture"`
+
+	Expect Expect `yaml:"expect"`
+}
+
+// Hey is how hey is run.
+type Hey struct {
+	Requests    int `yaml:"n"`
+	Concurrency int `yaml:"c"`
+	Timeout     int `yaml:"t"` // seconds; 0 means DefaultTimeout
+}
+
+// DefaultTimeout is how long hey waits for an answer, in seconds.
+const DefaultTimeout = 2
+
+// Seconds is the timeout that hey gets.
+func (h Hey) Seconds() int {
+	if h.Timeout == 0 {
+		return DefaultTimeout
+	}
+	return h.Timeout
+}
+
+// Get is a plain request. Method "" means GET, path "" means /, times 0 once.
+type Get struct {
+	Method string `yaml:"method"`
+	Path   string `yaml:"path"`
+	Times  int    `yaml:"times"`
+}
+
+// Expect is what must come out of an act. What is not set is not judged, except
+// that the feed's own count of loads and the spans must agree wherever a feed
+// is read.
+type Expect struct {
+	// Answers counts what the callers got: a status such as "200", or "lost"
+	// (the connection ended without an answer), "timeout" or "refused".
+	Answers map[string]int `yaml:"answers"`
+	Loads   *int           `yaml:"loads"` // by the feed's own count
+	// Connections are the new ones that the feed saw.
+	Connections *int `yaml:"connections"`
+	// Spans counts the act's spans by name, Errors those that are errors.
+	Spans  map[string]int `yaml:"spans"`
+	Errors map[string]int `yaml:"errors"`
+	// Results counts cache.get spans by cache.result: hit, miss, joined.
+	Results map[string]int `yaml:"results"`
+	// Links are cache.get spans that link to a flight of the same act.
+	Links *int `yaml:"links"`
+	// Serial names spans of which no two overlap; Together spans of which all do
+	// at one moment.
+	Serial   string `yaml:"serial"`
+	Together string `yaml:"together"`
+	// OtherKey is when B is answered: "at once" or "after A".
+	OtherKey string `yaml:"other_key"`
+	// Closed is true when the server ends the connection of a rude client, or
+	// of the silent ones, by itself.
+	Closed *bool `yaml:"closed"`
+	// Goroutines and Threads are bounds on what the server has at the end.
+	Goroutines *Bounds `yaml:"goroutines"`
+	Threads    *Bounds `yaml:"threads"`
+}
+
+// Bounds are inclusive; a Max of 0 means none.
+type Bounds struct {
+	Min int `yaml:"min"`
+	Max int `yaml:"max"`
+}
+
+// Holds reports whether n is within the bounds.
+func (b Bounds) Holds(n int) bool { return n >= b.Min && (b.Max == 0 || n <= b.Max) }
+
+func (b Bounds) String() string {
+	switch {
+	case b.Max == 0:
+		return fmt.Sprintf("at least %d", b.Min)
+	case b.Min == 0:
+		return fmt.Sprintf("at most %d", b.Max)
+	}
+	return fmt.Sprintf("%d to %d", b.Min, b.Max)
+}
+
+// Rudenesses are the values of Act.Rude.
+var Rudenesses = []string{"hangup", "rubbish", "endless header"}
+
+// Property is one column of the fingerprint: something that a server can have,
+// seen from outside.
+type Property struct {
+	Name  string // the key in lesson.yaml
+	Short string // a table's head
+	Says  string
+}
+
+// Properties are the columns, in order.
+var Properties = []Property{
+	{"silent-client", "silent client", "a silent client does not block others"},
+	{"keep-alive", "keep-alive", "two requests on one connection are both answered"},
+	{"remembers", "remembers", "the answer is remembered for 5 s"},
+	{"one-load", "one load", "many callers who miss one key at once make one load"},
+	{"other-key", "other key", "a slow miss on one key does not delay another key"},
+	{"heals", "heals", "after a doomed load nobody hangs and the key heals"},
+	{"bounded", "bounded", "callers of a load that does not end in time are all answered within two load timeouts"},
+	{"first-leaves", "first leaves", "the first caller hangs up, the others are served"},
+	{"clean-500", "clean 500", "a panic in a load costs its callers a clean 500, never the connection or the process"},
+}
+
+var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// All reads the lessons of all steps below root, in order.
+func All(root string) ([]*Lesson, error) {
+	folders, err := os.ReadDir(filepath.Join(root, "steps"))
+	if err != nil {
+		return nil, fmt.Errorf("no steps here: %w (run this inside the workshop's folder)", err)
+	}
+	var all []*Lesson
+	for _, f := range folders {
+		if !f.IsDir() || !stepName.MatchString(f.Name()) {
+			continue
+		}
+		l, err := Read(filepath.Join(root, "steps", f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no steps in %s", filepath.Join(root, "steps"))
+	}
+	return all, nil
+}
+
+// Find picks a step by its number ("5", "05"), name or both. The error lists
+// what exists.
+func Find(all []*Lesson, name string) (*Lesson, error) {
+	for _, l := range all {
+		number := l.Number()
+		if name == l.Step || name == number || "0"+name == number || name == l.Step[3:] {
+			return l, nil
+		}
+	}
+	var steps []string
+	for _, l := range all {
+		steps = append(steps, l.Step)
+	}
+	return nil, fmt.Errorf("there is no step %q; there are %s", name, strings.Join(steps, ", "))
+}
+
+// Before is the lesson before l, or nil.
+func Before(all []*Lesson, l *Lesson) *Lesson {
+	if i := slices.Index(all, l); i > 0 {
+		return all[i-1]
+	}
+	return nil
+}
+
+// Read reads the lesson file of a step's folder. Unknown fields, and whatever
+// cannot be done or judged, are errors that name the file and the place.
+func Read(dir string) (*Lesson, error) {
+	path := filepath.Join(dir, File)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l := &Lesson{Step: filepath.Base(dir), Dir: dir}
+	d := yaml.NewDecoder(f)
+	d.KnownFields(true)
+	if err := d.Decode(l); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("it is empty")
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := l.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
+}
+
+// check finds what a lesson must have and has not.
+func (l *Lesson) check() error {
+	for name, text := range map[string]string{"title": l.Title, "claim": l.Claim, "fixes": l.Fixes, "breaks": l.Breaks, "code": l.Code} {
+		if strings.TrimSpace(text) == "" {
+			return fmt.Errorf("%s is missing", name)
+		}
+	}
+	if l.Minutes < 1 {
+		return errors.New("minutes is missing")
+	}
+	if _, err := os.Stat(filepath.Join(l.Dir, filepath.FromSlash(l.Code))); err != nil {
+		return fmt.Errorf("code: %w", err)
+	}
+	left := maps.Clone(l.Fingerprint)
+	for _, p := range Properties {
+		if v := l.Fingerprint[p.Name]; v != "yes" && v != "no" && v != "n/a" {
+			return fmt.Errorf("fingerprint: %s is %q: it can be yes, no or n/a", p.Name, v)
+		}
+		delete(left, p.Name)
+	}
+	for name := range left {
+		return fmt.Errorf("fingerprint: there is no property %q", name)
+	}
+	if len(l.Experiments) == 0 {
+		return errors.New("there are no experiments")
+	}
+	pictures := 0
+	for _, e := range l.Experiments {
+		if e.Name == "" || e.Says == "" || len(e.Acts) == 0 {
+			return fmt.Errorf("experiment %q needs a name, says and acts", e.Name)
+		}
+		for i, a := range e.Acts {
+			if err := a.check(); err != nil {
+				return fmt.Errorf("experiment %q, act %d: %w", e.Name, i+1, err)
+			}
+			if len(a.Picture) > 0 {
+				pictures++
+			}
+		}
+	}
+	if pictures == 0 {
+		return errors.New("no act has a picture")
+	}
+	return nil
+}
+
+func (a Act) check() error {
+	kinds := 0
+	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Wait > 0} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return fmt.Errorf("it does %d things: say one of hey, get, silent, leave, rude, first_leaves, other_key, wait", kinds)
+	}
+	if h := a.Hey; h != nil && (h.Requests < 1 || h.Concurrency < 1 || h.Requests%h.Concurrency != 0 || h.Timeout < 0) {
+		return fmt.Errorf("hey: n %d, c %d: hey sends only whole rounds, so n must be a multiple of c, both at least 1", h.Requests, h.Concurrency)
+	}
+	if a.Rude != "" && !slices.Contains(Rudenesses, a.Rude) {
+		return fmt.Errorf("rude: %q: it can be %s", a.Rude, strings.Join(Rudenesses, ", "))
+	}
+	if a.Feed != nil {
+		if err := a.Feed.Check(); err != nil {
+			return fmt.Errorf("feed: %w", err)
+		}
+	}
+	if a.Callers > 0 && (a.Feed == nil || !a.Feed.Gate) {
+		return errors.New("callers opens the feed's gate, so feed must say gate: true")
+	}
+	if k := a.Expect.OtherKey; a.OtherKey != (k != "") || k != "" && k != "at once" && k != "after A" {
+		return fmt.Errorf("expect: other_key: %q: it goes with the act other_key, and can be \"at once\" or \"after A\"", k)
+	}
+	return nil
+}

@@ -1,0 +1,368 @@
+// Package origin is the stand-in for YouTube's feed: the other side of the
+// wire, which the steps' caches protect. All the failures of the workshop come
+// from here, as in life. It can be slow, refuse, send rubbish, never end, hang
+// up or serve the video on which a load panics; it counts what it is asked, and
+// it holds its answers behind a gate, so that nothing in the lab or the tests
+// depends on luck.
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/web"
+)
+
+const (
+	// Path is where the feed answers, as at YouTube.
+	Path = "/feeds/videos.xml"
+
+	// DefaultDelay is how long an answer takes when the script says nothing:
+	// about what the real feed takes.
+	DefaultDelay = 50 * time.Millisecond
+	// DoomDelay is how late a doomed answer comes, so that the callers who will
+	// suffer have joined.
+	DoomDelay = 500 * time.Millisecond
+	// HoldFor bounds how long Hold waits for company.
+	HoldFor = 2 * time.Second
+	// gateFor bounds how long a closed gate holds a request.
+	gateFor = 10 * time.Second
+	// hangFor bounds the answers that never end, in case that the caller has no
+	// timeout at all.
+	hangFor = 30 * time.Second
+)
+
+// Script is what the feed is told to do. Its zero value answers every request
+// with a good feed after DefaultDelay.
+type Script struct {
+	// Next are the coming answers, in order; then "ok" for ever. Answers lists
+	// what there is.
+	Next []string `json:"next,omitempty" yaml:"next"`
+	// Delay is how long each answer takes; 0 means DefaultDelay.
+	Delay Duration `json:"delay,omitempty" yaml:"delay"`
+	// Hold keeps all answers back until so many requests wait, for at most
+	// HoldFor. From then on requests are answered as they come.
+	Hold int `json:"hold,omitempty" yaml:"hold"`
+	// HoldFor replaces HoldFor; 0 means HoldFor.
+	HoldFor Duration `json:"hold_for,omitempty" yaml:"hold_for"`
+	// Gate keeps all answers back until Open is called, for at most 10 s.
+	Gate bool `json:"gate,omitempty" yaml:"gate"`
+}
+
+// Duration is a time.Duration that JSON and YAML write like 500ms.
+type Duration time.Duration
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText and UnmarshalText are what JSON and YAML use.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration: write it like 500ms or 2s", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Stats is what the feed has seen since the last script.
+type Stats struct {
+	Requests    int            `json:"requests"`    // loads, as the feed counts them
+	Connections int            `json:"connections"` // new ones
+	Waiting     int            `json:"waiting"`     // requests that it holds now
+	Most        int            `json:"most"`        // the most that it held at once
+	Channels    map[string]int `json:"channels"`    // requests by channel
+}
+
+// Feed is the stand-in. Its methods may be called at once.
+type Feed struct {
+	handler http.Handler
+
+	mu     sync.Mutex // protects what follows
+	script Script
+	stats  Stats
+	gate   chan struct{} // closed when held requests may go on; nil: nothing is held
+	opened *sync.Once    // of gate
+}
+
+// New makes a feed whose spans go to tp. It answers good feeds until Set tells
+// it otherwise.
+func New(tp trace.TracerProvider) *Feed {
+	f := &Feed{stats: Stats{Channels: map[string]int{}}}
+	feed := http.NewServeMux()
+	feed.HandleFunc("GET "+Path, f.answer)
+	mux := http.NewServeMux()
+	mux.Handle(Path, web.Trace(feed, otelhttp.WithTracerProvider(tp)))
+	// The remote control is not the feed, and its requests are no spans.
+	mux.HandleFunc("GET /script", f.getScript)
+	mux.HandleFunc("PUT /script", f.putScript)
+	mux.HandleFunc("POST /open", func(w http.ResponseWriter, _ *http.Request) {
+		f.Open()
+		_ = web.JSON(w, f.Stats())
+	})
+	f.handler = mux
+	return f
+}
+
+// ServeHTTP answers the feed at Path, and its remote control: GET and PUT
+// /script, POST /open.
+func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(w, r) }
+
+// Serve listens on addr until ctx ends and returns the feed's base URL as soon
+// as it does. The URL says localhost, so that a client has a name to look up,
+// as it has in life; where the machine has an IPv6 loopback it listens there
+// too, and the first address tried is the right one.
+func (f *Feed) Serve(ctx context.Context, addr string) (string, error) {
+	l, err := web.Listen(addr)
+	if err != nil {
+		return "", err
+	}
+	server := web.NewServer(f)
+	server.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			f.mu.Lock()
+			f.stats.Connections++
+			f.mu.Unlock()
+		}
+	}
+	serve := func(l net.Listener) {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			slog.ErrorContext(ctx, "feed", "error", err)
+		}
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	go serve(l)
+	if l6, err := net.Listen("tcp6", net.JoinHostPort("::1", port)); err == nil {
+		go serve(l6)
+	}
+	// Close, not Shutdown: an answer that never ends would hold it up.
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	return "http://localhost:" + port, nil
+}
+
+// Set replaces the script and starts the count anew. Requests that the old
+// script holds are let go.
+func (f *Feed) Set(s Script) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	f.Open()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.script = s
+	f.script.Next = slices.Clone(s.Next)
+	f.stats = Stats{Channels: map[string]int{}}
+	f.gate = nil
+	if s.Gate || s.Hold > 0 {
+		f.gate = make(chan struct{})
+		f.opened = new(sync.Once)
+	}
+	return nil
+}
+
+// Check says what is wrong with a script.
+func (s Script) Check() error {
+	for _, a := range s.Next {
+		if _, _, err := parse(a); err != nil {
+			return err
+		}
+	}
+	if s.Hold < 0 {
+		return fmt.Errorf("hold: %d: it is how many requests to wait for", s.Hold)
+	}
+	return nil
+}
+
+// Open lets all held requests go, and those that come later.
+func (f *Feed) Open() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gate != nil {
+		f.opened.Do(func() { close(f.gate) })
+	}
+}
+
+// Stats is what the feed has seen since the last Set.
+func (f *Feed) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.stats
+	s.Channels = maps.Clone(s.Channels)
+	return s
+}
+
+// answer serves one request for a feed, as the script has it.
+func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
+	channel := r.URL.Query().Get("channel_id")
+	name, arg, gate, bound := f.arrive(channel)
+	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
+		attr("channel", channel), attr("answer", name)))
+	if gate != nil && !f.wait(r.Context(), gate, bound) {
+		return // the caller has gone
+	}
+	if !pause(r.Context(), arg) {
+		return
+	}
+	kinds[name].write(w, r, channel)
+}
+
+// arrive counts a request and takes its answer from the script.
+func (f *Feed) arrive(channel string) (name string, delay time.Duration, gate chan struct{}, bound time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stats.Requests++
+	f.stats.Channels[channel]++
+	next := "ok"
+	if len(f.script.Next) > 0 {
+		next, f.script.Next = f.script.Next[0], f.script.Next[1:]
+	}
+	name, delay, _ = parse(next)
+	if delay == 0 {
+		delay = kinds[name].delay
+	}
+	if delay == 0 {
+		delay = time.Duration(f.script.Delay)
+	}
+	if delay == 0 {
+		delay = DefaultDelay
+	}
+	if f.gate == nil {
+		return name, delay, nil, 0
+	}
+	bound = gateFor
+	if !f.script.Gate {
+		if bound = time.Duration(f.script.HoldFor); bound == 0 {
+			bound = HoldFor
+		}
+	}
+	f.stats.Waiting++
+	f.stats.Most = max(f.stats.Most, f.stats.Waiting)
+	if !f.script.Gate && f.stats.Requests >= f.script.Hold {
+		f.opened.Do(func() { close(f.gate) })
+	}
+	return name, delay, f.gate, bound
+}
+
+// wait holds a request at the gate. It reports whether the caller is still
+// there.
+func (f *Feed) wait(ctx context.Context, gate chan struct{}, bound time.Duration) bool {
+	defer func() {
+		f.mu.Lock()
+		f.stats.Waiting = max(0, f.stats.Waiting-1) // Set may have begun a new count
+		f.mu.Unlock()
+	}()
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case <-gate:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// pause waits, and reports whether the caller is still there.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *Feed) getScript(w http.ResponseWriter, _ *http.Request) {
+	_ = web.JSON(w, f.Stats())
+}
+
+func (f *Feed) putScript(w http.ResponseWriter, r *http.Request) {
+	var s Script
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+	d.DisallowUnknownFields()
+	err := d.Decode(&s)
+	if err == nil {
+		err = f.Set(s)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_ = web.JSON(w, f.Stats())
+}
+
+// Remote tells a feed in another process what to do.
+type Remote struct {
+	Base   string // such as http://127.0.0.1:3780
+	Client *http.Client
+}
+
+// Set is Feed.Set.
+func (c Remote) Set(ctx context.Context, s Script) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	_, err = c.do(ctx, http.MethodPut, "/script", string(b))
+	return err
+}
+
+// Open is Feed.Open.
+func (c Remote) Open(ctx context.Context) error {
+	_, err := c.do(ctx, http.MethodPost, "/open", "")
+	return err
+}
+
+// Stats is Feed.Stats.
+func (c Remote) Stats(ctx context.Context) (Stats, error) {
+	var s Stats
+	b, err := c.do(ctx, http.MethodGet, "/script", "")
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("%s does not answer like our feed: %w", c.Base, err)
+	}
+	return s, nil
+}
+
+func (c Remote) do(ctx context.Context, method, path, body string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	u, err := url.JoinPath(c.Base, path)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.Client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no feed answers at %s: start a step first (%w)", c.Base, err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the feed says: %s", strings.TrimSpace(string(b)))
+	}
+	return b, err
+}

@@ -1,0 +1,121 @@
+// Package process is what every step does to start and to stop: it reads the
+// settings, starts telemetry, the debug pages and the stand-in feed, and ends
+// cleanly on Ctrl-C.
+package process
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"plaque/steps/kit/origin"
+	"plaque/steps/kit/telemetry"
+	"plaque/steps/kit/web"
+)
+
+// DefaultAddr is where a step listens when ADDR is not set.
+const DefaultAddr = "127.0.0.1:3779"
+
+// Process is a step that runs.
+type Process struct {
+	// Addr is where the step listens: ADDR, or DefaultAddr.
+	Addr string
+	// Telemetry sends the step's spans.
+	Telemetry *telemetry.Telemetry
+
+	feedAddr, debugAddr string
+	feedURL             string // FEED_URL; "" means the stand-in
+}
+
+// Main runs a step until it fails or is told to stop, and exits: 0 after a
+// clean stop, 1 after an error, which it prints. step is the folder's name and
+// becomes the service.version of its spans.
+//
+// A step is told to stop by Ctrl-C, by SIGTERM, or, where its standard input is
+// a pipe, by the end of that pipe: a parent can stop its child so on every
+// system, and the child cannot outlive the parent.
+func Main(step string, run func(context.Context, *Process) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
+	}
+	// A second Ctrl-C ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := start(ctx, step, run); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", step, err)
+		os.Exit(1)
+	}
+}
+
+func start(ctx context.Context, step string, run func(context.Context, *Process) error) error {
+	p, err := settings(os.Getenv("ADDR"), os.Getenv("FEED_URL"))
+	if err != nil {
+		return err
+	}
+	if p.Telemetry, err = telemetry.Start(ctx, telemetry.Config{Version: step}); err != nil {
+		return err
+	}
+	// Lost spans are told of in the log; they are no reason to fail.
+	defer func() { _ = p.Telemetry.Stop() }()
+	if err := web.ServeDebug(ctx, p.debugAddr); err != nil {
+		return err
+	}
+	return run(ctx, p)
+}
+
+// Feed is the URL of the feed to read: FEED_URL, or that of a stand-in which it
+// starts in this process and which stops with ctx.
+func (p *Process) Feed(ctx context.Context) (string, error) {
+	if p.feedURL != "" {
+		return p.feedURL, nil
+	}
+	feed := origin.New(p.Telemetry.For("feed"))
+	base, err := feed.Serve(ctx, p.feedAddr)
+	if err != nil {
+		return "", err
+	}
+	slog.InfoContext(ctx, "feed", "url", base)
+	return base + origin.Path, nil
+}
+
+// settings reads ADDR and FEED_URL. The feed and the debug pages stand at the
+// two ports behind the step's, on 127.0.0.1; with port 0 each is a free one.
+func settings(addr, feedURL string) (*Process, error) {
+	p := &Process{Addr: cmp.Or(addr, DefaultAddr), feedURL: feedURL}
+	host, text, err := net.SplitHostPort(p.Addr)
+	port, perr := strconv.Atoi(text)
+	if err != nil || perr != nil || port < 0 || port > 65533 {
+		return nil, fmt.Errorf("ADDR=%q is not an address: write it like %s, with a port up to 65533", addr, DefaultAddr)
+	}
+	if host == "" {
+		return nil, fmt.Errorf("ADDR=%q would listen on every interface: write 127.0.0.1%s, or 0.0.0.0%s if you mean it", addr, addr, addr)
+	}
+	next := func(n int) string {
+		if port == 0 {
+			n = 0
+		}
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+n))
+	}
+	p.feedAddr, p.debugAddr = next(1), next(2)
+	if feedURL != "" {
+		u, err := url.Parse(feedURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("FEED_URL=%q is not an http or https URL: write it like https://www.youtube.com/feeds/videos.xml", feedURL)
+		}
+	}
+	return p, nil
+}

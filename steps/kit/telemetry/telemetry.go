@@ -1,0 +1,262 @@
+// Package telemetry sets tracing and logging up for one program of the
+// workshop: one call at the start, one at the stop.
+//
+// It reads the variables of the OpenTelemetry specification and LOG_LEVEL. With
+// none of them set, spans go over HTTP to a Jaeger on 127.0.0.1:4318.
+package telemetry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const (
+	// DefaultEndpoint is where spans go when no variable names another place.
+	DefaultEndpoint = "http://127.0.0.1:4318"
+
+	// batchDelay is how long a finished span waits for company. The SDK's
+	// default of 5 s is a long time to look at an empty Jaeger.
+	batchDelay = 200 * time.Millisecond
+	// queueSize bounds the spans that wait. The default of 2048 is full after
+	// 200 requests of a burst, and what does not fit is dropped without a word.
+	queueSize = 32768
+	// exportTimeout bounds one delivery, and Stop as a whole.
+	exportTimeout = 2 * time.Second
+)
+
+// Config says who sends spans, and where to.
+type Config struct {
+	Service string    // service.name unless OTEL_SERVICE_NAME is set; "" means plaque
+	Version string    // service.version: a step's folder name
+	Out     io.Writer // where logs and the console's span trees go; nil means standard error
+	// Endpoint is the base URL of an OTLP/HTTP collector. When it is set, no
+	// OTEL_ variable is read: the lab's own spans must reach the lab.
+	Endpoint string
+}
+
+// Telemetry is a running set-up. Its methods may be called at once.
+type Telemetry struct {
+	processors []sdktrace.SpanProcessor
+	resource   *resource.Resource
+	provider   *sdktrace.TracerProvider
+	delivery   *delivery // nil without OTLP
+	log        *slog.Logger
+}
+
+// Start reads the environment and installs the global TracerProvider, the W3C
+// propagator and the default slog.Logger. A setting that makes no sense is an
+// error which names the variable and what it may be.
+func Start(ctx context.Context, c Config) (*Telemetry, error) {
+	out := c.Out
+	if out == nil {
+		out = os.Stderr
+	}
+	// The console's trees and the log share one stream: a lock around each
+	// write keeps a line from landing inside a tree.
+	out = &lockedWriter{w: out}
+	logger, err := newLogger(out, os.Getenv("LOG_LEVEL"))
+	if err != nil {
+		return nil, err
+	}
+	t := &Telemetry{log: logger}
+	if t.resource, err = newResource(ctx, c); err != nil {
+		return nil, err
+	}
+
+	exporters := "otlp"
+	if c.Endpoint == "" {
+		exporters = cmp.Or(os.Getenv("OTEL_TRACES_EXPORTER"), "otlp")
+		if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
+			exporters = "none"
+		}
+	}
+	switch exporters {
+	case "otlp":
+		t.delivery = &delivery{log: logger}
+		if t.delivery.exporter, t.delivery.endpoint, err = newExporter(ctx, c.Endpoint); err != nil {
+			return nil, err
+		}
+		t.processors = []sdktrace.SpanProcessor{t.delivery, sdktrace.NewBatchSpanProcessor(t.delivery,
+			sdktrace.WithBatchTimeout(batchDelay),
+			sdktrace.WithMaxQueueSize(queueSize),
+			sdktrace.WithExportTimeout(exportTimeout))}
+	case "console":
+		t.processors = []sdktrace.SpanProcessor{newConsole(out)}
+	case "none":
+	default:
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER=%q: it can be otlp, console or none", exporters)
+	}
+
+	t.provider = t.newProvider(t.resource)
+	otel.SetTracerProvider(t.provider)
+	// The default propagator does nothing, and every trace would end at the
+	// edge of its process.
+	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(
+		propagation.TraceContext{}, propagation.Baggage{}))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("telemetry", "error", err) }))
+	slog.SetDefault(logger)
+	return t, nil
+}
+
+// Provider is the TracerProvider of the service that was started.
+func (t *Telemetry) Provider() trace.TracerProvider { return t.provider }
+
+// For returns a TracerProvider whose spans carry another service's name and
+// travel the same way. The stand-in feed lives in a step's process and is
+// another service all the same.
+func (t *Telemetry) For(service string) trace.TracerProvider {
+	// Merge lets the later resource win; the two share one schema, so it
+	// cannot fail.
+	r, err := resource.Merge(t.resource, resource.NewSchemaless(attribute.String("service.name", service)))
+	if err != nil {
+		r = t.resource
+	}
+	return t.newProvider(r)
+}
+
+func (t *Telemetry) newProvider(r *resource.Resource) *sdktrace.TracerProvider {
+	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(r)}
+	for _, p := range t.processors {
+		opts = append(opts, sdktrace.WithSpanProcessor(p))
+	}
+	return sdktrace.NewTracerProvider(opts...)
+}
+
+// Flush delivers what has ended so far.
+func (t *Telemetry) Flush(ctx context.Context) error {
+	return t.provider.ForceFlush(ctx)
+}
+
+// Stop delivers what is left and ends within 2 s. Spans that could not be
+// delivered are counted in one line of the log; the error says the same.
+func (t *Telemetry) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), exportTimeout)
+	defer cancel()
+	err := t.provider.Shutdown(ctx)
+	if t.delivery == nil {
+		return err
+	}
+	if ended, sent := t.delivery.ended.Load(), t.delivery.sent.Load(); sent < ended {
+		t.log.Warn("spans lost", "lost", ended-sent, "of", ended, "endpoint", t.delivery.endpoint)
+		return errors.Join(err, fmt.Errorf("%d of %d spans did not reach %s", ended-sent, ended, t.delivery.endpoint))
+	}
+	return err
+}
+
+// newResource describes the sender. Later detectors win, so the variables of
+// the specification override what the program says of itself.
+func newResource(ctx context.Context, c Config) (*resource.Resource, error) {
+	opts := []resource.Option{
+		resource.WithTelemetrySDK(),
+		resource.WithAttributes(
+			attribute.String("service.name", cmp.Or(c.Service, "plaque")),
+			attribute.String("service.version", c.Version)),
+	}
+	if c.Endpoint == "" {
+		opts = append(opts, resource.WithFromEnv())
+	}
+	r, err := resource.New(ctx, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w (write key=value,key=value)", err)
+	}
+	return r, nil
+}
+
+// newExporter makes the OTLP/HTTP exporter and says where it sends to.
+func newExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, string, error) {
+	opts := []otlptracehttp.Option{
+		// One try: a Jaeger that is away is told of once, not for a minute.
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}),
+		otlptracehttp.WithTimeout(exportTimeout),
+	}
+	shown := cmp.Or(endpoint, os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
+	switch u, err := url.Parse(shown); {
+	case shown == "":
+		shown = DefaultEndpoint
+		opts = append(opts, otlptracehttp.WithEndpointURL(DefaultEndpoint+"/v1/traces"))
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		// Without a scheme the exporter would fall back to https and talk TLS
+		// to Jaeger's plain port.
+		return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT=%q is not a URL with a scheme: write it like %s", shown, DefaultEndpoint)
+	case endpoint != "":
+		opts = append(opts, otlptracehttp.WithEndpointURL(endpoint+"/v1/traces"))
+	}
+	if endpoint == "" {
+		protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
+		if protocol != "http/protobuf" {
+			return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%q: this program speaks http/protobuf only (Jaeger's port 4318)", protocol)
+		}
+	}
+	exporter, err := otlptracehttp.New(ctx, opts...)
+	if err != nil {
+		return nil, "", fmt.Errorf("the OTLP exporter for %s: %w", shown, err)
+	}
+	return exporter, shown, nil
+}
+
+// delivery stands around the exporter and counts, because the SDK does not
+// tell: the batcher drops what does not fit its queue, and Shutdown returns nil
+// though every export failed. As a processor it sees every span that ends.
+type delivery struct {
+	exporter    sdktrace.SpanExporter
+	endpoint    string
+	log         *slog.Logger
+	ended, sent atomic.Int64
+	warn        sync.Once
+}
+
+func (d *delivery) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	if err := d.exporter.ExportSpans(ctx, spans); err != nil {
+		d.warn.Do(func() {
+			d.log.Warn("no spans are delivered: is Jaeger running? start it with `go run ./scripts jaeger`, or set OTEL_TRACES_EXPORTER=none",
+				"endpoint", d.endpoint, "error", err)
+		})
+		return nil // said once; Stop gives the count
+	}
+	d.sent.Add(int64(len(spans)))
+	return nil
+}
+
+func (d *delivery) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+
+func (d *delivery) OnEnd(s sdktrace.ReadOnlySpan) {
+	if s.SpanContext().IsSampled() {
+		d.ended.Add(1)
+	}
+}
+
+func (d *delivery) ForceFlush(context.Context) error { return nil }
+
+// Shutdown is called first for the processor, while the batcher still has spans
+// to deliver, so it must not close the exporter; all that would be freed is an
+// idle connection.
+func (d *delivery) Shutdown(context.Context) error { return nil }
+
+type lockedWriter struct {
+	mu sync.Mutex // protects w
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}

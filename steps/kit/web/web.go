@@ -1,0 +1,174 @@
+// Package web is the HTTP server that the steps from 03 on share: traced,
+// bounded in time and size, and stopped cleanly. It hides no failure: a panic
+// that reaches a handler costs the caller its connection, as net/http has it.
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// StopWithin is how long a server that stops waits for requests in the air.
+// After that it closes their connections: in step 07 some would never end.
+const StopWithin = 2 * time.Second
+
+// NewServer is a server with a limit on everything that a client could draw
+// out. WriteTimeout leaves room for the queue of step 06.
+func NewServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 2 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(os.Stderr, "", log.LstdFlags), // a panic's stack, as it is
+	}
+}
+
+// Listen opens addr, and says what to do when that fails.
+func Listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w\nIf another program is there, stop it, or move this one with ADDR=127.0.0.1:PORT (the feed and the debug pages take the two ports behind it)", addr, err)
+	}
+	return l, nil
+}
+
+// Serve answers on addr until ctx ends, then stops within StopWithin.
+func Serve(ctx context.Context, addr string, handler http.Handler) error {
+	l, err := Listen(addr)
+	if err != nil {
+		return err
+	}
+	return ServeOn(ctx, l, NewServer(handler))
+}
+
+// ServeOn is Serve for a listener and a server of your own.
+func ServeOn(ctx context.Context, l net.Listener, server *http.Server) error {
+	var inAir atomic.Int64
+	next := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inAir.Add(1)
+		defer inAir.Add(-1)
+		next.ServeHTTP(w, r)
+	})
+	slog.InfoContext(ctx, "listening", "url", "http://"+l.Addr().String())
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopWithin)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		slog.WarnContext(ctx, "requests did not end in time; their connections are closed", "requests", inAir.Load(), "waited", StopWithin)
+		return server.Close()
+	}
+	return nil
+}
+
+// Trace gives every request a span. From outside in: otelhttp starts the span
+// and reads the caller's traceparent; observe adds what otelhttp leaves out;
+// the mux finds the route. A 404 and a 405 are traced because the mux is
+// inside.
+func Trace(mux http.Handler, opts ...otelhttp.Option) http.Handler {
+	return otelhttp.NewHandler(observe(mux), "server", opts...)
+}
+
+// observe sends the trace's id back to the caller, names the span after the
+// route even when the handler panics, and makes a panic an error. It does not
+// recover: the panic goes its way to otelhttp, which keeps it as an event, and
+// on to net/http, which logs it and closes the connection.
+func observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		span := trace.SpanFromContext(r.Context())
+		if sc := span.SpanContext(); sc.IsValid() {
+			w.Header().Set("traceresponse", fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags()))
+		}
+		returned := false
+		defer func() {
+			if r.Pattern != "" { // set by the mux; "GET /{$}"
+				route := r.Pattern[strings.IndexByte(r.Pattern, ' ')+1:]
+				span.SetName(r.Method + " " + route)
+				span.SetAttributes(attribute.String("http.route", route))
+			}
+			if !returned {
+				span.SetStatus(codes.Error, "panic")
+			}
+		}()
+		next.ServeHTTP(w, r)
+		returned = true
+	})
+}
+
+// Handler makes an http.Handler of a function that may fail. An error is
+// answered as JSON, with the trace's id, and logged.
+//
+// The status is the error's own, when it or what it wraps has a method
+// StatusCode() int; 504 when it wraps context.DeadlineExceeded; 499 when it
+// wraps context.Canceled; else 500.
+func Handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		ctx := r.Context()
+		code := status(err)
+		// The line becomes an event of the span, so Jaeger has the error too.
+		slog.WarnContext(ctx, "request failed", "status", code, "error", err)
+		answer := map[string]string{"error": err.Error()}
+		if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+			answer["trace_id"] = sc.TraceID().String()
+		}
+		write(w, code, answer)
+	})
+}
+
+func status(err error) int {
+	var coded interface{ StatusCode() int }
+	switch {
+	case errors.As(err, &coded):
+		return coded.StatusCode()
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusGatewayTimeout
+	case errors.Is(err, context.Canceled):
+		return 499 // nginx's number for a caller who has hung up; nobody reads it
+	}
+	return http.StatusInternalServerError
+}
+
+// JSON answers 200 with v.
+func JSON(w http.ResponseWriter, v any) error {
+	write(w, http.StatusOK, v)
+	return nil
+}
+
+func write(w http.ResponseWriter, code int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil { // no type of ours: strings and maps of strings always marshal
+		panic(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	// The caller may have gone; there is nobody left to tell.
+	_, _ = w.Write(append(b, '\n'))
+}

@@ -1,0 +1,158 @@
+// Package youtube reads a channel's newest video from its feed. It is what step
+// 04 builds, kept here for the steps that put a cache in front of it.
+package youtube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/mmcdole/gofeed"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/httptrace/otelhttptrace"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+)
+
+const (
+	// Timeout bounds a load as a whole: connect, headers and body.
+	Timeout = 2 * time.Second
+	// MaxFeed bounds what is read of a feed, in bytes. A real one has 15
+	// entries and some 30 kB.
+	MaxFeed = 1 << 20
+	// DefaultChannel is the channel when the caller names none.
+	DefaultChannel = "UCs4fQRyl1TJvoeOdekW6lYA"
+	// UserAgent says who asks, as a feed's operator would want to know.
+	UserAgent = "plaque/1.0 (a workshop on request coalescing)"
+)
+
+// Error is a failure to learn the newest video. It wraps its cause.
+type Error struct {
+	Status int // what to answer: 400, 502 or 504
+	Err    error
+}
+
+func (e *Error) Error() string   { return e.Err.Error() }
+func (e *Error) Unwrap() error   { return e.Err }
+func (e *Error) StatusCode() int { return e.Status }
+
+// Failed is the Error for a load that failed: 504 when time ran out, else 502.
+func Failed(err error) error {
+	status := http.StatusBadGateway
+	var timed net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timed) && timed.Timeout() {
+		status = http.StatusGatewayTimeout
+	}
+	return &Error{status, fmt.Errorf("the feed failed: %w", err)}
+}
+
+var channelID = regexp.MustCompile(`^UC[A-Za-z0-9_-]{22}$`)
+
+// Channel is the channel that a request asks for with ?channel=ID, or
+// DefaultChannel. A malformed id is an Error with status 400: it would go into
+// a URL and become a key of the cache.
+func Channel(r *http.Request) (string, error) {
+	id := r.URL.Query().Get("channel")
+	if id == "" {
+		return DefaultChannel, nil
+	}
+	if !channelID.MatchString(id) {
+		return "", &Error{http.StatusBadRequest, fmt.Errorf("%.40q is not a channel id: it is UC and 22 letters, digits, - or _", id)}
+	}
+	return id, nil
+}
+
+// Client reads feeds over one http.Client. It may be used at once by many.
+type Client struct {
+	http    *http.Client
+	feedURL string
+}
+
+// NewClient makes a Client that reads the feed at feedURL.
+func NewClient(feedURL string) *Client { return &Client{NewHTTPClient(), feedURL} }
+
+// NewHTTPClient is an http.Client with a transport of its own, traced: a span
+// "HTTP GET" for each request, and below it what the connection cost. Share it;
+// the transport keeps the connections.
+func NewHTTPClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 10 // the default keeps 2 of a burst's 5
+	return &http.Client{
+		Timeout: Timeout,
+		Transport: otelhttp.NewTransport(transport,
+			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return "HTTP " + r.Method }),
+			otelhttp.WithClientTrace(func(ctx context.Context) *httptrace.ClientTrace {
+				return otelhttptrace.NewClientTrace(ctx, otelhttptrace.WithoutHeaders())
+			})),
+	}
+}
+
+// LatestVideo is the id of the newest video of a channel. Every error is an
+// *Error. It panics where the id is "doom"; see Doomed.
+func (c *Client) LatestVideo(ctx context.Context, channel string) (string, error) {
+	u, err := url.Parse(c.feedURL)
+	if err != nil {
+		return "", Failed(err)
+	}
+	query := u.Query()
+	query.Set("channel_id", channel)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", Failed(err)
+	}
+	req.Header.Set("User-Agent", UserAgent)
+	res, err := c.http.Do(req)
+	if err != nil {
+		return "", Failed(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return "", Failed(fmt.Errorf("it answered %s", res.Status))
+	}
+	id, err := newest(res.Body)
+	if err != nil {
+		return "", Failed(err)
+	}
+	return Doomed(id), nil
+}
+
+// newest reads the feed to its end, so that the connection can be used again,
+// or to MaxFeed: parsing 64 MiB of feed takes 700 MB of memory.
+func newest(body io.Reader) (string, error) {
+	document, err := io.ReadAll(io.LimitReader(body, MaxFeed+1))
+	if err != nil {
+		return "", fmt.Errorf("it broke off: %w", err)
+	}
+	if len(document) > MaxFeed {
+		return "", fmt.Errorf("it is longer than %d bytes", MaxFeed)
+	}
+	feed, err := gofeed.NewParser().Parse(bytes.NewReader(document))
+	if err != nil {
+		return "", fmt.Errorf("it is no feed that we can read: %w", err)
+	}
+	if len(feed.Items) == 0 {
+		return "", errors.New("it has no entries")
+	}
+	id, ok := strings.CutPrefix(feed.Items[0].GUID, "yt:video:")
+	if !ok || id == "" {
+		return "", fmt.Errorf("its newest entry, %.40q, is no video", feed.Items[0].GUID)
+	}
+	return id, nil
+}
+
+// Doomed returns id, or panics where it is "doom". It stands for the bug that
+// every real load has somewhere, on some input; only here it is on purpose.
+func Doomed(id string) string {
+	if id == "doom" {
+		panic("doom: the load cannot take this video")
+	}
+	return id
+}
