@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,8 +61,10 @@ type Options struct {
 	// ReleaseURL is where releases are found; "" is Jaeger's page on GitHub.
 	ReleaseURL string
 
-	docker string        // the docker command; "" is docker
-	stall  time.Duration // how long a download may stand still; 0 is downloadStall
+	// What follows is for tests; withDefaults sets what is used otherwise.
+	docker, goCommand     string
+	stall, dockerPatience time.Duration
+	client                *http.Client
 }
 
 // Run is the whole command: it finds a Jaeger that runs already, or starts one
@@ -125,7 +128,10 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Out = &lockedWriter{w: o.Out}
 	o.docker = cmp.Or(o.docker, "docker")
+	o.goCommand = cmp.Or(o.goCommand, "go")
 	o.stall = cmp.Or(o.stall, downloadStall)
+	o.dockerPatience = cmp.Or(o.dockerPatience, dockerPatience)
+	o.client = cmp.Or(o.client, http.DefaultClient)
 	o.ReleaseURL = cmp.Or(o.ReleaseURL, "https://github.com/jaegertracing/jaeger/releases/download")
 	if o.CacheDir == "" {
 		if o.CacheDir, err = cacheDir(); err != nil {
@@ -184,8 +190,10 @@ func (o Options) start(ctx context.Context, p ports) (*Server, error) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("stopped before Jaeger was up: %w", ctx.Err())
 		}
-		o.say("not from %s: %v", from, err)
 		failed = append(failed, fmt.Errorf("%s: %w", from, err))
+		if o.From == "" && from != Ways[len(Ways)-1] {
+			o.say("No Jaeger from %s: %v", from, err)
+		}
 	}
 	return nil, fmt.Errorf("no Jaeger could be started:\n%w", errors.Join(failed...))
 }

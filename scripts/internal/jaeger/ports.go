@@ -20,7 +20,7 @@ const (
 	// and never answers must not hang us.
 	askPatience = 2 * time.Second
 	// askLimit bounds what is read of an answer there.
-	askLimit = 64 << 10
+	askLimit = 1 << 20
 )
 
 // ErrNotRunning is what Find returns when nothing listens at Jaeger's ports.
@@ -127,7 +127,7 @@ func find(ctx context.Context, p ports) (*Server, error) {
 		return nil, err
 	}
 	if found[uiPort].ours {
-		return nil, fmt.Errorf("Jaeger answers at %s, but takes no spans at %s (%s): stop it and start it again with `go run ./scripts jaeger`",
+		return nil, fmt.Errorf("a Jaeger answers at %s, but takes no spans at %s (%s): stop it and start one with `go run ./scripts jaeger`",
 			s.UI, s.OTLP, found[otlpHTTPPort].text)
 	}
 	var taken []string
@@ -163,7 +163,10 @@ func look(ctx context.Context, s *Server, i int) finding {
 		return finding{ours: r.isServices(), text: r.String()}
 	case otlpHTTPPort:
 		r := s.askOTLP(ctx)
-		return finding{ours: r.isOTLP(), text: r.String()}
+		if r.isOTLP() {
+			return finding{ours: true, text: "some collector takes spans there"}
+		}
+		return finding{text: r.String()}
 	}
 	return finding{text: ask(ctx, http.MethodGet, "http://"+s.ports.addr(i)+"/", "").String()}
 }
@@ -258,8 +261,10 @@ func (s *Server) askOTLP(ctx context.Context) reply {
 
 // answers returns nil once the health page, the API and OTLP are as they should.
 func (s *Server) answers(ctx context.Context) error {
-	if r := ask(ctx, http.MethodGet, s.health, ""); s.child != nil && r.status != http.StatusOK {
-		return fmt.Errorf("%s: %w", s.health, r.problem())
+	if s.child != nil { // of another Jaeger it is not known where its health page is
+		if r := ask(ctx, http.MethodGet, s.health, ""); r.status != http.StatusOK {
+			return fmt.Errorf("%s: %w", s.health, r.problem())
+		}
 	}
 	if r := ask(ctx, http.MethodGet, s.API+"/services", ""); !r.isServices() {
 		return fmt.Errorf("%s: %w", s.API, r.problem())
@@ -278,9 +283,9 @@ func (r reply) problem() error {
 	return errors.New(r.String())
 }
 
-// hasPages tells the web pages from the page that stands in for them in a build
-// from source.
+// hasPages is false where a page stands in for the web pages, as in a build from
+// source.
 func (s *Server) hasPages(ctx context.Context) bool {
 	r := ask(ctx, http.MethodGet, s.UI+"/", "")
-	return r.err == nil && !strings.Contains(string(r.body), "placeholder for the Jaeger UI")
+	return !strings.Contains(string(r.body), "placeholder for the Jaeger UI")
 }

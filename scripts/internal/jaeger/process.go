@@ -25,17 +25,18 @@ var errTaken = errors.New("another program took a port first")
 
 // child is a program that runs for us.
 type child struct {
-	cmd  *exec.Cmd
-	stop func() error
-	tail *tail
-	done chan struct{} // closed when the program has ended
-	err  error         // what cmd.Wait returned; to be read once done is closed
+	cmd      *exec.Cmd
+	stop     func() error  // asks it to end
+	patience time.Duration // from then on
+	tail     *tail
+	done     chan struct{} // closed when the program has ended
+	err      error         // what cmd.Wait returned; to be read once done is closed
 }
 
 // startChild starts cmd, whose output goes to out as well as to the tail.
 // stop asks it to end; nil means an interrupt.
 func startChild(cmd *exec.Cmd, stop func() error, out io.Writer) (*child, error) {
-	c := &child{cmd: cmd, stop: stop, tail: &tail{}, done: make(chan struct{})}
+	c := &child{cmd: cmd, stop: stop, patience: stopPatience, tail: &tail{}, done: make(chan struct{})}
 	cmd.Stdout = io.MultiWriter(c.tail, out)
 	cmd.Stderr = cmd.Stdout
 	// A grandchild that keeps the pipe open must not keep us.
@@ -61,11 +62,11 @@ func (c *child) end() error {
 	select {
 	case <-c.done:
 		return err
-	case <-time.After(stopPatience):
+	case <-time.After(c.patience):
 	}
 	_ = c.cmd.Process.Kill()
 	<-c.done
-	return errors.Join(err, fmt.Errorf("%s did not stop within %v and was killed", c.cmd.Path, stopPatience))
+	return errors.Join(err, fmt.Errorf("%s did not stop within %v and was killed", c.cmd.Path, c.patience))
 }
 
 // interrupt asks p to end. Windows has no interrupt for one process alone, so

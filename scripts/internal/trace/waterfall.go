@@ -36,7 +36,7 @@ func Waterfall(w io.Writer, spans []Span, o Options) error {
 	if o.Width < MinWidth || o.Max < 1 {
 		return fmt.Errorf("cannot draw a waterfall %d columns wide with %d spans: it takes %d columns and 1 span", o.Width, o.Max, MinWidth)
 	}
-	p := newPicture(spans, o)
+	p := newCanvas(spans, o)
 	var b strings.Builder
 	p.draw(&b)
 	_, err := io.WriteString(w, b.String())
@@ -55,7 +55,9 @@ type row struct {
 	linked  []*row // rows with a link to this one
 	targets []*row // rows that this one links to
 	beyond  string // where a link leads that has no row
-	note    []part
+	note    []part // shown at the right
+	message string // what went wrong, if no other row tells it
+	beneath bool   // the message does not fit into the note
 }
 
 // part is a piece of text in one style.
@@ -64,7 +66,7 @@ type part struct {
 	style string
 }
 
-type picture struct {
+type canvas struct {
 	Options
 	all    []*row // those named in Only, in drawing order
 	rows   []*row // those within Max
@@ -73,8 +75,10 @@ type picture struct {
 
 	begin time.Time
 	span  time.Duration // of the axis
+	ticks []tick
 
-	services []string
+	services []string          // in the order in which they appear
+	painted  []string          // the same without those of brackets
 	keys     map[string]string // cache keys to what is shown of them; empty if there is only one
 }
 
@@ -90,10 +94,12 @@ const (
 // look like an error.
 var palette = []string{"36", "33", "32", "35", "34"}
 
-func newPicture(spans []Span, o Options) *picture {
-	p := &picture{Options: o, hidden: map[string]int{}, total: len(spans)}
-	rows := p.gather(Forest(spans))
-	p.order(rows, 0)
+func newCanvas(spans []Span, o Options) *canvas {
+	p := &canvas{Options: o, hidden: map[string]int{}, total: len(spans)}
+	var roots []*row
+	p.gather(Forest(spans), &roots)
+	slices.SortStableFunc(roots, (*row).compare)
+	p.order(roots, 0)
 	p.rows = p.all[:min(len(p.all), o.Max)]
 	for _, r := range p.rows {
 		r.within = true
@@ -107,34 +113,34 @@ func newPicture(spans []Span, o Options) *picture {
 	return p
 }
 
-// gather turns nodes into rows. Drawn children of a node that is not drawn take
-// its place.
-func (p *picture) gather(nodes []*Node) []*row {
-	var rows []*row
-	mixed := false
+// gather turns nodes into rows. Drawn descendants of a node that is not drawn
+// take its place.
+func (p *canvas) gather(nodes []*Node, into *[]*row) {
 	for _, n := range nodes {
-		below := p.gather(n.Children)
-		if len(p.Only) > 0 && !slices.Contains(p.Only, n.Name) {
+		if !p.wants(n) {
 			p.hidden[n.Name]++
-			rows = append(rows, below...)
-			mixed = true
+			p.gather(n.Children, into)
 			continue
 		}
-		r := &row{Node: n, children: below}
+		r := &row{Node: n}
 		for _, c := range n.Children {
-			if len(p.Only) > 0 && !slices.Contains(p.Only, c.Name) {
+			if !p.wants(c) {
 				r.hidden = append(r.hidden, c)
 			}
 		}
-		rows = append(rows, r)
+		p.gather(n.Children, &r.children)
+		slices.SortStableFunc(r.children, (*row).compare)
+		*into = append(*into, r)
 	}
-	if mixed {
-		slices.SortStableFunc(rows, func(a, b *row) int { return compare(a.Span, b.Span) })
-	}
-	return rows
 }
 
-func (p *picture) order(rows []*row, depth int) {
+func (p *canvas) wants(n *Node) bool {
+	return len(p.Only) == 0 || slices.Contains(p.Only, n.Name)
+}
+
+func (r *row) compare(other *row) int { return compare(r.Span, other.Span) }
+
+func (p *canvas) order(rows []*row, depth int) {
 	for _, r := range rows {
 		r.depth = depth
 		p.all = append(p.all, r)
@@ -143,7 +149,7 @@ func (p *picture) order(rows []*row, depth int) {
 }
 
 // scale makes the axis span all rows.
-func (p *picture) scale() {
+func (p *canvas) scale() {
 	var end time.Time
 	for _, r := range p.rows {
 		s, e := r.times()
@@ -162,7 +168,7 @@ func (p *picture) scale() {
 
 // link finds out which rows link to which, and gives those that are linked to a
 // letter.
-func (p *picture) link(spans []Span) {
+func (p *canvas) link(spans []Span) {
 	type key struct{ trace, span string }
 	rows := map[key]*row{}
 	for _, r := range p.rows {
@@ -179,8 +185,10 @@ func (p *picture) link(spans []Span) {
 			k := key{l.TraceID, l.ID}
 			switch to := rows[k]; {
 			case to != nil:
-				r.targets = append(r.targets, to)
-				to.linked = append(to.linked, r)
+				if !slices.Contains(r.targets, to) {
+					r.targets = append(r.targets, to)
+					to.linked = append(to.linked, r)
+				}
 			case here[k]:
 				r.beyond = "a span not drawn"
 			default:
@@ -207,11 +215,14 @@ func letters(n int) string {
 }
 
 // legend collects what the rows have in common: services and cache keys.
-func (p *picture) legend() {
+func (p *canvas) legend() {
 	keys := map[string]bool{}
 	for _, r := range p.rows {
 		if r.Service != "" && !slices.Contains(p.services, r.Service) {
 			p.services = append(p.services, r.Service)
+		}
+		if !r.brackets() && !slices.Contains(p.painted, r.Service) {
+			p.painted = append(p.painted, r.Service)
 		}
 		if k := r.Attrs["cache.key"]; k != "" {
 			keys[k] = true
@@ -257,7 +268,7 @@ func (r *row) brackets() bool {
 }
 
 // notes says what there is to say about a row, the most important first.
-func (p *picture) notes(r *row) []part {
+func (p *canvas) notes(r *row) []part {
 	var notes []part
 	say := func(style, format string, args ...any) {
 		if text := plain(fmt.Sprintf(format, args...)); text != "" {
@@ -268,18 +279,16 @@ func (p *picture) notes(r *row) []part {
 	say("", "%s", r.Attrs["http.response.status_code"])
 	result := r.Attrs["cache.result"]
 	if len(r.targets) > 0 {
-		names := make([]string, 0, 3)
-		for i, to := range r.targets {
-			if i == 2 && len(r.targets) > 3 {
-				names = append(names, fmt.Sprintf("%d more", len(r.targets)-i))
-				break
-			}
+		var names []string
+		for _, to := range r.targets {
 			names = append(names, to.title())
 		}
-		say("", "%s → %s", result, strings.Join(names, ", "))
-	} else {
-		say("", "%s", result)
+		if len(names) > 3 {
+			names = append(names[:2], fmt.Sprintf("%d more", len(names)-2))
+		}
+		result += " → " + strings.Join(names, ", ")
 	}
+	say("", "%s", strings.TrimSpace(result))
 	if r.beyond != "" {
 		say("", "→ %s", r.beyond)
 	}
@@ -298,9 +307,9 @@ func (p *picture) notes(r *row) []part {
 	message, exception := r.trouble()
 	if (r.failed() || exception) && !r.told(message) {
 		if !r.failed() {
-			message = "exception: " + message
+			message = "recorded " + message
 		}
-		say(red, "%s", message)
+		r.message = plain(message)
 	}
 	switch {
 	case r.Orphan:
@@ -325,17 +334,32 @@ func (p *picture) notes(r *row) []part {
 	var line []part
 	if r.failed() {
 		line = append(line, part{"✗", strong})
-		if len(notes) > 0 {
-			line = append(line, part{" ", ""})
-		}
 	}
 	for i, n := range notes {
-		if i > 0 {
+		switch {
+		case i > 0:
 			line = append(line, part{" · ", dim})
+		case len(line) > 0:
+			line = append(line, part{" ", ""})
 		}
 		line = append(line, n)
 	}
 	return line
+}
+
+// withMessage is a row's note with what went wrong at its end.
+func (r *row) withMessage() []part {
+	line := slices.Clip(r.note)
+	switch {
+	case r.message == "":
+		return line
+	case len(line) == 0:
+	case len(line) == 1 && r.failed(): // the mark alone
+		line = append(line, part{" ", ""})
+	default:
+		line = append(line, part{" · ", dim})
+	}
+	return append(line, part{r.message, red})
 }
 
 // title is the row's name and the letter by which others refer to it.
@@ -389,7 +413,10 @@ func (n *Node) trouble() (message string, exception bool) {
 	if n.failed() && n.Message != "" {
 		message = n.Message
 	}
-	return firstLine(message), exception
+	if message = firstLine(message); message == "" && exception {
+		message = "an exception"
+	}
+	return message, exception
 }
 
 // told reports whether a row below this one, or one that it links to, has the
@@ -412,60 +439,66 @@ func firstLine(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// columns are the widths of a line's parts.
+// columns are the widths of a line's parts; 0 for one that is left out.
 type columns struct{ name, service, bar, took, note int }
 
-const gap = 2 // blanks between columns
+const gap = "  " // between two columns
 
-// layout shares out the width. The bars get what the text does not need, and
-// never less than two fifths while there is text that can be cut.
-func (p *picture) layout() columns {
-	var want columns
+// layout shares out the width: text takes what it needs within bounds, the bars
+// get the rest.
+func (p *canvas) layout() columns {
+	var c columns
+	note, all := 0, 0 // without and with the messages
 	for _, r := range p.rows {
-		want.name = max(want.name, min(2*r.depth, p.Width)+width(r.title()))
-		want.took = max(want.took, width(p.duration(r.Duration())))
-		want.note = max(want.note, widthOf(r.note))
+		c.name = max(c.name, min(2*r.depth, p.Width)+width(r.title()))
+		c.took = max(c.took, width(p.duration(r.Duration())))
+		note = max(note, widthOf(r.note))
+		all = max(all, widthOf(r.withMessage()))
 		if len(p.services) > 1 {
-			want.service = max(want.service, width(plain(r.Service)))
+			c.service = max(c.service, width(plain(r.Service)))
 		}
 	}
-	want.name = max(want.name, width("span"))
-	if want.service > 0 {
-		want.service = max(want.service, width("service"))
+	c.name = min(max(c.name, width("span")), p.Width/3)
+	if c.service > 0 {
+		c.service = min(max(c.service, width("service")), 12)
 	}
-	got := columns{
-		name:    min(want.name, p.Width*3/10),
-		service: min(want.service, 12),
-		took:    want.took,
-		note:    min(want.note, p.Width*3/10),
-	}
-	if p.Width < 70 {
-		got.service = 0
-	}
-	rest := func() int {
-		used := got.name + gap + 1 + got.took
-		if got.service > 0 {
-			used += gap + got.service
+	for {
+		room := p.Width - c.name - len(gap) - 1 - c.took // for bars and notes
+		if c.service > 0 {
+			room -= c.service + len(gap)
 		}
-		if got.note > 0 {
-			used += gap + got.note
+		c.note, c.bar = 0, room
+		if all > 0 {
+			room -= len(gap)
+			scant, ample := p.Width*6/25, p.Width*2/5 // columns of bar
+			c.note = max(min(note, room-scant), min(all, room-ample), 4)
+			c.bar = room - c.note
 		}
-		return p.Width - used
+		if c.note >= min(note, 20) || c.service == 0 {
+			break
+		}
+		c.service = 0 // the notes say more than the service's name
 	}
-	if spare := rest() - p.Width*2/5; spare > 0 {
-		more := min(spare, want.note-got.note)
-		got.note += more
-		got.name += min(spare-more, want.name-got.name)
+	said := map[string]bool{}
+	for _, r := range p.rows {
+		if r.message == "" {
+			continue
+		}
+		// A long message is written out once. After that its start is enough.
+		with := r.withMessage()
+		if widthOf(with) <= c.note || said[r.message] && widthOf(r.note)+len(" · ")+8 <= c.note {
+			r.note = with
+		} else {
+			r.beneath = !said[r.message]
+			said[r.message] = true
+		}
 	}
-	if short := p.Width*3/10 - rest(); short > 0 {
-		got.note = max(got.note-short, min(got.note, p.Width/6))
-	}
-	got.bar = rest()
-	return got
+	p.ticks = p.axis(c.bar)
+	return c
 }
 
 // draw writes the picture.
-func (p *picture) draw(b *strings.Builder) {
+func (p *canvas) draw(b *strings.Builder) {
 	if len(p.rows) == 0 {
 		if p.total == 0 {
 			b.WriteString("no spans\n")
@@ -482,34 +515,42 @@ func (p *picture) draw(b *strings.Builder) {
 	p.rest(b)
 }
 
-func (p *picture) header(b *strings.Builder, c columns) {
-	line := []part{{pad("span", c.name), dim}}
+func (p *canvas) header(b *strings.Builder, c columns) {
+	head := pad("span", c.name) + gap
 	if c.service > 0 {
-		line = append(line, part{strings.Repeat(" ", gap) + pad("service", c.service), dim})
+		head += pad("service", c.service) + gap
 	}
-	line = append(line, part{strings.Repeat(" ", gap) + string(p.axis(c.bar)), dim})
-	p.emit(b, line)
+	column := 0
+	for _, t := range p.ticks {
+		head += strings.Repeat(" ", t.column-column) + t.label
+		column = t.column + width(t.label)
+	}
+	p.emit(b, []part{{head, dim}})
 }
 
-func (p *picture) line(b *strings.Builder, c columns, r *row) {
-	line := p.name(r, c.name)
+func (p *canvas) line(b *strings.Builder, c columns, r *row) {
+	line := append(p.name(r, c.name), part{gap, ""})
+	left := c.name + len(gap)
 	if c.service > 0 {
-		line = append(line, part{strings.Repeat(" ", gap), ""}, part{pad(clip(plain(r.Service), c.service), c.service), p.color(r)})
+		line = append(line, part{pad(clip(plain(r.Service), c.service), c.service) + gap, p.color(r)})
+		left += c.service + len(gap)
 	}
-	line = append(line, part{strings.Repeat(" ", gap), ""})
 	line = append(line, p.bar(r, c.bar)...)
 	took := p.duration(r.Duration())
-	line = append(line, part{" " + strings.Repeat(" ", c.took-width(took)) + took, ""})
-	if len(r.note) > 0 {
-		line = append(line, part{strings.Repeat(" ", gap), ""})
-		line = append(line, clipParts(r.note, c.note)...)
-	}
+	line = append(line, part{" " + strings.Repeat(" ", c.took-width(took)) + took + gap, ""})
+	line = append(line, clipParts(r.note, c.note)...)
 	p.emit(b, line)
+	if r.beneath {
+		p.emit(b, []part{
+			{strings.Repeat(" ", left) + "╰ ", dim},
+			{clip(r.message, p.Width-left-2), red},
+		})
+	}
 }
 
 // name is the row's first column: as far in as the row is deep. Where there is no
 // room to go further in, an ellipsis says so.
-func (p *picture) name(r *row, space int) []part {
+func (p *canvas) name(r *row, space int) []part {
 	indent := 2 * r.depth
 	deeper := ""
 	if most := space / 2; indent > most {
@@ -528,65 +569,64 @@ func (p *picture) name(r *row, space int) []part {
 	return append(line, part{strings.Repeat(" ", space-width(name)-width(label)), ""})
 }
 
-func (p *picture) color(r *row) string {
+func (p *canvas) color(r *row) string {
 	if r.brackets() {
 		return dim
 	}
-	return palette[max(slices.Index(p.services, r.Service), 0)%len(palette)]
+	return palette[slices.Index(p.painted, r.Service)%len(palette)]
 }
 
-// column is where an instant of the axis lies, in eighths of a column.
-func (p *picture) eighth(at time.Duration, bar int) int {
+// half is where an instant of the axis lies, in halves of a column.
+func (p *canvas) half(at time.Duration, space int) int {
 	if p.span <= 0 {
 		return 0
 	}
 	share := float64(at) / float64(p.span)
-	return int(math.Round(max(0, min(1, share)) * float64(8*bar)))
+	return int(math.Round(max(0, min(1, share)) * float64(2*space)))
 }
 
-// Blocks that fill a column from the left, by eighths. To the right there are
-// only two.
-var fromLeft = []rune(" ▏▎▍▌▋▊▉█")
-
+// Bars are half a line high, so that the lines stay apart, and exact to half a
+// column. A bar with gaps is a span that waits.
 const (
-	rightHalf   = '▐'
-	rightEighth = '▕'
-	full        = '█'
-	waiting     = '░'
+	both  = '▄'
+	left  = '▖'
+	right = '▗'
+	guide = '┊'
 )
 
 // bar draws the row's span on the axis. However short, it leaves a mark.
-func (p *picture) bar(r *row, space int) []part {
-	cells := p.grid(space)
-	start, end := r.times()
-	from, to := 0, 0
-	if !start.IsZero() {
-		from = min(p.eighth(start.Sub(p.begin), space), 8*space-1)
-		to = p.eighth(end.Sub(p.begin), space)
-	}
-	to = max(to, from+1)
-	first, last := from/8, (to-1)/8
-	style := p.color(r)
-	switch {
-	case r.brackets():
-		for i := first + 1; i < last; i++ {
-			cells[i] = '─'
+func (p *canvas) bar(r *row, space int) []part {
+	cells := []rune(strings.Repeat(" ", space))
+	for _, t := range p.ticks[1:] {
+		if t.guide {
+			cells[t.column] = guide
 		}
+	}
+	start, end := r.times()
+	from, to := 0, 1
+	if !start.IsZero() {
+		from = min(p.half(start.Sub(p.begin), space), 2*space-1)
+		to = max(p.half(end.Sub(p.begin), space), from+1)
+	}
+	first, last := from/2, (to-1)/2
+	style := p.color(r)
+	brackets, waits := r.brackets(), r.waits()
+	for i := first; i <= last; i++ {
+		switch {
+		case brackets:
+			cells[i] = '─'
+		case from > 2*i:
+			cells[i] = right
+		case to < 2*i+2 || waits:
+			cells[i] = left
+		default:
+			cells[i] = both
+		}
+	}
+	if brackets {
 		cells[first], cells[last] = '├', '┤'
 		if first == last {
 			cells[first] = '│'
-		}
-	case r.waits():
-		// Shading comes in whole columns only: those that are covered by half.
-		first, last = (from+4)/8, (to+3)/8-1
-		first = min(first, space-1)
-		last = max(first, last)
-		for i := first; i <= last; i++ {
-			cells[i] = waiting
-		}
-	default:
-		for i := first; i <= last; i++ {
-			cells[i] = block(max(from-8*i, 0), min(to-8*i, 8))
 		}
 	}
 	if r.failed() {
@@ -599,128 +639,114 @@ func (p *picture) bar(r *row, space int) []part {
 	}
 }
 
-// block is the character that comes closest to a column filled between two of
-// its eighths.
-func block(from, to int) rune {
-	switch {
-	case from == 0:
-		return fromLeft[to]
-	case to < 8 && from+to < 8: // inside, to the left
-		return fromLeft[to-from]
-	case from == 1:
-		return full
-	case from < 6 && to-from > 2:
-		return rightHalf
-	}
-	return rightEighth
+// tick is a label on the axis.
+type tick struct {
+	column int
+	label  string
+	guide  bool // a dotted line runs down from it
 }
 
-// grid is an empty line of the picture: blanks, with a dot at each tick.
-func (p *picture) grid(space int) []rune {
-	cells := []rune(strings.Repeat(" ", space))
-	step := p.step(space)
-	for at := step; step > 0 && at < p.span; at += step {
-		cells[min(p.eighth(at, space)/8, space-1)] = '┊'
-	}
-	return cells
-}
-
-// axis is the line above the bars: 0 at the left, the time of the whole picture
-// at the right, round times between them where they fit.
-func (p *picture) axis(space int) []rune {
-	cells := []rune(strings.Repeat(" ", space))
-	put := func(at int, label string) {
-		for i, c := range []rune(label) {
-			cells[at+i] = c
-		}
-	}
-	put(0, "0")
+// axis labels the columns of the bars: 0 at the left, the length of the picture
+// with its unit at the right, and between them round times in the same unit,
+// where there is room.
+func (p *canvas) axis(space int) []tick {
+	ticks := []tick{{label: "0"}}
 	if p.span <= 0 {
-		return cells
+		return ticks
 	}
 	end := p.duration(p.span)
-	right := space - width(end)
-	if right < 2 {
-		return cells
+	room := space - width(end)
+	if room < 2 {
+		return ticks
 	}
-	put(right, end)
-	step := p.step(space)
+	unit := p.unit(p.span)
+	step := p.step(unit, space)
+	free := 2
 	for at := step; step > 0 && at < p.span; at += step {
-		column := p.eighth(at, space) / 8
-		label := p.duration(at)
-		if column+width(label) >= right {
+		label := strconv.FormatFloat(float64(at)/float64(unit.size), 'f', -1, 64)
+		column := p.half(at, space) / 2
+		if column+width(label) >= room {
 			break
 		}
-		put(column, label)
+		if column < free {
+			continue
+		}
+		ticks = append(ticks, tick{column, label, true})
+		free = column + width(label) + 1
 	}
-	return cells
+	return append(ticks, tick{column: room, label: end})
 }
 
-// step is the time between two ticks, a round one, with room for their labels.
-func (p *picture) step(space int) time.Duration {
-	if p.span <= 0 {
-		return 0
-	}
-	for unit := time.Duration(1); unit < math.MaxInt64/100; unit *= 10 {
+// step is the time between two ticks, round in its unit.
+func (p *canvas) step(u unit, space int) time.Duration {
+	const apart = 6 // columns, at least
+	for power := max(u.size/1000, 1); power < math.MaxInt64/100; power *= 10 {
 		for _, n := range []time.Duration{1, 2, 5} {
-			if float64(n*unit)/float64(p.span)*float64(space) >= 10 {
-				return n * unit
+			if float64(n*power)/float64(p.span)*float64(space) >= apart {
+				return n * power
 			}
 		}
 	}
 	return 0
 }
 
-// duration writes a time in the unit that fits both it and the picture: beside
-// seconds and milliseconds a short time is 0.18 ms and not 180 µs, so that the
-// longer number is the longer time.
-func (p *picture) duration(d time.Duration) string {
-	return format(d, p.span >= time.Millisecond)
+// unit is a unit of time.
+type unit struct {
+	name string
+	size time.Duration
+	from time.Duration // the shortest time written in this unit
 }
 
-func format(d time.Duration, coarse bool) string {
+var units = []unit{
+	{"h", time.Hour, 100 * time.Minute},
+	{"min", time.Minute, 100 * time.Second},
+	{"s", time.Second, time.Second},
+	{"ms", time.Millisecond, time.Millisecond},
+	{"µs", time.Microsecond, time.Microsecond},
+	{"ns", time.Nanosecond, time.Nanosecond},
+}
+
+// unit is the one that fits a time in this picture. Beside seconds and
+// milliseconds a short time is 0.18 ms and not 180 µs, so that the larger number
+// is the longer time.
+func (p *canvas) unit(d time.Duration) unit {
+	// What counts is what will be written: 999.6 ms is 1.00 s.
+	written, _ := strconv.ParseFloat(strconv.FormatFloat(float64(d), 'e', 2, 64), 64)
+	for _, u := range units {
+		if u.size == time.Millisecond && p.span >= time.Millisecond {
+			u.from = time.Microsecond
+		}
+		if written >= float64(u.from) {
+			return u
+		}
+	}
+	return units[len(units)-1]
+}
+
+// duration writes a time with two or three significant digits.
+func (p *canvas) duration(d time.Duration) string {
 	if d == 0 {
 		return "0"
 	}
-	units := []struct {
-		name string
-		size time.Duration
-		from time.Duration // the shortest time written in this unit
-	}{
-		{"h", time.Hour, 100 * time.Minute},
-		{"min", time.Minute, 100 * time.Second},
-		{"s", time.Second, time.Second},
-		{"ms", time.Millisecond, time.Millisecond},
-		{"µs", time.Microsecond, time.Microsecond},
-		{"ns", time.Nanosecond, time.Nanosecond},
+	u := p.unit(d)
+	x := float64(d) / float64(u.size)
+	places := 0
+	switch {
+	case x < 0.0995:
+		places = 3
+	case x < 9.995:
+		places = 2
+	case x < 99.95:
+		places = 1
 	}
-	if coarse {
-		units[3].from = 10 * time.Microsecond
-	}
-	for _, u := range units {
-		digits := significant(float64(d) / float64(u.size))
-		// 999.6 ms is 1.00 s, and so on: what counts is what would be written.
-		if rounded, _ := strconv.ParseFloat(digits, 64); rounded*float64(u.size) >= float64(u.from) {
-			return digits + " " + u.name
-		}
-	}
-	return "0"
-}
-
-// significant writes a number with three significant digits, but no more than
-// two behind the point.
-func significant(x float64) string {
-	for places := 2; places > 0; places-- {
-		s := strconv.FormatFloat(x, 'f', places, 64)
-		if len(s) <= len("0.00") {
-			return s
-		}
-	}
-	return strconv.FormatFloat(x, 'f', 0, 64)
+	return strconv.FormatFloat(x, 'f', places, 64) + " " + u.name
 }
 
 // rest tells of what is not in the picture.
-func (p *picture) rest(b *strings.Builder) {
+func (p *canvas) rest(b *strings.Builder) {
+	if slices.ContainsFunc(p.rows, (*row).waits) {
+		p.text(b, strings.Repeat(string(left), 3)+" waits for a flight or a lock")
+	}
 	if cut := p.all[len(p.rows):]; len(cut) > 0 {
 		names := map[string]int{}
 		failed := 0
@@ -739,13 +765,10 @@ func (p *picture) rest(b *strings.Builder) {
 	if len(p.hidden) > 0 {
 		p.text(b, "not drawn: "+p.names(p.hidden, p.Width-len("not drawn: ")))
 	}
-	if slices.ContainsFunc(p.rows, func(r *row) bool { return r.waits() && !r.brackets() }) {
-		p.text(b, string(waiting)+" waiting for a flight or a lock")
-	}
 }
 
 // names lists what is left out, the most frequent first.
-func (p *picture) names(counts map[string]int, space int) string {
+func (p *canvas) names(counts map[string]int, space int) string {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
@@ -753,34 +776,38 @@ func (p *picture) names(counts map[string]int, space int) string {
 	for _, n := range counts {
 		left += n
 	}
+	others := func() string {
+		if left == 1 {
+			return ", 1 other"
+		}
+		return fmt.Sprintf(", %d others", left)
+	}
 	for i, name := range names {
 		item := fmt.Sprintf("%d %s", counts[name], plain(name))
 		if i > 0 {
 			item = ", " + item
 		}
-		others := fmt.Sprintf(", %d others", left-counts[name])
-		if i == len(names)-1 {
-			others = ""
+		before := others()
+		left -= counts[name]
+		need := width(list + item)
+		if left > 0 {
+			need += width(others())
 		}
-		if width(list+item+others) > space {
-			if i == 0 {
-				return clip(item, space)
-			}
-			return list + fmt.Sprintf(", %d others", left)
+		if need > space && i > 0 {
+			return list + before
 		}
 		list += item
-		left -= counts[name]
 	}
 	return list
 }
 
 // text writes a line below the picture.
-func (p *picture) text(b *strings.Builder, line string) {
+func (p *canvas) text(b *strings.Builder, line string) {
 	p.emit(b, []part{{clip(line, p.Width), dim}})
 }
 
 // emit writes one line, without blanks at its end.
-func (p *picture) emit(b *strings.Builder, line []part) {
+func (p *canvas) emit(b *strings.Builder, line []part) {
 	for len(line) > 0 {
 		last := &line[len(line)-1]
 		if last.text = strings.TrimRight(last.text, " "); last.text != "" {
@@ -841,6 +868,9 @@ func columnsOf(c rune) int {
 func clip(s string, space int) string {
 	if width(s) <= space {
 		return s
+	}
+	if space < 1 {
+		return ""
 	}
 	used := 0
 	for i, c := range s {

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 )
 
 var update = flag.Bool("update", false, "write the pictures under testdata anew")
@@ -181,7 +186,7 @@ func connections(apart float64) *scene {
 
 func convoy() *scene {
 	s := new(scene)
-	burst := s.burst(253_000)
+	burst := s.burst(255_000)
 	for i := range 5 {
 		at := float64(i)
 		get := s.add(burst, "plaque", "GET /{$}", 900+100*at, 50_900*(at+1), "http.response.status_code", "504")
@@ -202,21 +207,515 @@ func burstNotes(s Span) string {
 	return s.Attrs["plaque.requests"] + " requests, " + s.Attrs["plaque.concurrency"] + " at a time"
 }
 
-var drawn = []string{"burst", "GET /{$}", "cache.get", "lock.wait", "flight", "HTTP GET", "GET /feeds/videos.xml"}
+// loadNames are what one wants to see of 04 and later.
+var loadNames = []string{"burst", "GET /{$}", "cache.get", "lock.wait", "flight", "HTTP GET", "GET /feeds/videos.xml"}
 
-func TestDemo(t *testing.T) {
-	w, _ := strconv.Atoi(os.Getenv("W"))
-	for _, s := range []*scene{stampede(), coalesced(), doomed(), convoy(), connections(2400), connections(20)} {
-		var b bytes.Buffer
-		o := Options{Width: w, Only: drawn, Notes: burstNotes, Color: os.Getenv("COLOR") != ""}
-		if s.trace > 1 {
-			o.Only = nil
-		}
-		if err := Waterfall(&b, s.spans, o); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(b.String())
+func picture(t *testing.T, spans []Span, o Options) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Waterfall(&b, spans, o); err != nil {
+		t.Fatal(err)
 	}
-	_ = filepath.Join
-	_ = strings.Join
+	return b.String()
+}
+
+func TestWaterfall(t *testing.T) {
+	fleet := stampede()
+	for i := range fleet.spans { // every request for another key
+		if fleet.spans[i].Name == "cache.get" {
+			fleet.spans[i].Attrs["cache.key"] = fmt.Sprintf("UC%022d", i)
+		}
+	}
+	tests := []struct {
+		file  string
+		spans []Span
+		o     Options
+	}{
+		{"stampede", stampede().spans, Options{Only: loadNames, Notes: burstNotes}},
+		{"coalesced", coalesced().spans, Options{Only: loadNames, Notes: burstNotes}},
+		{"doomed", doomed().spans, Options{Only: loadNames, Notes: burstNotes}},
+		{"doomed-80", doomed().spans, Options{Only: loadNames, Notes: burstNotes, Width: 80}},
+		{"doomed-120-color", doomed().spans, Options{Only: loadNames, Notes: burstNotes, Width: 120, Color: true}},
+		{"convoy", convoy().spans, Options{Notes: burstNotes}},
+		{"keys-first-9", fleet.spans, Options{Only: loadNames, Max: 9}},
+		{"one-by-one", connections(2_400).spans, Options{}},
+		{"all-at-once", connections(20).spans, Options{}},
+		{"everything", coalesced().spans, Options{Width: 110}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.file, func(t *testing.T) {
+			got := picture(t, tt.spans, tt.o)
+			file := filepath.Join("testdata", tt.file+".txt")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatalf("%v (go test -update writes it)", err)
+			}
+			if want := strings.ReplaceAll(string(want), "\r\n", "\n"); got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+			// The order in which spans are delivered must not show.
+			turned := slices.Clone(tt.spans)
+			slices.Reverse(turned)
+			if picture(t, turned, tt.o) != got {
+				t.Error("the same spans, delivered in another order, make another picture")
+			}
+		})
+	}
+}
+
+func TestColorIsOnlyColor(t *testing.T) {
+	plain := picture(t, doomed().spans, Options{})
+	color := picture(t, doomed().spans, Options{Color: true})
+	if !strings.Contains(color, "\x1b[31m") {
+		t.Error("an error is not red")
+	}
+	if stripped := escape.ReplaceAllString(color, ""); stripped != plain {
+		t.Errorf("without its colours:\n%s\nwant:\n%s", stripped, plain)
+	}
+}
+
+var escape = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// line returns the line of the picture that starts with the name, without the
+// bar: its words at the right.
+func line(t *testing.T, picture, name string) string {
+	t.Helper()
+	for l := range strings.Lines(picture) {
+		if strings.HasPrefix(strings.TrimSpace(l), name+" ") {
+			return strings.TrimSuffix(l, "\n")
+		}
+	}
+	t.Fatalf("no line starts with %q:\n%s", name, picture)
+	return ""
+}
+
+func TestNotes(t *testing.T) {
+	// Two spans on one line of time; change sees the second, named "b".
+	tests := []struct {
+		name   string
+		change func(s *scene, a, b string)
+		want   string // how the line of b ends
+	}{
+		{"nothing to say", func(*scene, string, string) {}, "▄ 5.00 ms"},
+		{"status", func(s *scene, a, b string) { s.find(b).Attrs["http.response.status_code"] = "404" }, "5.00 ms  404"},
+		{"error without words", func(s *scene, a, b string) { s.fail(b, "") }, "5.00 ms  ✗"},
+		{"error", func(s *scene, a, b string) { s.fail(b, "no such video") }, "5.00 ms  ✗ no such video"},
+		{"error with a status", func(s *scene, a, b string) {
+			s.fail(b, "no such video")
+			s.find(b).Attrs["http.response.status_code"] = "502"
+		}, "5.00 ms  ✗ 502 · no such video"},
+		{"error in one line", func(s *scene, a, b string) { s.fail(b, "doom\r\ngoroutine 1") }, "5.00 ms  ✗ doom"},
+		{"error already told by the child", func(s *scene, a, b string) {
+			s.fail(b, "doom")
+			c := s.add(b, "plaque", "c", 7_000, 8_000)
+			s.fail(c, "doom")
+		}, "5.00 ms  ✗"},
+		{"another error in the child", func(s *scene, a, b string) {
+			s.fail(b, "gave up")
+			c := s.add(b, "plaque", "c", 7_000, 8_000)
+			s.fail(c, "doom")
+		}, "5.00 ms  ✗ gave up"},
+		{"exception that is no error", func(s *scene, a, b string) {
+			s.panics(b, "doom")
+			s.find(b).Status, s.find(b).Message = "unset", ""
+		}, "5.00 ms  recorded doom"},
+		{"exception of an error without words", func(s *scene, a, b string) {
+			s.panics(b, "doom")
+			s.find(b).Message = ""
+		}, "5.00 ms  ✗ doom"},
+		{"link", func(s *scene, a, b string) { s.link(b, a) }, "5.00 ms  → a a"},
+		{"joined", func(s *scene, a, b string) {
+			s.link(b, a)
+			s.find(b).Attrs["cache.result"] = "joined"
+		}, "5.00 ms  joined → a a"},
+		{"linked twice to the same span", func(s *scene, a, b string) { s.link(b, a); s.link(b, a) }, "5.00 ms  → a a"},
+		{"link from another span", func(s *scene, a, b string) { s.link(a, b) }, "5.00 ms  ← 1 linked"},
+		{"link to a span not drawn", func(s *scene, a, b string) {
+			s.link(b, s.add(a, "plaque", "hidden", 0, 1_000))
+		}, "5.00 ms  → a span not drawn"},
+		{"link to a span not received", func(s *scene, a, b string) {
+			s.find(b).Links = []Link{{TraceID: strings.Repeat("a", 32), ID: strings.Repeat("b", 16)}}
+		}, "5.00 ms  → a span not received"},
+		{"many links", func(s *scene, a, b string) {
+			for range 5 {
+				s.link(b, s.add(a, "plaque", "c", 0, 1_000))
+			}
+		}, "5.00 ms  → c a, c b, 3 more"},
+		{"links lost", func(s *scene, a, b string) { s.find(b).DroppedLinks = 2 }, "5.00 ms  2 links dropped"},
+		{"new connection", func(s *scene, a, b string) {
+			s.add(b, "plaque", "hidden", 6_000, 7_000, "http.conn.reused", "false")
+		}, "5.00 ms  new connection"},
+		{"reused connection", func(s *scene, a, b string) {
+			s.add(b, "plaque", "hidden", 6_000, 7_000, "http.conn.reused", "true")
+		}, "5.00 ms  reused connection"},
+		{"two new connections", func(s *scene, a, b string) {
+			s.add(b, "plaque", "hidden", 6_000, 7_000, "http.conn.reused", "false")
+			s.add(b, "plaque", "hidden", 7_000, 8_000, "http.conn.reused", "false")
+		}, "5.00 ms  2 new connections"},
+		{"connection as an event", func(s *scene, a, b string) {
+			s.find(b).Events = []Event{{Name: "http.getconn.done", Attrs: map[string]string{"http.conn.reused": "true"}}}
+		}, "5.00 ms  reused connection"},
+		{"one key", func(s *scene, a, b string) {
+			s.find(a).Attrs["cache.key"] = "UC1"
+			s.find(b).Attrs["cache.key"] = "UC1"
+		}, "▄ 5.00 ms"},
+		{"two keys", func(s *scene, a, b string) {
+			s.find(a).Attrs["cache.key"] = "UC1"
+			s.find(b).Attrs["cache.key"] = "UC2"
+		}, "5.00 ms  UC2"},
+		{"two long keys", func(s *scene, a, b string) {
+			s.find(a).Attrs["cache.key"] = "UC00000000000000000001"
+			s.find(b).Attrs["cache.key"] = "UC00000000000000000002"
+		}, "5.00 ms  UC0000…000002"},
+		{"two long keys that differ in the middle", func(s *scene, a, b string) {
+			s.find(a).Attrs["cache.key"] = "UC00000000100000000000"
+			s.find(b).Attrs["cache.key"] = "UC00000000200000000000"
+		}, "5.00 ms  UC00000000200000000000"},
+		{"parent not received", func(s *scene, a, b string) { s.find(b).Parent = strings.Repeat("c", 16) }, "5.00 ms  parent not received"},
+		{"a circle", func(s *scene, a, b string) { s.find(b).Parent = b }, "5.00 ms  its own ancestor"},
+		{"no end", func(s *scene, a, b string) { s.find(b).End = time.Time{} }, "0  no end time"},
+		{"no start", func(s *scene, a, b string) { s.find(b).Start = time.Time{} }, "0  no start time"},
+		{"no times", func(s *scene, a, b string) { s.find(b).Start, s.find(b).End = time.Time{}, time.Time{} }, "0  no times"},
+		{"backwards", func(s *scene, a, b string) { s.find(b).End = us(1_000) }, "0  ends before it starts"},
+		{"text that moves the cursor", func(s *scene, a, b string) { s.fail(b, "\x1b[2J\aboo\t\u202e!") }, "5.00 ms  ✗ ·[2J·boo ·!"},
+		{"text that is not UTF-8", func(s *scene, a, b string) { s.fail(b, "a\xffb") }, "5.00 ms  ✗ a·b"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := new(scene)
+			a := s.add("", "plaque", "a", 0, 10_000)
+			b := s.add(a, "plaque", "b", 5_000, 10_000)
+			tt.change(s, a, b)
+			p := picture(t, s.spans, Options{Width: 120, Only: []string{"a", "b", "c"}})
+			if got := line(t, p, "b"); !strings.HasSuffix(got, tt.want) {
+				t.Errorf("%q does not end in %q\n%s", got, tt.want, p)
+			}
+		})
+	}
+}
+
+func TestNotesOfTheCaller(t *testing.T) {
+	s := coalesced()
+	p := picture(t, s.spans, Options{Only: loadNames, Width: 120, Notes: func(s Span) string {
+		if s.Name == "flight" {
+			return "the only one"
+		}
+		return ""
+	}})
+	if got := line(t, p, "flight"); !strings.HasSuffix(got, "← 4 joined · the only one") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Whoever waits for a flight must be told apart from those who work.
+func TestWaiting(t *testing.T) {
+	s := new(scene)
+	a := s.add("", "plaque", "a", 0, 10_000)
+	s.add(a, "plaque", "works", 0, 10_000)
+	s.add(a, "plaque", "waits", 0, 10_000, "cache.result", "joined")
+	s.add(a, "plaque", "lock.wait", 0, 10_000)
+	p := picture(t, s.spans, Options{})
+	for name, want := range map[string]string{"works": "▄▄▄▄", "waits": "▖▖▖▖", "lock.wait": "▖▖▖▖"} {
+		if got := line(t, p, name); !strings.Contains(got, want) {
+			t.Errorf("%s: no %s in %q", name, want, got)
+		}
+	}
+	if !strings.Contains(p, "\n▖▖▖ waits for a flight or a lock\n") {
+		t.Errorf("the dashes are not explained:\n%s", p)
+	}
+}
+
+func TestOnly(t *testing.T) {
+	p := picture(t, coalesced().spans, Options{Only: []string{"burst", "flight", "GET /feeds/videos.xml"}})
+	var names []string
+	for l := range strings.Lines(p) {
+		names = append(names, strings.TrimRight(l[:30], " "))
+	}
+	// The feed's span hangs at the flight: the HTTP GET between them is not drawn.
+	want := []string{"span", "burst", "  flight", "    GET /feeds/videos.xml", "not drawn: 10 GET /{$}, 10 cache"}
+	if len(names) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(names), len(want), p)
+	}
+	for i := range want {
+		if !strings.HasPrefix(names[i], want[i][:min(len(want[i]), 30)]) {
+			t.Errorf("line %d is %q, want %q", i, names[i], want[i])
+		}
+	}
+	if !strings.HasSuffix(p, "not drawn: 10 GET /{$}, 10 cache.get, 1 HTTP GET, 1 http.connect, 1 http.dns, 3 others\n") {
+		t.Errorf("wrong count of what is not drawn:\n%s", p)
+	}
+}
+
+func TestMax(t *testing.T) {
+	s := doomed()
+	p := picture(t, s.spans, Options{Only: loadNames, Max: 3})
+	if !strings.Contains(p, "\n… and 24 spans more, 9 of them ✗: 9 GET /{$}, 9 cache.get, 2 GET /feeds/videos.xml, 4 others\n") {
+		t.Errorf("the rest is not told:\n%s", p)
+	}
+	// 60 is the bound where none is given.
+	many := new(scene)
+	for range 61 {
+		many.add("", "plaque", "accept", 0, 1)
+	}
+	if p := picture(t, many.spans, Options{}); !strings.HasSuffix(p, "\n… and 1 span more: 1 accept\n") {
+		t.Errorf("got:\n%s", p)
+	}
+}
+
+func TestNothingToDraw(t *testing.T) {
+	if got := picture(t, nil, Options{}); got != "no spans\n" {
+		t.Errorf("got %q", got)
+	}
+	s := new(scene)
+	s.add("", "plaque", "accept", 0, 1)
+	if got := picture(t, s.spans, Options{Only: []string{"flight"}}); got != "nothing to draw\nnot drawn: 1 accept\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestTooNarrow(t *testing.T) {
+	for _, o := range []Options{{Width: MinWidth - 1}, {Width: -1}, {Max: -1}} {
+		var b bytes.Buffer
+		if err := Waterfall(&b, stampede().spans, o); err == nil || b.Len() > 0 {
+			t.Errorf("%+v: error %v and %d bytes, want an error and none", o, err, b.Len())
+		}
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestWriteError(t *testing.T) {
+	if err := Waterfall(broken{}, stampede().spans, Options{}); err != io.ErrClosedPipe {
+		t.Errorf("got %v, want the writer's error", err)
+	}
+}
+
+func TestDurations(t *testing.T) {
+	tests := []struct {
+		d           time.Duration
+		long, short string // in a picture of a second, and in one of less than a millisecond
+	}{
+		{0, "0", "0"},
+		{1, "1.00 ns", "1.00 ns"},
+		{999, "999 ns", "999 ns"},
+		{1_234, "0.001 ms", "1.23 µs"},
+		{9_940, "0.010 ms", "9.94 µs"},
+		{9_996, "0.010 ms", "10.0 µs"},
+		{82_000, "0.082 ms", "82.0 µs"},
+		{99_600, "0.10 ms", "99.6 µs"},
+		{182_000, "0.18 ms", "182 µs"},
+		{999_600, "1.00 ms", "1.00 ms"},
+		{12_345_678, "12.3 ms", "12.3 ms"},
+		{301_499_999, "301 ms", "301 ms"},
+		{999_600_000, "1.00 s", "1.00 s"},
+		{2_050_000_000, "2.05 s", "2.05 s"},
+		{99_900 * time.Millisecond, "99.9 s", "99.9 s"},
+		{100 * time.Second, "1.67 min", "1.67 min"},
+		{3 * time.Hour, "3.00 h", "3.00 h"},
+	}
+	for _, tt := range tests {
+		long := (&canvas{span: time.Second}).duration(tt.d)
+		short := (&canvas{span: 500 * time.Microsecond}).duration(tt.d)
+		if long != tt.long || short != tt.short {
+			t.Errorf("%d ns: %q and %q, want %q and %q", int64(tt.d), long, short, tt.long, tt.short)
+		}
+	}
+}
+
+func TestLetters(t *testing.T) {
+	for n, want := range map[int]string{0: "a", 25: "z", 26: "aa", 51: "az", 52: "ba", 701: "zz", 702: "aaa"} {
+		if got := letters(n); got != want {
+			t.Errorf("letters(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+// random makes spans that no honest sender would send, next to ordinary ones.
+func random(r *rand.Rand) []Span {
+	names := []string{"GET /{$}", "cache.get", "flight", "lock.wait", "", "名前のとても長いスパン", "e\u0301te\u0301", strings.Repeat("long ", 30), "\x1b[1mbold\n"}
+	pick := func(from []string) string { return from[r.IntN(len(from))] }
+	id := func() string { return fmt.Sprintf("%016x", 1+r.IntN(40)) }
+	spans := make([]Span, r.IntN(90))
+	for i := range spans {
+		s := &spans[i]
+		s.TraceID = fmt.Sprintf("%032x", 1+r.IntN(3))
+		s.ID = id()
+		if r.IntN(4) > 0 {
+			s.Parent = id()
+		}
+		s.Service = pick([]string{"plaque", "feed", "load", "", "a service with a long name"})
+		s.Name = pick(names)
+		s.Status = pick([]string{"unset", "unset", "ok", "error"})
+		s.Message = pick(append(names, "panic: doom"))
+		if r.IntN(20) > 0 {
+			s.Start = noon.Add(time.Duration(r.Int64N(1 << r.IntN(50))))
+		}
+		if r.IntN(20) > 0 {
+			s.End = s.Start.Add(time.Duration(r.Int64N(1<<r.IntN(50)) - 1000))
+		}
+		s.Attrs = map[string]string{}
+		for _, key := range []string{"cache.key", "cache.result", "http.response.status_code", "http.conn.reused"} {
+			if r.IntN(3) == 0 {
+				s.Attrs[key] = pick(append(names, "joined", "false", "true"))
+			}
+		}
+		for range r.IntN(4) {
+			s.Links = append(s.Links, Link{TraceID: fmt.Sprintf("%032x", 1+r.IntN(3)), ID: id()})
+		}
+		if r.IntN(5) == 0 {
+			s.Events = []Event{{Name: "exception", Attrs: map[string]string{"exception.message": pick(names)}}}
+		}
+	}
+	return spans
+}
+
+// columnsIn counts the columns of a line that holds no wide characters but the
+// ones that random uses.
+func columnsIn(line string) int {
+	n := 0
+	for _, c := range line {
+		switch {
+		case c == '\u0301':
+		case strings.ContainsRune("名前のとても長いスパン", c):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// check holds a picture against what must be true of every picture.
+func check(t *testing.T, spans []Span, o Options) {
+	t.Helper()
+	o.Color = false
+	p := picture(t, spans, o)
+	bars := 0
+	for l := range strings.Lines(p) {
+		l = strings.TrimSuffix(l, "\n")
+		if n := columnsIn(l); n > o.Width {
+			t.Errorf("a line has %d columns, more than %d:\n%s", n, o.Width, l)
+		}
+		if strings.TrimRight(l, " ") != l {
+			t.Errorf("blanks at the end of %q", l)
+		}
+		if i := strings.IndexFunc(l, unicode.IsControl); i >= 0 {
+			t.Errorf("a control character in %q", l)
+		}
+		if strings.ContainsAny(l, "▄▖▗│├") && !strings.HasPrefix(l, "▖▖▖ waits") {
+			bars++
+		}
+	}
+	want := 0
+	for _, s := range spans {
+		if len(o.Only) == 0 || slices.Contains(o.Only, s.Name) {
+			want++
+		}
+	}
+	if want = min(want, o.Max); bars != want {
+		t.Errorf("%d bars for %d spans to draw:\n%s", bars, want, p)
+	}
+	o.Color = true
+	if colored := escape.ReplaceAllString(picture(t, spans, o), ""); colored != p {
+		t.Errorf("with colours the text is another one:\n%s\nwant:\n%s", colored, p)
+	}
+}
+
+func TestRandomForests(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		spans := random(r)
+		o := Options{Width: MinWidth + r.IntN(100), Max: 1 + r.IntN(100)}
+		if r.IntN(2) == 0 {
+			o.Only = []string{"flight", "cache.get", "名前のとても長いスパン"}
+		}
+		check(t, spans, o)
+		if t.Failed() {
+			t.Fatalf("seed %d, %+v", seed, o)
+		}
+	}
+}
+
+func FuzzWaterfall(f *testing.F) {
+	f.Add(uint64(1), 100, 60)
+	f.Fuzz(func(t *testing.T, seed uint64, width, most int) {
+		check(t, random(rand.New(rand.NewPCG(seed, 2))), Options{
+			Width: max(MinWidth, min(width, 1000)), Max: max(1, min(most, 1000)),
+		})
+	})
+}
+
+// What a bar's columns say of its start and end is true to half a column.
+func TestBarsAreExact(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		s := new(scene)
+		total := float64(int(1) << (4 + r.IntN(30)))
+		root := s.add("", "plaque", "root", 0, total)
+		for range 12 {
+			start := r.Float64() * total
+			s.add(root, "plaque", "child", start, start+r.Float64()*(total-start))
+		}
+		p := picture(t, s.spans, Options{Width: 60 + r.IntN(80)})
+		lines := strings.Split(p, "\n")
+		head := []rune(lines[0])
+		left := slices.Index(head, '0')
+		columns := len(head) - left
+		var rows []Span
+		for _, n := range Forest(s.spans)[0].Children {
+			rows = append(rows, n.Span)
+		}
+		for i, span := range rows {
+			area := []rune(lines[2+i])[left : left+columns]
+			drawn := func(c rune) bool { return strings.ContainsRune("▄▖▗", c) }
+			first := slices.IndexFunc(area, drawn)
+			last := len(area) - 1
+			for last > 0 && !drawn(area[last]) {
+				last--
+			}
+			from, to := 2*first, 2*last+2
+			if area[first] == '▗' {
+				from++
+			}
+			if area[last] == '▖' {
+				to--
+			}
+			micros := func(at time.Time) float64 { return float64(at.Sub(noon)) / 1000 }
+			halves := 2 * float64(columns) / total
+			wantFrom, wantTo := micros(span.Start)*halves, micros(span.End)*halves
+			if math.Abs(float64(from)-wantFrom) > 0.51 && from != 2*columns-1 {
+				t.Fatalf("seed %d: the bar starts %d half columns in, the span %.2f\n%s", seed, from, wantFrom, p)
+			}
+			if math.Abs(float64(to)-wantTo) > 0.51 && to != from+1 {
+				t.Fatalf("seed %d: the bar ends %d half columns in, the span %.2f\n%s", seed, to, wantTo, p)
+			}
+		}
+	}
+}
+
+func TestDeepAndWide(t *testing.T) {
+	// A chain of spans as long as a receiver holds, drawn and not drawn.
+	s := new(scene)
+	id := ""
+	for range 50_000 {
+		id = s.add(id, "plaque", "link", 0, 1_000)
+	}
+	for i := range s.spans {
+		s.spans[i].TraceID = s.spans[0].TraceID
+		s.spans[i].Status = "error"
+	}
+	check(t, s.spans, Options{Width: 100, Max: 60})
+	for i := range s.spans {
+		if i%2 == 0 {
+			s.spans[i].Name = "hidden"
+		}
+	}
+	check(t, s.spans, Options{Width: 100, Max: 60, Only: []string{"link"}})
 }

@@ -62,6 +62,9 @@ type Script struct {
 	HoldFor Duration `json:"hold_for,omitempty" yaml:"hold_for"`
 	// Gate keeps all answers back until Open is called, for at most 10 s.
 	Gate bool `json:"gate,omitempty" yaml:"gate"`
+	// Channel is whom all this is for; "" means everybody. Requests for other
+	// channels are answered well, and counted.
+	Channel string `json:"channel,omitempty" yaml:"channel"`
 }
 
 // Duration is a time.Duration that JSON and YAML write like 500ms.
@@ -228,6 +231,9 @@ func (f *Feed) arrive(channel string) (name string, delay time.Duration, gate ch
 	defer f.mu.Unlock()
 	f.stats.Requests++
 	f.stats.Channels[channel]++
+	if f.script.Channel != "" && f.script.Channel != channel {
+		return "ok", DefaultDelay, nil, 0
+	}
 	next := "ok"
 	if len(f.script.Next) > 0 {
 		next, f.script.Next = f.script.Next[0], f.script.Next[1:]

@@ -45,12 +45,11 @@ func (e *Error) StatusCode() int { return e.Status }
 
 // Failed is the Error for a load that failed: 504 when time ran out, else 502.
 func Failed(err error) error {
-	status := http.StatusBadGateway
 	var timed net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timed) && timed.Timeout() {
-		status = http.StatusGatewayTimeout
+		return &Error{http.StatusGatewayTimeout, fmt.Errorf("the feed took too long: %w", err)}
 	}
-	return &Error{status, fmt.Errorf("the feed failed: %w", err)}
+	return &Error{http.StatusBadGateway, fmt.Errorf("the feed failed: %w", err)}
 }
 
 var channelID = regexp.MustCompile(`^UC[A-Za-z0-9_-]{22}$`)

@@ -1,0 +1,310 @@
+package jaeger
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDockerComesFirst(t *testing.T) {
+	f := newFakes(t)
+	release := f.releaseIs([]byte("unused"))
+	s, err := Start(t.Context(), f.Options)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, f.out)
+	}
+	if s.From != FromDocker || !s.Pages {
+		t.Errorf("From %q, Pages %v; want docker with pages", s.From, s.Pages)
+	}
+	if err := errors.Join(s.Stop(), s.Stop()); err != nil {
+		t.Error(err)
+	}
+	mustBeGone(t, s)
+	mustHold(t, f.CacheDir)
+	if n := release.requests.Load(); n != 0 {
+		t.Errorf("the release was asked %d times", n)
+	}
+	log := f.logged()
+	file := "--file " + filepath.Join(f.Root, "compose.yaml")
+	mustSay(t, "the log of docker", log, "compose version\n", "info ", file+" --project-name plaque-", " up ")
+	if n := strings.Count(log, " down "); n != 1 {
+		t.Errorf("`compose down` ran %d times, want once:\n%s", n, log)
+	}
+}
+
+// What fails says why, and the next way is tried.
+func TestOrder(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_DOCKER", "no compose")
+	s, err := Start(t.Context(), f.Options)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, f.out)
+	}
+	defer s.Stop()
+	if s.From != FromSource {
+		t.Errorf("From = %q", s.From)
+	}
+	out := f.out.String()
+	mustSay(t, "Start", out, "unknown command: docker compose", "404 Not Found", "building Jaeger from source", "4 minutes")
+	if d, r := strings.Index(out, "No Jaeger from docker"), strings.Index(out, "No Jaeger from release"); d < 0 || r < d {
+		t.Errorf("docker comes before release:\n%s", out)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	mustBeGone(t, s)
+}
+
+// A container that cannot start is no reason to give up either.
+func TestComposeFails(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_DOCKER", "no image")
+	self, err := os.ReadFile(f.docker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.releaseIs(self)
+	s, err := Start(t.Context(), f.Options)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, f.out)
+	}
+	defer s.Stop()
+	if s.From != FromRelease {
+		t.Errorf("From = %q", s.From)
+	}
+	mustSay(t, "Start", f.out.String(), "No Jaeger from docker", "pull access denied")
+	mustSay(t, "the log of docker", f.logged(), " down ")
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	mustBeGone(t, s)
+}
+
+func TestOnlyTheWayAskedFor(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_DOCKER", "no engine")
+	release := f.releaseIs([]byte("unused"))
+	f.From = FromDocker
+	_, err := Start(t.Context(), f.Options)
+	if err == nil {
+		t.Fatal("it starts without an engine")
+	}
+	mustSay(t, "the error", err.Error(), "docker", "Cannot connect to the Docker daemon")
+	if text := err.Error() + f.out.String(); strings.Contains(text, "release") || strings.Contains(text, "source") || release.requests.Load() > 0 {
+		t.Errorf("another way was tried: %s", text)
+	}
+
+	f.From = "brew"
+	_, err = Start(t.Context(), f.Options)
+	if err == nil {
+		t.Fatal("it starts from nowhere")
+	}
+	mustSay(t, "the error", err.Error(), `"brew"`, "docker, release, source")
+}
+
+func TestAllWaysFail(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_GO", "fails")
+	f.docker = "no-such-docker"
+	_, err := Start(t.Context(), f.Options)
+	if err == nil {
+		t.Fatal("it starts from nothing")
+	}
+	mustSay(t, "the error", err.Error(), "docker: there is no no-such-docker command", "release: ", "404", "source: ", "main.go:1:1: syntax error")
+	mustHold(t, f.CacheDir)
+}
+
+func TestDockerHangs(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_DOCKER", "hangs")
+	f.From, f.dockerPatience = FromDocker, time.Second
+	_, err := Start(t.Context(), f.Options)
+	if err == nil {
+		t.Fatal("it starts with an engine that hangs")
+	}
+	mustSay(t, "the error", err.Error(), "fails: no answer within 1s")
+}
+
+func TestRunUntilCancelled(t *testing.T) {
+	f := newFakes(t)
+	f.From = FromSource
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ran := make(chan error)
+	go func() { ran <- Run(ctx, f.Options) }()
+	go func() {
+		f.out.waitFor("Ctrl-C stops it")
+		cancel()
+	}()
+	if err := <-ran; err != nil {
+		t.Fatalf("%v\n%s", err, f.out)
+	}
+	mustSay(t, "Run", f.out.String(), "Jaeger is up (source)", "http://127.0.0.1:", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:")
+	mustSay(t, "the log", f.logged(), "build -mod=readonly", "GOWORK=off", "jaeger starts")
+}
+
+func TestJaegerDies(t *testing.T) {
+	f := newFakes(t)
+	f.From = FromSource
+	s, err := Start(t.Context(), f.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post(s.UI+"/die", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	err = s.Wait(t.Context())
+	if err == nil {
+		t.Fatal("Wait does not notice")
+	}
+	mustSay(t, "Wait", err.Error(), "source", "by itself", "the sky fell")
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	mustBeGone(t, s)
+}
+
+// Another program may take a port between the look and the start.
+func TestPortTakenMeanwhile(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_JAEGER", "port taken")
+	f.From = FromSource
+	s, err := Start(t.Context(), f.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(f.logged(), "jaeger starts"); n != 2 {
+		t.Errorf("started %d times, want 2:\n%s", n, f.logged())
+	}
+}
+
+func TestNeverAnswers(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_JAEGER", "mute")
+	o, err := f.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := freePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := o.binary(f.docker, p)
+	l.patience = 100 * time.Millisecond
+	_, err = o.launch(t.Context(), p, FromSource, l)
+	if err == nil {
+		t.Fatal("a Jaeger that never answers is ready")
+	}
+	mustSay(t, "the error", err.Error(), "no answer from Jaeger within 100ms", "/status")
+	if l.cmd.ProcessState == nil {
+		t.Error("the program was left running")
+	}
+}
+
+func TestStopKillsWhatDoesNotStop(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows kills at once")
+	}
+	f := newFakes(t)
+	t.Setenv("FAKE_JAEGER", "stubborn")
+	o, err := f.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := freePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := o.launch(t.Context(), p, FromSource, o.binary(f.docker, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.child.patience = 100 * time.Millisecond
+	if err := s.Stop(); err == nil {
+		t.Error("Stop says nothing of the kill")
+	}
+	mustBeGone(t, s)
+}
+
+func TestCancelledWhileBuilding(t *testing.T) {
+	f := newFakes(t)
+	t.Setenv("FAKE_GO", "hangs")
+	f.From = FromSource
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	started := make(chan error)
+	go func() {
+		_, err := Start(ctx, f.Options)
+		started <- err
+	}()
+	for !strings.Contains(f.logged(), "go hangs") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if err := <-started; !errors.Is(err, context.Canceled) {
+		t.Errorf("Start returns %v", err)
+	}
+	mustHold(t, f.CacheDir)
+}
+
+// The build is kept, and another go.sum is another build.
+func TestBuildIsKept(t *testing.T) {
+	f := newFakes(t)
+	root := t.TempDir()
+	if err := os.CopyFS(filepath.Join(root, "jaeger"), os.DirFS(filepath.Join(f.Root, "jaeger"))); err != nil {
+		t.Fatal(err)
+	}
+	f.Root = root
+	o, err := f.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := o.sourceBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.source(t.Context(), ports{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.source(t.Context(), ports{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(f.logged(), "build"); n != 1 {
+		t.Errorf("built %d times, want once", n)
+	}
+	mustHold(t, f.CacheDir, filepath.Base(path))
+	if out, err := exec.Command(path, "compose", "version").CombinedOutput(); err != nil {
+		t.Errorf("what was built does not run: %v\n%s", err, out)
+	}
+
+	sums, err := os.OpenFile(filepath.Join(root, "jaeger", "go.sum"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums.WriteString("example.com/x v1.0.0 h1:x\n")
+	sums.Close()
+	if other, err := o.sourceBinary(); err != nil || other == path {
+		t.Errorf("with another go.sum: %s, %v", other, err)
+	}
+}
+
+func TestNotTheWorkshopsFolder(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Start(t.Context(), Options{Root: dir})
+	if err == nil {
+		t.Fatal("it starts without a configuration")
+	}
+	mustSay(t, "the error", err.Error(), dir, "config.yaml")
+}

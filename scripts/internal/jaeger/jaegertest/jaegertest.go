@@ -1,0 +1,61 @@
+// Package jaegertest gives a test a real Jaeger.
+package jaegertest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"plaque/scripts/internal/jaeger"
+)
+
+// Root is the workshop's folder, seen from any package in it.
+func Root(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "compose.yaml")); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			tb.Fatalf("no folder above %s has a compose.yaml", dir)
+		}
+	}
+}
+
+// Binary is the path of the source-built Jaeger. Where there is none the test is
+// skipped, but on CI, where CI=true, it fails: there it would hide that nothing
+// was tested.
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	path, built, err := jaeger.SourceBinary(Root(tb))
+	switch {
+	case err != nil:
+		tb.Fatal(err)
+	case built:
+		return path
+	case os.Getenv("CI") == "true":
+		tb.Fatalf("this test needs the real Jaeger, and %s is not there: build it with `go run ./scripts jaeger --from source`", path)
+	}
+	tb.Skip("needs the real Jaeger: have it with `go run ./scripts jaeger --from source` (some 4 minutes, once)")
+	return ""
+}
+
+// Start starts that Jaeger on free ports, empty, and stops it when the test ends.
+func Start(tb testing.TB) *jaeger.Server {
+	tb.Helper()
+	Binary(tb)
+	s, err := jaeger.Start(tb.Context(), jaeger.Options{Root: Root(tb), From: jaeger.FromSource, FreePorts: true})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}

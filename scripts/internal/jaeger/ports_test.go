@@ -1,0 +1,237 @@
+package jaeger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// usePorts moves the usual ports to free ones and returns them.
+func usePorts(t *testing.T) ports {
+	t.Helper()
+	p, err := freePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, k := range known {
+		t.Setenv(k.env, strconv.Itoa(p[i]))
+	}
+	return p
+}
+
+// serveAt answers HTTP at port i.
+func serveAt(t *testing.T, p ports, i int, h http.Handler) {
+	t.Helper()
+	l, err := net.Listen("tcp", p.addr(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
+	s.Start()
+	t.Cleanup(s.Close)
+}
+
+// connectAt hands every connection to port i to talk, and closes it at the end.
+func connectAt(t *testing.T, p ports, i int, talk func(net.Conn)) {
+	t.Helper()
+	l, err := net.Listen("tcp", p.addr(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, c)
+			talk(c)
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+}
+
+func TestFindNothing(t *testing.T) {
+	usePorts(t)
+	if s, err := Find(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Find = %v, %v", s, err)
+	}
+}
+
+// A Jaeger that runs is used, and its pages are looked at.
+func TestFindJaeger(t *testing.T) {
+	p := usePorts(t)
+	pages := "<title>Jaeger UI</title>"
+	mux := http.NewServeMux()
+	mux.Handle("/api/", fakeMux())
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, pages) })
+	serveAt(t, p, uiPort, mux)
+	serveAt(t, p, otlpHTTPPort, fakeMux())
+
+	s, err := Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "http://" + p.addr(uiPort); s.UI != want || s.API != want+"/api" || s.OTLP != "http://"+p.addr(otlpHTTPPort) || !s.Pages || s.From != "" {
+		t.Errorf("Find = %+v", s)
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	pages = "This is a placeholder for the Jaeger UI home page."
+	out := newOutput()
+	if err := Run(t.Context(), Options{Root: repo(t), Out: out}); err != nil {
+		t.Fatal(err)
+	}
+	mustSay(t, "Run", out.String(), "runs already", s.API+"/services", "without its web pages")
+
+	// Nothing of this Jaeger is ours to stop.
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Find(t.Context()); err != nil {
+		t.Errorf("after Stop: %v", err)
+	}
+}
+
+// Whatever else is at a port, the error says which port, what answers there, and
+// what moves ours.
+func TestPortInUse(t *testing.T) {
+	nginx := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Server", "nginx/1.27")
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"data":[]}`)
+	})
+	for name, test := range map[string]struct {
+		port int
+		put  func(t *testing.T, p ports, i int)
+		says []string
+	}{
+		"another web server": {uiPort,
+			func(t *testing.T, p ports, i int) { serveAt(t, p, i, nginx) },
+			[]string{`HTTP 200 from server "nginx/1.27"`}},
+		"a web server at a port for spans": {otlpHTTPPort,
+			func(t *testing.T, p ports, i int) { serveAt(t, p, i, nginx) },
+			[]string{`HTTP 200 from server "nginx/1.27"`}},
+		"a web server without a name": {healthPort,
+			func(t *testing.T, p ports, i int) { serveAt(t, p, i, http.NotFoundHandler()) },
+			[]string{"HTTP 404 from a server without a name"}},
+		"a collector that is not Jaeger": {otlpHTTPPort,
+			func(t *testing.T, p ports, i int) { serveAt(t, p, i, fakeMux()) },
+			[]string{"some collector takes spans there"}},
+		"a redirect is not followed": {uiPort,
+			func(t *testing.T, p ports, i int) {
+				serveAt(t, p, i, http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound))
+			},
+			[]string{"HTTP 302 from"}},
+		"no HTTP": {otlpGRPCPort,
+			func(t *testing.T, p ports, i int) {
+				connectAt(t, p, i, func(c net.Conn) { io.WriteString(c, "220 mail.example.com\r\n"); c.Close() })
+			},
+			[]string{"takes connections and speaks no HTTP"}},
+		"hangs": {uiPort,
+			func(t *testing.T, p ports, i int) { connectAt(t, p, i, func(net.Conn) {}) },
+			[]string{"takes connections and does not answer within 2s"}},
+		"hangs in the middle": {uiPort,
+			func(t *testing.T, p ports, i int) {
+				connectAt(t, p, i, func(c net.Conn) {
+					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+				})
+			},
+			[]string{"takes connections and does not answer within 2s"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := usePorts(t)
+			test.put(t, p, test.port)
+			start := time.Now()
+			err := Run(t.Context(), Options{Root: repo(t)})
+			if err == nil {
+				t.Fatal("it starts although the port is taken")
+			}
+			mustSay(t, "the error", err.Error(), fmt.Sprintf("port %d (%s) is in use", p[test.port], known[test.port].use), known[test.port].env)
+			mustSay(t, "the error", err.Error(), test.says...)
+			if strings.Count(err.Error(), "is in use") != 1 {
+				t.Errorf("other ports are named too: %v", err)
+			}
+			if took := time.Since(start); took > 8*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func TestSeveralPortsInUse(t *testing.T) {
+	p := usePorts(t)
+	serveAt(t, p, uiPort, http.NotFoundHandler())
+	serveAt(t, p, healthPort, http.NotFoundHandler())
+	_, err := Find(t.Context())
+	if err == nil {
+		t.Fatal("Find finds a Jaeger")
+	}
+	mustSay(t, "the error", err.Error(), "JAEGER_UI_PORT", "JAEGER_HEALTH_PORT")
+}
+
+// Spans would be lost in a Jaeger whose port for them is shut.
+func TestJaegerWithoutOTLP(t *testing.T) {
+	p := usePorts(t)
+	serveAt(t, p, uiPort, fakeMux())
+	_, err := Find(t.Context())
+	if err == nil {
+		t.Fatal("Find is content")
+	}
+	mustSay(t, "the error", err.Error(), "http://"+p.addr(uiPort), "takes no spans", "http://"+p.addr(otlpHTTPPort), "nothing listens there")
+}
+
+func TestFindIsCancelled(t *testing.T) {
+	p := usePorts(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	connectAt(t, p, uiPort, func(net.Conn) { cancel() })
+	if _, err := Find(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Find returns %v", err)
+	}
+}
+
+func TestPortsFromEnv(t *testing.T) {
+	for _, k := range known {
+		t.Setenv(k.env, "") // set and empty is the same as not set
+	}
+	p, err := portsFromEnv()
+	if err != nil || p != (ports{16686, 4318, 4317, 16685, 13133}) {
+		t.Fatalf("%v, %v", p, err)
+	}
+	t.Setenv("JAEGER_UI_PORT", "26686")
+	if p, err = portsFromEnv(); err != nil || p[uiPort] != 26686 {
+		t.Errorf("%v, %v", p, err)
+	}
+	for _, bad := range []string{"abc", "0", "65536", "-1", "127.0.0.1:1"} {
+		t.Setenv("JAEGER_UI_PORT", bad)
+		_, err := Find(t.Context())
+		if err == nil {
+			t.Fatalf("JAEGER_UI_PORT=%s is fine", bad)
+		}
+		mustSay(t, "the error", err.Error(), fmt.Sprintf("JAEGER_UI_PORT=%q", bad), "1 to 65535")
+	}
+	t.Setenv("JAEGER_UI_PORT", "4318")
+	if _, err = Find(t.Context()); err == nil {
+		t.Fatal("one port for two")
+	}
+	mustSay(t, "the error", err.Error(), "4318", "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT")
+}

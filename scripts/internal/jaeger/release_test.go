@@ -1,0 +1,326 @@
+package jaeger
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// standIn is a release page of our own.
+type standIn struct {
+	*httptest.Server
+	sums, archive http.HandlerFunc
+	requests      atomic.Int64
+}
+
+func releaseName() string { return "jaeger-" + Version + "-" + runtime.GOOS + "-" + runtime.GOARCH }
+
+// newStandIn serves a release whose archive has program as its binary.
+func newStandIn(t *testing.T, program []byte) *standIn {
+	t.Helper()
+	if !slices.Contains(releasedFor, runtime.GOOS+"-"+runtime.GOARCH) {
+		t.Skip("there is no release for this system")
+	}
+	s := &standIn{}
+	s.offer(tarGz(t, file(releaseName()+"/jaeger"+exe(), program)))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v"+Version+"/jaeger-"+Version+".sha256sum.txt", func(w http.ResponseWriter, r *http.Request) { s.sums(w, r) })
+	mux.HandleFunc("GET /v"+Version+"/"+releaseName()+".tar.gz", func(w http.ResponseWriter, r *http.Request) { s.archive(w, r) })
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// offer serves archive, and its checksum among others.
+func (s *standIn) offer(archive []byte) {
+	sum := sha256.Sum256(archive)
+	s.sums = text(fmt.Sprintf("%x *jaeger-%s-plan9-mips.tar.gz\n%x *%s.tar.gz\n%x *%[4]s.zip\n", sha256.Sum256(nil), Version, sum, releaseName(), sha256.Sum256(nil)))
+	s.archive = func(w http.ResponseWriter, _ *http.Request) { w.Write(archive) }
+}
+
+func text(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
+}
+
+type entry struct {
+	tar.Header
+	body []byte
+}
+
+func file(name string, body []byte) entry {
+	return entry{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o600, Size: int64(len(body))}, body}
+}
+
+func tarGz(t *testing.T, entries ...entry) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	zip, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	w := tar.NewWriter(zip)
+	for _, e := range entries {
+		if err := w.WriteHeader(&e.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(e.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// noisy does not compress, so that half an archive is half a binary.
+func noisy(n int) []byte {
+	b := make([]byte, 0, n)
+	for i := 0; len(b) < n; i++ {
+		sum := sha256.Sum256(fmt.Append(nil, i))
+		b = append(b, sum[:]...)
+	}
+	return b[:n]
+}
+
+func TestReleaseIsFetchedOnceAndKept(t *testing.T) {
+	f := newFakes(t)
+	program := noisy(100_000)
+	s := f.releaseIs(program)
+	o, err := f.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := o.releaseBinary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, program) {
+		t.Errorf("the binary is not the release's: %d bytes, %v", len(got), err)
+	}
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o755 {
+		t.Errorf("the binary cannot be run: %v, %v", info.Mode(), err)
+	}
+	mustHold(t, f.CacheDir, releaseName()+exe())
+	asked := s.requests.Load()
+	if again, err := o.releaseBinary(t.Context()); err != nil || again != path || s.requests.Load() != asked {
+		t.Errorf("the second time: %s, %v, %d requests more", again, err, s.requests.Load()-asked)
+	}
+}
+
+// Whatever is wrong with a release, the reason is said and nothing is kept.
+func TestBadReleases(t *testing.T) {
+	binary := releaseName() + "/jaeger" + exe()
+	forever := make(chan struct{})
+	t.Cleanup(func() { close(forever) })
+	for name, test := range map[string]struct {
+		spoil func(*standIn)
+		says  string
+	}{
+		"no list of checksums": {func(s *standIn) { s.sums = http.NotFound }, "sha256sum.txt answers 404 Not Found"},
+		"not in the list":      {func(s *standIn) { s.sums = text("abc *another.tar.gz\n") }, "does not list " + releaseName()},
+		"no checksum in it":    {func(s *standIn) { s.sums = text("abc *" + releaseName() + ".tar.gz\n") }, "no checksum in the line"},
+		"an endless line":      {func(s *standIn) { s.sums = text(strings.Repeat("a", 1<<20)) }, "token too long"},
+		"no archive":           {func(s *standIn) { s.archive = http.NotFound }, releaseName() + ".tar.gz answers 404 Not Found"},
+		"wrong checksum": {func(s *standIn) {
+			s.archive = text("another archive")
+		}, "and the release says"},
+		"cut off": {func(s *standIn) {
+			s.archive = func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "1000000")
+				w.Write(noisy(1000))
+			}
+		}, "was cut off after 1000 bytes"},
+		"cut off before it was published": {func(s *standIn) {
+			whole := tarGz(t, file(binary, noisy(100_000)))
+			s.offer(whole[:len(whole)/2])
+		}, "unexpected EOF"},
+		"never answers": {func(s *standIn) {
+			s.sums = func(http.ResponseWriter, *http.Request) { <-forever }
+		}, "nothing came for 300ms"},
+		"stops answering": {func(s *standIn) {
+			s.archive = func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "1000000")
+				w.Write(noisy(1000))
+				w.(http.Flusher).Flush()
+				<-forever
+			}
+		}, "nothing came for 300ms"},
+		"not an archive": {func(s *standIn) { s.offer([]byte("<html>")) }, ".tar.gz: "},
+		"no binary": {func(s *standIn) {
+			s.offer(tarGz(t, file(releaseName()+"/LICENSE", nil), file("jaeger", nil)))
+		}, "there is no " + binary},
+		"a way out of the folder": {func(s *standIn) {
+			s.offer(tarGz(t, file("../"+binary, noisy(10)), file("../../evil", noisy(10)), file("/tmp/evil-of-plaque", noisy(10))))
+		}, "there is no " + binary},
+		"a link": {func(s *standIn) {
+			s.offer(tarGz(t, entry{Header: tar.Header{Name: binary, Typeflag: tar.TypeSymlink, Linkname: "/bin/sh"}}))
+		}, "is no file"},
+		"a folder": {func(s *standIn) {
+			s.offer(tarGz(t, entry{Header: tar.Header{Name: binary, Typeflag: tar.TypeDir}}))
+		}, "is no file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakes(t)
+			f.CacheDir = filepath.Join(f.CacheDir, "a", "b")
+			test.spoil(f.releaseIs(noisy(1000)))
+			f.stall = 300 * time.Millisecond
+			o, err := f.withDefaults()
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, err := o.releaseBinary(t.Context())
+			if err == nil {
+				t.Fatalf("it is taken: %s", path)
+			}
+			mustSay(t, "the error", err.Error(), test.says)
+			mustHold(t, f.CacheDir)
+			mustHold(t, filepath.Dir(f.CacheDir), "b")
+			mustHold(t, filepath.Dir(filepath.Dir(f.CacheDir)), "a")
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	dir := t.TempDir()
+	bomb := tarGz(t, file("jaeger", make([]byte, 1<<20)))
+	if err := unpack(bytes.NewReader(bomb), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("unpacking 1 MB where 512 kB are allowed: %v", err)
+	}
+	mustHold(t, dir)
+
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+	}))
+	defer s.Close()
+	o, err := newFakes(t).withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = o.download(t.Context(), s.URL, io.Discard, 3<<20)
+	if err == nil {
+		t.Fatal("an endless archive ends")
+	}
+	mustSay(t, "the error", err.Error(), "larger than 3 MB")
+}
+
+// A download may be slow, as long as it goes on; and it says how far it is.
+func TestSlowDownload(t *testing.T) {
+	for _, test := range []struct {
+		pause time.Duration
+		ok    bool
+	}{{downloadStall - time.Nanosecond, true}, {downloadStall + time.Nanosecond, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			out := newOutput()
+			o := Options{Out: out, stall: downloadStall}
+			o.client = &http.Client{Transport: roundTrip(func(r *http.Request) *http.Response {
+				return &http.Response{StatusCode: http.StatusOK, ContentLength: 10 << 20, Body: &slowBody{r.Context(), 10 << 20, test.pause}}
+			})}
+			start := time.Now()
+			sum, err := o.download(t.Context(), "http://release.example.com/", io.Discard, archiveLimit)
+			want := sha256.Sum256(make([]byte, 10<<20))
+			switch {
+			case test.ok && (err != nil || sum != hex.EncodeToString(want[:])):
+				t.Errorf("pauses of %v: %v", test.pause, err)
+			case test.ok:
+				mustSay(t, "the download", out.String(), "  0 of 10 MB\n", "  9 of 10 MB\n")
+			case err == nil || !strings.Contains(err.Error(), "nothing came for 20s"):
+				t.Errorf("pauses of %v: %v", test.pause, err)
+			case time.Since(start) != downloadStall:
+				t.Errorf("given up after %v", time.Since(start))
+			}
+		})
+	}
+}
+
+type roundTrip func(*http.Request) *http.Response
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+// slowBody pauses before each megabyte of zeros.
+type slowBody struct {
+	ctx   context.Context
+	left  int // bytes
+	pause time.Duration
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.EOF
+	}
+	if b.left%(1<<20) == 0 {
+		select {
+		case <-b.ctx.Done():
+			return 0, b.ctx.Err()
+		case <-time.After(b.pause):
+		}
+	}
+	n := min(len(p), b.left, 1<<15)
+	clear(p[:n])
+	b.left -= n
+	return n, nil
+}
+
+func (b *slowBody) Close() error { return nil }
+
+func TestDownloadIsCancelled(t *testing.T) {
+	f := newFakes(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s := f.releaseIs(noisy(1000))
+	s.archive = func(w http.ResponseWriter, r *http.Request) {
+		w.Write(noisy(100))
+		w.(http.Flusher).Flush()
+		cancel()
+		<-r.Context().Done()
+	}
+	f.From = FromRelease
+	if _, err := Start(ctx, f.Options); !errors.Is(err, context.Canceled) {
+		t.Errorf("Start returns %v", err)
+	}
+	mustHold(t, f.CacheDir)
+}
+
+// What a killed download left is removed, and what another one is writing is not.
+func TestStalePartsAreRemoved(t *testing.T) {
+	f := newFakes(t)
+	f.releaseIs(noisy(1000))
+	for name, age := range map[string]time.Duration{"archive-1.part": 25 * time.Hour, "archive-2.part": time.Hour} {
+		path := filepath.Join(f.CacheDir, name)
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := f.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.releaseBinary(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustHold(t, f.CacheDir, "archive-2.part", releaseName()+exe())
+}

@@ -1,0 +1,112 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"plaque/scripts/internal/lesson"
+)
+
+// HeyArgs are hey's arguments for a burst.
+func HeyArgs(h lesson.Hey, traceparent, url string) []string {
+	return []string{"-n", strconv.Itoa(h.Requests), "-c", strconv.Itoa(h.Concurrency), "-t", strconv.Itoa(h.Seconds()),
+		"-H", "traceparent: " + traceparent, url}
+}
+
+// RunHey runs hey and returns what it printed, and the answers by status.
+//
+// hey exits with 0 whatever happens, so its report is read. Its own timeout
+// bounds each request; ours bounds the whole, in case that it hangs.
+func RunHey(ctx context.Context, bin string, h lesson.Hey, traceparent, url string) (string, map[string]int, error) {
+	rounds := h.Requests / h.Concurrency
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(rounds*h.Seconds()+10)*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, HeyArgs(h, traceparent, url)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return "", nil, fmt.Errorf("hey: %w\n%s", err, out.String())
+	}
+	text := tidy(out.String())
+	answers, err := parseHey(text)
+	if err != nil {
+		return "", nil, err
+	}
+	return text, answers, nil
+}
+
+var (
+	statusLine = regexp.MustCompile(`^\s+\[(\d{3})\]\s+(\d+) responses$`)
+	errorLine  = regexp.MustCompile(`^\s+\[(\d+)\]\s+(.+)$`)
+)
+
+// parseHey reads the two distributions at the end of hey's report.
+func parseHey(text string) (map[string]int, error) {
+	_, text, ok := strings.Cut(text, "Status code distribution:")
+	if !ok {
+		return nil, fmt.Errorf("hey's report has no status codes:\n%s", text)
+	}
+	answers := map[string]int{}
+	failures := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		if strings.HasPrefix(line, "Error distribution:") {
+			failures = true
+		} else if m := statusLine.FindStringSubmatch(line); m != nil && !failures {
+			n, _ := strconv.Atoi(m[2])
+			answers[m[1]] += n
+		} else if m := errorLine.FindStringSubmatch(line); m != nil && failures {
+			n, _ := strconv.Atoi(m[1])
+			answers[classify(m[2])] += n
+		}
+	}
+	return answers, nil
+}
+
+// classify names what happened to a request without an answer, by the words of
+// Go's client on Linux, macOS and Windows.
+func classify(err string) string {
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(err, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("Client.Timeout", "deadline exceeded", "i/o timeout"):
+		return "timeout"
+	case has("refused"):
+		return "refused"
+	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
+		return "lost"
+	}
+	return "error"
+}
+
+// tidy mends two blemishes of hey's report, 10%% and runs of empty lines, and
+// changes no figure.
+func tidy(text string) string {
+	text = strings.ReplaceAll(text, "%%", "%")
+	return strings.Trim(regexp.MustCompile(`\n[\s\n]*\n`).ReplaceAllString(text, "\n\n"), "\n") + "\n"
+}
+
+// Histogram is the part of hey's report that shows how long answers took.
+func Histogram(report string) string {
+	_, rest, ok := strings.Cut(report, "Response time histogram:\n")
+	if !ok {
+		return ""
+	}
+	bars, _, _ := strings.Cut(rest, "\n\n")
+	return bars
+}

@@ -1,0 +1,153 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/trace"
+)
+
+const (
+	feedSpan   = "GET " + "/feeds/videos.xml" // the feed's own span of a load
+	clientSpan = "HTTP GET"                   // the step's span of the same load
+	cacheSpan  = "cache.get"
+	flightSpan = "flight"
+)
+
+// judge compares what came out of an act with what its lesson claims.
+func (a *Act) judge(step *lesson.Lesson) {
+	e := a.Act.Expect
+	if e.Answers != nil {
+		a.check("answers", Answers(e.Answers), Answers(a.Answers))
+	}
+	if e.Loads != nil {
+		a.count("loads", *e.Loads, a.Loads)
+	}
+	if e.Connections != nil {
+		a.count("new connections to the feed", *e.Connections, a.connections)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Spans)) {
+		a.count("spans "+name, e.Spans[name], trace.Count(a.Spans, name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Errors)) {
+		n := 0
+		for _, s := range trace.Named(a.Spans, name) {
+			if s.Status == "error" {
+				n++
+			}
+		}
+		a.count("errors "+name, e.Errors[name], n)
+	}
+	if e.Results != nil {
+		got := map[string]int{}
+		for _, s := range trace.Named(a.Spans, cacheSpan) {
+			got[s.Attrs["cache.result"]]++
+		}
+		a.check("cache.get", Answers(e.Results), Answers(got))
+	}
+	if e.Links != nil {
+		a.count("links to the flight", *e.Links, a.links())
+	}
+	if e.Serial != "" {
+		a.held(e.Serial, "one after the other", "some overlap", trace.Serial(trace.Named(a.Spans, e.Serial)))
+	}
+	if e.Together != "" {
+		a.held(e.Together, "all at one moment", "not all at one moment", together(trace.Named(a.Spans, e.Together)))
+	}
+	if e.OtherKey != "" {
+		a.check("B, while A loads, is answered", e.OtherKey, a.otherKey)
+	}
+	if e.Closed != nil {
+		says := map[bool]string{true: "the server", false: "nobody"}
+		a.check("the connection is closed by", says[*e.Closed], says[a.closed])
+	}
+	if b := e.Goroutines; b != nil {
+		a.Checks = append(a.Checks, Check{"goroutines", b.String(), strconv.Itoa(a.goroutines), b.Holds(a.goroutines)})
+	}
+	if b := e.Threads; b != nil {
+		a.Checks = append(a.Checks, Check{"threads", b.String(), strconv.Itoa(a.threads), b.Holds(a.threads)})
+	}
+	// Loads are counted twice, by the feed and by the spans.
+	if ReadsFeed(step) && a.TraceID != "" {
+		names := []string{clientSpan, feedSpan}
+		if step.Number() >= "07" {
+			names = append(names, flightSpan)
+		}
+		var got []string
+		agree := true
+		for _, name := range names {
+			n := trace.Count(a.Spans, name)
+			agree = agree && n == a.Loads
+			got = append(got, fmt.Sprintf("%d %s", n, name))
+		}
+		a.Checks = append(a.Checks, Check{"spans agree with the feed's count", fmt.Sprintf("%d of each", a.Loads), strings.Join(got, ", "), agree})
+	}
+}
+
+func (a *Act) check(what, want, got string) {
+	a.Checks = append(a.Checks, Check{what, want, got, want == got})
+}
+
+func (a *Act) count(what string, want, got int) {
+	a.check(what, strconv.Itoa(want), strconv.Itoa(got))
+}
+
+func (a *Act) held(what, want, otherwise string, held bool) {
+	got := want
+	if !held {
+		got = otherwise
+	}
+	a.Checks = append(a.Checks, Check{what, want, got, held})
+}
+
+// links counts the waiters that link to a flight of the same act.
+func (a *Act) links() int {
+	flights := map[string]bool{}
+	for _, s := range trace.Named(a.Spans, flightSpan) {
+		flights[s.ID] = true
+	}
+	n := 0
+	for _, s := range trace.Named(a.Spans, cacheSpan) {
+		for _, l := range s.Links {
+			if flights[l.ID] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// together reports whether there is a moment at which all spans are open.
+func together(spans []trace.Span) bool {
+	if len(spans) == 0 {
+		return false
+	}
+	start, end := spans[0].Start, spans[0].End
+	for _, s := range spans {
+		if s.Start.After(start) {
+			start = s.Start
+		}
+		if s.End.Before(end) {
+			end = s.End
+		}
+	}
+	return start.Before(end)
+}
+
+// Answers writes counts like "5×200, 5×lost", statuses first.
+func Answers(counts map[string]int) string {
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		if n := counts[what]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d×%s", n, what))
+		}
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}

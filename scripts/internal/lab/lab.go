@@ -1,0 +1,453 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	oteltrace "go.opentelemetry.io/otel/trace"
+
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/trace"
+	"plaque/steps/kit/origin"
+	"plaque/steps/kit/telemetry"
+	"plaque/steps/kit/youtube"
+)
+
+// otherChannel is the key B of the act other_key; A is youtube.DefaultChannel.
+const otherChannel = "UCBBBBBBBBBBBBBBBBBBBBBB"
+
+// gatherFor bounds how long the lab waits for callers to be where it wants
+// them, and for spans to come.
+const gatherFor = 2 * time.Second
+
+// Lab has what all experiments share: hey, a feed, and a collector of spans.
+// One experiment runs at a time.
+type Lab struct {
+	heyBin    string
+	feed      *origin.Feed
+	feedURL   string
+	collector *trace.Receiver
+	telemetry *telemetry.Telemetry
+	stop      context.CancelFunc // of the feed
+}
+
+// New makes a lab that runs the hey at that path. forward is the base URL of an
+// OTLP/HTTP collector that gets every span too, or "".
+func New(ctx context.Context, hey, forward string) (*Lab, error) {
+	collector, err := trace.Listen(trace.Config{Forward: forward})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	l := &Lab{heyBin: hey, collector: collector, stop: stop}
+	// What the feed logs is not the reader's concern; it is scripted.
+	l.telemetry, err = telemetry.Start(ctx, telemetry.Config{Service: "load", Out: io.Discard, Endpoint: collector.URL()})
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	l.feed = origin.New(l.telemetry.For("feed"))
+	base, err := l.feed.Serve(ctx, "127.0.0.1:0")
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	l.feedURL = base + origin.Path
+	return l, nil
+}
+
+// Close stops the lab and passes on what spans are left.
+func (l *Lab) Close() {
+	l.stop()
+	if l.telemetry != nil {
+		_ = l.telemetry.Stop()
+	}
+	_ = l.collector.Close()
+}
+
+// Forwarded says how many spans went on to the other collector.
+func (l *Lab) Forwarded() (sent, failed int, err error) { return l.collector.Forwarded() }
+
+// Result is what came of an experiment.
+type Result struct {
+	Experiment lesson.Experiment
+	Acts       []*Act
+}
+
+// True reports whether everything came out as claimed.
+func (r *Result) True() bool {
+	for _, a := range r.Acts {
+		if !a.True() {
+			return false
+		}
+	}
+	return true
+}
+
+// Act is what came of one act.
+type Act struct {
+	Act     lesson.Act
+	TraceID string         // of its burst; "" where nobody called
+	Hey     string         // hey's report
+	Answers map[string]int // by status, or lost, timeout, refused
+	Loads   int            // by the feed's count
+	Spans   []trace.Span   // of the act, from all services
+	Checks  []Check
+	Notes   []string // what the lab saw and does not judge
+
+	connections         int
+	goroutines, threads int
+	closed              bool
+	otherKey            string
+	from, to            time.Time
+}
+
+// True reports whether all checks held.
+func (a *Act) True() bool {
+	for _, c := range a.Checks {
+		if !c.Held {
+			return false
+		}
+	}
+	return true
+}
+
+// Check is one thing that was claimed and what was seen.
+type Check struct {
+	What string `json:"what"`
+	Want string `json:"want"`
+	Got  string `json:"got"`
+	Held bool   `json:"held"`
+}
+
+// Run does one experiment with a fresh server from bin.
+func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson.Experiment) (*Result, error) {
+	l.collector.Take()
+	if err := l.feed.Set(origin.Script{}); err != nil {
+		return nil, err
+	}
+	server, err := StartServer(ctx, bin, e.Args, l.collector.URL(), l.feedURL)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", step.Step, err)
+	}
+	r := &Result{Experiment: e}
+	s := &scene{Lab: l, server: server, step: step, experiment: e.Name}
+	for _, a := range e.Acts {
+		var act *Act
+		if act, err = s.play(ctx, a); err != nil {
+			break
+		}
+		r.Acts = append(r.Acts, act)
+	}
+	s.silent.leave()
+	dead := server.Dead()
+	l.feed.Open()
+	stopErr := server.Stop() // its spans are flushed when it has ended
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s, %s: %w", step.Step, e.Name, err)
+	}
+	spans := l.gather(ctx, r)
+	for _, a := range r.Acts {
+		a.Spans = a.pick(spans, ReadsHeaders(step))
+		a.judge(step)
+	}
+	last := r.Acts[len(r.Acts)-1]
+	if dead {
+		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + lastLine(server.Log())})
+	} else if stopErr != nil {
+		last.Checks = append(last.Checks, Check{What: "the stop", Want: "clean", Got: stopErr.Error()})
+	}
+	return r, nil
+}
+
+// ReadsHeaders is false for 01 and 02: there each connection is a trace.
+func ReadsHeaders(step *lesson.Lesson) bool { return step.Number() >= "03" }
+
+// ReadsFeed is false for 01 to 03.
+func ReadsFeed(step *lesson.Lesson) bool { return step.Number() >= "04" }
+
+// gather takes all spans of an experiment. The server's have come when it has
+// stopped; the feed's end when it has noticed that its callers have gone.
+func (l *Lab) gather(ctx context.Context, r *Result) []trace.Span {
+	loads := 0
+	for _, a := range r.Acts {
+		loads += a.Loads
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatherFor)
+	defer cancel()
+	_ = l.collector.Wait(ctx, func(spans []trace.Span) bool { return trace.Count(spans, feedSpan) >= loads })
+	_ = l.telemetry.Flush(ctx)
+	return l.collector.Take()
+}
+
+// scene is an experiment that runs.
+type scene struct {
+	*Lab
+	server     *Server
+	step       *lesson.Lesson
+	experiment string
+	silent     silent
+	counted    origin.Stats // of the feed, up to where acts have been told
+}
+
+// count adds to an act what the feed has counted since the last call.
+func (s *scene) count(act *Act) {
+	now := s.feed.Stats()
+	act.Loads += now.Requests - s.counted.Requests
+	act.connections += now.Connections - s.counted.Connections
+	s.counted = now
+}
+
+// tell gives the feed a new script, which starts its count anew.
+func (s *scene) tell(act *Act, script origin.Script) error {
+	s.count(act)
+	s.counted = origin.Stats{}
+	return s.feed.Set(script)
+}
+
+func (s *scene) host() string { return strings.TrimPrefix(s.server.URL, "http://") }
+
+// url is the server's address for a channel.
+func (s *scene) url(channel string) string {
+	return s.server.URL + "/?channel=" + url.QueryEscape(channel)
+}
+
+// play does one act.
+func (s *scene) play(ctx context.Context, a lesson.Act) (*Act, error) {
+	act := &Act{Act: a, Answers: map[string]int{}, from: time.Now()}
+	if a.Feed != nil {
+		if err := s.tell(act, *a.Feed); err != nil {
+			return nil, err
+		}
+	}
+	err := s.do(ctx, a, act)
+	if err != nil {
+		return nil, err
+	}
+	s.count(act)
+	if e := a.Expect; e.Goroutines != nil || e.Threads != nil {
+		if act.goroutines, err = s.server.count(ctx, "goroutine"); err != nil {
+			return nil, err
+		}
+		if act.threads, err = s.server.count(ctx, "threadcreate"); err != nil {
+			return nil, err
+		}
+	}
+	act.to = time.Now()
+	return act, nil
+}
+
+func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
+	switch {
+	case a.Wait > 0:
+		select {
+		case <-time.After(time.Duration(a.Wait)):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	case a.Silent > 0:
+		if err := s.silent.connect(ctx, s.host(), a.Silent); err != nil {
+			return err
+		}
+		if a.Expect.Closed != nil {
+			act.closed = s.silent.closed()
+		}
+		return nil
+	case a.Leave:
+		s.silent.leave()
+		return nil
+	case a.Rude != "":
+		closed, err := rude(ctx, s.host(), a.Rude)
+		act.closed = closed
+		return err
+	}
+
+	// The rest are requests, under one root span.
+	requests, concurrency := 1, 1
+	switch {
+	case a.Hey != nil:
+		requests, concurrency = a.Hey.Requests, a.Hey.Concurrency
+	case a.Get != nil:
+		requests = max(1, a.Get.Times)
+	case a.FirstLeaves > 0:
+		requests, concurrency = a.FirstLeaves+1, a.FirstLeaves+1
+	case a.OtherKey:
+		requests, concurrency = 3, 2
+	}
+	ctx, burst := StartBurst(ctx, s.step.Step, requests, concurrency)
+	burst.SetAttributes(attribute.String("experiment", s.experiment))
+	defer burst.End()
+	act.TraceID = burst.SpanContext().TraceID().String()
+	switch {
+	case a.Hey != nil:
+		return s.hey(ctx, a, act)
+	case a.Get != nil:
+		s.get(ctx, a, act)
+		return nil
+	case a.FirstLeaves > 0:
+		return s.firstLeaves(ctx, a, act)
+	}
+	return s.otherKey(ctx, act)
+}
+
+// StartBurst starts the root span under which a burst becomes one trace.
+func StartBurst(ctx context.Context, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
+	return otel.Tracer("plaque/load").Start(ctx, "burst", oteltrace.WithNewRoot(), oteltrace.WithAttributes(
+		attribute.String("step", step), attribute.Int("requests", requests), attribute.Int("concurrency", concurrency)))
+}
+
+// Traceparent is the header that makes a caller's spans children of ctx's span.
+func Traceparent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier["traceparent"]
+}
+
+// hey runs a burst, and opens the feed's gate once the callers are inside.
+func (s *scene) hey(ctx context.Context, a lesson.Act, act *Act) error {
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		if a.Callers > 0 {
+			if seen := s.server.waitInCache(ctx, a.Callers, gatherFor); seen < a.Callers {
+				act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside the cache", gatherFor, seen, a.Callers))
+			}
+			s.feed.Open()
+		}
+	}()
+	report, answers, err := RunHey(ctx, s.heyBin, *a.Hey, Traceparent(ctx), s.server.URL)
+	<-opened
+	act.Hey, act.Answers = report, answers
+	return err
+}
+
+// get makes plain requests, one after the other, on one connection.
+func (s *scene) get(ctx context.Context, a lesson.Act, act *Act) {
+	method, path := http.MethodGet, "/"
+	if a.Get.Method != "" {
+		method = a.Get.Method
+	}
+	if a.Get.Path != "" {
+		path = a.Get.Path
+	}
+	c := caller()
+	defer c.CloseIdleConnections()
+	for range max(1, a.Get.Times) {
+		act.Answers[call(ctx, c, method, s.server.URL+path)]++
+	}
+}
+
+// firstLeaves has one caller start a load, others join, and the first hang up.
+// The answers are those of the others.
+func (s *scene) firstLeaves(ctx context.Context, a lesson.Act, act *Act) error {
+	if err := s.tell(act, origin.Script{Gate: true}); err != nil {
+		return err
+	}
+	defer s.feed.Open()
+	home := s.url(youtube.DefaultChannel)
+	leader, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	gone := once(leader, http.MethodGet, home)
+	s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
+
+	others := make([]<-chan string, a.FirstLeaves)
+	for i := range others {
+		others[i] = once(ctx, http.MethodGet, home)
+	}
+	if seen := s.server.waitInCache(ctx, a.FirstLeaves+1, gatherFor); seen < a.FirstLeaves+1 {
+		act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside the cache", gatherFor, seen, a.FirstLeaves+1))
+	}
+	hangUp()
+	<-gone
+	// Where the leader takes its load along, that shows at the feed. Where it
+	// does not, nothing shows, and a second is long enough to be sure.
+	s.until(ctx, heldFor, func(st origin.Stats) bool { return st.Waiting == 0 })
+	s.feed.Open()
+	for _, o := range others {
+		act.Answers[<-o]++
+	}
+	return nil
+}
+
+// otherKey asks for B, which is remembered, while A's load is held.
+func (s *scene) otherKey(ctx context.Context, act *Act) error {
+	a, b := s.url(youtube.DefaultChannel), s.url(otherChannel)
+	act.Answers[<-once(ctx, http.MethodGet, b)]++
+	if err := s.tell(act, origin.Script{Gate: true, Channel: youtube.DefaultChannel}); err != nil {
+		return err
+	}
+	defer s.feed.Open()
+	first := once(ctx, http.MethodGet, a)
+	s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
+	second := once(ctx, http.MethodGet, b)
+	select {
+	case answer := <-second:
+		act.otherKey = "at once"
+		act.Answers[answer]++
+		s.feed.Open()
+	case <-time.After(heldFor):
+		act.otherKey = "after A"
+		s.feed.Open()
+		act.Answers[<-second]++
+	}
+	act.Answers[<-first]++
+	return nil
+}
+
+// until waits until the feed's counters are as wanted, or for the bound.
+func (s *scene) until(ctx context.Context, bound time.Duration, want func(origin.Stats) bool) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	for !want(s.feed.Stats()) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// pick takes an act's spans out of an experiment's: its trace, or, where a
+// server reads no headers, what started while it ran.
+func (a *Act) pick(spans []trace.Span, byTrace bool) []trace.Span {
+	var mine []trace.Span
+	for _, s := range spans {
+		if s.TraceID == a.TraceID || !byTrace && s.Service == "plaque" && !s.Start.Before(a.from) && !s.Start.After(a.to) {
+			mine = append(mine, s)
+		}
+	}
+	return mine
+}
+
+func lastLine(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return lines[len(lines)-1]
+}
+
+// TempDir makes a folder for binaries, and returns how to remove it.
+func TempDir() (string, func(), error) {
+	dir, err := os.MkdirTemp("", "plaque-")
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// BinPath is where a step's binary stands in a folder of binaries.
+func BinPath(dir string, step *lesson.Lesson) string { return Exe(filepath.Join(dir, step.Step)) }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+
+	"plaque/scripts/internal/jaeger"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/origin"
+	"plaque/steps/kit/process"
+	"plaque/steps/kit/telemetry"
+)
+
+// runStep runs a step in the foreground.
+func runStep(ctx context.Context, e *env, args []string) error {
+	if len(args) == 0 {
+		return errUsage{errors.New("run takes a step, such as `go run ./scripts run 05`")}
+	}
+	s, err := e.step("run", args[:1])
+	if err != nil {
+		return err
+	}
+	dir, clean, err := lab.TempDir()
+	if err != nil {
+		return err
+	}
+	defer clean()
+	bin := lab.BinPath(dir, s)
+	if err := lab.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+		return err
+	}
+	cmd := exec.Command(bin, args[1:]...)
+	cmd.Stdout, cmd.Stderr = e.stdout, e.stderr
+	// The step ends when this pipe does: on Ctrl-C, and also if we are killed.
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = stdin.Close() })
+	defer stop()
+	var exit *exec.ExitError
+	if err := cmd.Wait(); errors.As(err, &exit) && ctx.Err() == nil {
+		return fmt.Errorf("%s ended: %w", s.Step, err)
+	}
+	return nil
+}
+
+// load runs hey against the step that runs, under one root span.
+func load(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("load")
+	var h lesson.Hey
+	fs.IntVar(&h.Requests, "n", 10, "how many requests")
+	fs.IntVar(&h.Concurrency, "c", 5, "how many at a time")
+	fs.IntVar(&h.Timeout, "t", lesson.DefaultTimeout, "how many seconds to wait for an answer")
+	url := fs.String("url", "http://"+envOr("ADDR", process.DefaultAddr), "what to load")
+	names, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	s, err := e.step("load", names)
+	if err != nil {
+		return err
+	}
+	if h.Requests < 1 || h.Concurrency < 1 || h.Timeout < 1 || h.Requests%h.Concurrency != 0 {
+		return errUsage{fmt.Errorf("-n %d -c %d -t %d: hey sends only whole rounds, so n must be a multiple of c, and all at least 1", h.Requests, h.Concurrency, h.Timeout)}
+	}
+	if err := listens(ctx, *url); err != nil {
+		return fmt.Errorf("nothing listens on %s: start the step in another terminal with `go run ./scripts run %s`", *url, s.Number())
+	}
+	dir, clean, err := lab.TempDir()
+	if err != nil {
+		return err
+	}
+	defer clean()
+	hey, err := lab.BuildHey(ctx, e.root, dir)
+	if err != nil {
+		return err
+	}
+	tel, err := telemetry.Start(ctx, telemetry.Config{Service: "load", Version: s.Step, Out: e.stderr})
+	if err != nil {
+		return err
+	}
+	ctx, burst := lab.StartBurst(ctx, s.Step, h.Requests, h.Concurrency)
+	parent := lab.Traceparent(ctx)
+	fmt.Fprintf(e.stdout, "$ hey %s\n\n", strings.Join(quoted(lab.HeyArgs(h, parent, *url)), " "))
+	report, answers, err := lab.RunHey(ctx, hey, h, parent, *url)
+	if err != nil {
+		burst.SetStatus(codes.Error, err.Error())
+	}
+	burst.SetAttributes(attribute.String("answers", lab.Answers(answers)))
+	burst.End()
+	fmt.Fprint(e.stdout, report)
+	stopErr := tel.Stop()
+	if err != nil {
+		return err
+	}
+	id := burst.SpanContext().TraceID().String()
+	switch j, ferr := jaeger.Find(ctx); {
+	case ferr == nil && stopErr == nil && lab.ReadsHeaders(s):
+		fmt.Fprintf(e.stdout, "\nthe burst in Jaeger: %s\n", j.TraceURL(id))
+	case ferr == nil && stopErr == nil:
+		fmt.Fprintf(e.stdout, "\n%s reads no headers: each connection is a trace of its own, in Jaeger at %s\n", s.Step, j.UI)
+	default:
+		fmt.Fprintf(e.stdout, "\ntrace %s went nowhere: start Jaeger with `go run ./scripts jaeger` and load again\n", id)
+	}
+	return nil
+}
+
+// quoted puts quotes around arguments with spaces, as a shell needs them.
+func quoted(args []string) []string {
+	q := make([]string, len(args))
+	for i, a := range args {
+		if q[i] = a; strings.Contains(a, " ") {
+			q[i] = `"` + a + `"`
+		}
+	}
+	return q
+}
+
+func listens(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp", req.URL.Host)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// feed tells the feed of the step that runs what to serve next.
+func feed(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("feed")
+	base := fs.String("url", "http://127.0.0.1:3780", "where the feed listens")
+	hold := fs.Int("hold", 0, "answer nobody until so many wait (for at most 2 s)")
+	delay := fs.Duration("delay", 0, "how long an answer takes (0: 50ms)")
+	fs.Usage = func() {
+		fmt.Fprintf(e.stderr, "go run ./scripts feed [FLAGS] [ANSWER...]\n\nThe next requests get these answers, in order, then ok for ever:\n\n")
+		for _, a := range origin.Answers() {
+			fmt.Fprintf(e.stderr, "  %s\n", a)
+		}
+		fmt.Fprintln(e.stderr)
+		fs.PrintDefaults()
+	}
+	answers, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	script := origin.Script{Next: answers, Hold: *hold, Delay: origin.Duration(*delay)}
+	if err := script.Check(); err != nil {
+		return errUsage{err}
+	}
+	remote := origin.Remote{Base: *base, Client: http.DefaultClient}
+	seen, err := remote.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if err := remote.Set(ctx, script); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", plural(seen.Requests, "load"), plural(seen.Connections, "connection"))
+	return nil
+}
+
+// diff shows what changed since the step before, in the lesson's file and in
+// main.go.
+func diff(ctx context.Context, e *env, args []string) error {
+	s, err := e.step("diff", args)
+	if err != nil {
+		return err
+	}
+	before := lesson.Before(e.lessons, s)
+	if before == nil {
+		return errUsage{fmt.Errorf("%s is the first step: there is nothing before it", s.Step)}
+	}
+	text, err := stepDiff(before, s)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(e.stdout, text)
+	return err
+}
+
+func envOr(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// jaegerCommand starts Jaeger in the foreground.
+func jaegerCommand(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("jaeger")
+	from := fs.String("from", "", "how to have it: "+strings.Join(jaeger.Ways, ", ")+"; without it they are tried in this order")
+	rest, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return errUsage{fmt.Errorf("jaeger takes no %q", rest[0])}
+	}
+	return jaeger.Run(ctx, jaeger.Options{Root: e.root, From: *from, Out: e.stdout})
+}

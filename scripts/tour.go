@@ -1,0 +1,531 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"plaque/scripts/internal/jaeger"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/trace"
+)
+
+// tour is the workshop's main job.
+func tour(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("tour")
+	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
+	withJaeger := fs.Bool("jaeger", false, "start Jaeger first, and keep it until Ctrl-C")
+	names, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	steps, err := e.steps(names)
+	if err != nil {
+		return err
+	}
+	t := &tourist{env: e, out: newPrinter(e.stdout), steps: steps}
+	if *asJSON {
+		t.out = newPrinter(io.Discard)
+	}
+	began := time.Now()
+
+	// Jaeger is nice to have: the tour receives the spans itself.
+	if *withJaeger {
+		t.jaeger, err = jaeger.Start(ctx, jaeger.Options{Root: e.root, Out: e.stderr})
+		if err != nil {
+			return err
+		}
+		defer t.jaeger.Stop()
+	} else if t.jaeger, err = jaeger.Find(ctx); err != nil {
+		t.jaeger = nil
+	}
+	if err := t.build(ctx); err != nil {
+		return err
+	}
+	defer t.clean()
+	if err := t.visitAll(ctx); err != nil {
+		return err
+	}
+	t.summary(time.Since(began))
+	if *asJSON {
+		if err := t.json(e.stdout); err != nil {
+			return err
+		}
+	}
+	if *withJaeger {
+		fmt.Fprintf(e.stderr, "\nJaeger stays up with these traces until Ctrl-C: %s\n", t.jaeger.UI)
+		if err := t.jaeger.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	if t.failed() > 0 {
+		return errClaim
+	}
+	return nil
+}
+
+// tourist is a tour that runs.
+type tourist struct {
+	*env
+	out     *printer
+	steps   []*lesson.Lesson
+	jaeger  *jaeger.Server // nil where none listens
+	bins    string         // the folder of the binaries
+	clean   func()
+	results []stepResult
+	lost    int // spans that Jaeger did not take
+}
+
+type stepResult struct {
+	step    *lesson.Lesson
+	results []*lab.Result
+	took    time.Duration
+}
+
+// burst is the act whose picture stands for the step, if it has run.
+func (s stepResult) burst() *lab.Act {
+	for _, r := range s.results {
+		for _, a := range r.Acts {
+			if len(a.Act.Picture) > 0 && a.TraceID != "" {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+func (s stepResult) claims() (all, held int) {
+	for _, r := range s.results {
+		for _, a := range r.Acts {
+			for _, c := range a.Checks {
+				all++
+				if c.Held {
+					held++
+				}
+			}
+		}
+	}
+	return all, held
+}
+
+func (t *tourist) failed() int {
+	n := 0
+	for _, s := range t.results {
+		all, held := s.claims()
+		n += all - held
+	}
+	return n
+}
+
+// build compiles hey and the steps, two at a time, and says how far it is.
+func (t *tourist) build(ctx context.Context) error {
+	dir, clean, err := lab.TempDir()
+	if err != nil {
+		return err
+	}
+	t.bins, t.clean = dir, clean
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	all := len(t.steps) + 1
+	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes a minute or two\n", plural(len(t.steps), "step"))
+	var mu sync.Mutex // protects done
+	done := 0
+	built := func(what string, err error) {
+		if err != nil {
+			cancel(fmt.Errorf("%s does not build: %w", what, err))
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		fmt.Fprintf(t.stderr, "  %2d/%d %s\n", done, all, what)
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 2)
+	build := func(what string, f func() error) {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if ctx.Err() == nil {
+				built(what, f())
+			}
+		})
+	}
+	build("hey", func() error { _, err := lab.BuildHey(ctx, t.root, dir); return err })
+	for _, s := range t.steps {
+		build(s.Step, func() error { return lab.Build(ctx, s.Dir, ".", lab.BinPath(dir, s), "") })
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		clean()
+		return context.Cause(ctx)
+	}
+	fmt.Fprintf(t.stderr, "built in %s\n\n", time.Since(began).Round(time.Second))
+	return nil
+}
+
+func (t *tourist) visitAll(ctx context.Context) error {
+	forward := ""
+	if t.jaeger != nil {
+		forward = t.jaeger.OTLP
+		t.out.line("Jaeger listens: every span goes on to it, and each picture has its link.")
+		t.out.line("")
+	}
+	l, err := lab.New(ctx, lab.Exe(filepath.Join(t.bins, "hey")), forward)
+	if err != nil {
+		return err
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			l.Close()
+		}
+	}()
+	for _, s := range t.steps {
+		if err := t.visit(ctx, l, s); err != nil {
+			return err
+		}
+	}
+	l.Close() // passes on the last spans
+	closed = true
+	if _, failed, err := l.Forwarded(); failed > 0 {
+		t.lost = failed
+		fmt.Fprintf(t.stderr, "%s did not reach Jaeger: %v\n", plural(failed, "span"), err)
+	}
+	return nil
+}
+
+// visit runs one step's experiments.
+func (t *tourist) visit(ctx context.Context, l *lab.Lab, s *lesson.Lesson) error {
+	began := time.Now()
+	r := stepResult{step: s}
+	t.out.head(s)
+	for _, e := range s.Experiments {
+		t.out.experiment(e)
+		result, err := l.Run(ctx, lab.BinPath(t.bins, s), s, e)
+		if err != nil {
+			return err
+		}
+		r.results = append(r.results, result)
+		for i, a := range result.Acts {
+			t.out.act(s, e, a, i)
+			if len(a.Act.Picture) > 0 {
+				if t.jaeger != nil && a.TraceID != "" && lab.ReadsHeaders(s) {
+					t.out.line("    in Jaeger: " + t.jaeger.TraceURL(a.TraceID))
+				}
+			}
+		}
+	}
+	t.out.line("")
+	r.took = time.Since(began)
+	t.results = append(t.results, r)
+	all, held := r.claims()
+	if held == all {
+		t.out.linef("  %s %s: all %d claims came true (%s)", t.out.good("✓"), s.Step, all, r.took.Round(100*time.Millisecond))
+	} else {
+		t.out.linef("  %s %s: %d of %d claims did not come true", t.out.bad("✗"), s.Step, all-held, all)
+	}
+	t.out.line("")
+	return nil
+}
+
+// summary is the table of all steps, and where to look next.
+func (t *tourist) summary(took time.Duration) {
+	t.out.line(t.out.bold("what each step fixes, and what it leaves"))
+	t.out.line("")
+	for _, r := range t.results {
+		all, held := r.claims()
+		mark := t.out.good("✓")
+		if held < all {
+			mark = t.out.bad("✗")
+		}
+		answers, loads := "-", "-"
+		if b := r.burst(); b != nil {
+			answers = lab.Answers(b.Answers)
+			if lab.ReadsFeed(r.step) {
+				loads = strconv.Itoa(b.Loads)
+			}
+		}
+		t.out.linef("%s %-18s %2d/%-2d claims  burst: %-10s loads: %s", mark, r.step.Step, held, all, answers, loads)
+		t.out.wrap("    fixes:  ", r.step.Fixes)
+		t.out.wrap("    leaves: ", r.step.Breaks)
+	}
+	t.out.line("")
+	t.out.linef("%s in %s.", plural(len(t.results), "step"), took.Round(time.Second))
+	if n := t.failed(); n > 0 {
+		t.out.linef("%s did not come true.", plural(n, "claim"))
+	}
+	t.out.line("")
+	t.compare()
+}
+
+// compare says where to look next.
+func (t *tourist) compare() {
+	if t.jaeger == nil {
+		t.out.line("Look next: start Jaeger with `go run ./scripts jaeger` in a second terminal, and take the tour")
+		t.out.line("again: every picture above becomes a trace that you can click through.")
+		return
+	}
+	t.out.line("Look next, in Jaeger: two neighbours' bursts, span by span")
+	for i := 1; i < len(t.results); i++ {
+		a, b := t.results[i-1], t.results[i]
+		if !lab.ReadsHeaders(a.step) || a.burst() == nil || b.burst() == nil {
+			continue
+		}
+		t.out.linef("  %s and %s: %s", a.step.Number(), b.step.Number(), t.jaeger.CompareURL(a.burst().TraceID, b.burst().TraceID))
+	}
+}
+
+// json prints the whole tour as one document.
+func (t *tourist) json(w io.Writer) error {
+	type act struct {
+		Says    string         `json:"says"`
+		By      []string       `json:"by_hand,omitempty"`
+		TraceID string         `json:"trace_id,omitempty"`
+		Answers map[string]int `json:"answers,omitempty"`
+		Loads   int            `json:"loads"`
+		Spans   map[string]int `json:"spans,omitempty"`
+		Checks  []lab.Check    `json:"checks"`
+		Notes   []string       `json:"notes,omitempty"`
+		Hey     string         `json:"hey,omitempty"`
+	}
+	type experiment struct {
+		Name string `json:"name"`
+		True bool   `json:"true"`
+		Acts []act  `json:"acts"`
+	}
+	type step struct {
+		Step        string       `json:"step"`
+		Claim       string       `json:"claim"`
+		True        bool         `json:"true"`
+		Seconds     float64      `json:"seconds"`
+		Experiments []experiment `json:"experiments"`
+	}
+	doc := struct {
+		True  bool   `json:"true"`
+		Steps []step `json:"steps"`
+	}{True: t.failed() == 0}
+	for _, r := range t.results {
+		all, held := r.claims()
+		s := step{Step: r.step.Step, Claim: r.step.Claim, True: all == held, Seconds: r.took.Seconds()}
+		for _, x := range r.results {
+			e := experiment{Name: x.Experiment.Name, True: x.True()}
+			for _, a := range x.Acts {
+				counts := map[string]int{}
+				for _, sp := range a.Spans {
+					counts[sp.Name]++
+				}
+				e.Acts = append(e.Acts, act{says(a.Act), byHand(r.step, x.Experiment, a.Act), a.TraceID, a.Answers, a.Loads, counts, a.Checks, a.Notes, a.Hey})
+			}
+			s.Experiments = append(s.Experiments, e)
+		}
+		doc.Steps = append(doc.Steps, s)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
+}
+
+// says tells what an act does, in a few words.
+func says(a lesson.Act) string {
+	switch {
+	case a.Says != "":
+		return a.Says
+	case a.Hey != nil && a.Hey.Concurrency == 1:
+		return plural(a.Hey.Requests, "request") + ", one after the other"
+	case a.Hey != nil:
+		return fmt.Sprintf("%s, %d at a time", plural(a.Hey.Requests, "request"), a.Hey.Concurrency)
+	case a.Get != nil && a.Get.Times > 1:
+		return fmt.Sprintf("%d requests on one connection", a.Get.Times)
+	case a.Get != nil:
+		method, path := "GET", "/"
+		if a.Get.Method != "" {
+			method = a.Get.Method
+		}
+		if a.Get.Path != "" {
+			path = a.Get.Path
+		}
+		return "one request, " + method + " " + path
+	case a.Silent > 0:
+		return plural(a.Silent, "client") + " connect and say nothing"
+	case a.Leave:
+		return "the silent clients leave"
+	case a.Rude == "hangup":
+		return "a client connects and hangs up"
+	case a.Rude == "rubbish":
+		return "a client sends rubbish"
+	case a.Rude != "":
+		return "a client sends a header that never ends"
+	case a.FirstLeaves > 0:
+		return fmt.Sprintf("one caller starts a load, %d join, the first hangs up", a.FirstLeaves)
+	case a.OtherKey:
+		return "B is in the cache; A's load is held; somebody asks for B"
+	}
+	return fmt.Sprintf("wait %s", time.Duration(a.Wait))
+}
+
+// byHand is how a reader does an act in a second terminal, the step running in
+// the first; nothing where it takes more than a line.
+func byHand(s *lesson.Lesson, e lesson.Experiment, a lesson.Act) []string {
+	var lines []string
+	if f := a.Feed; f != nil {
+		line := "go run ./scripts feed"
+		if f.Hold > 0 {
+			line += fmt.Sprintf(" --hold %d", f.Hold)
+		}
+		if f.Delay > 0 {
+			line += fmt.Sprintf(" --delay %s", f.Delay)
+		}
+		lines = append(lines, strings.Join(append([]string{line}, f.Next...), " "))
+		if f.Hold == 0 && f.Delay == 0 && len(f.Next) == 0 {
+			lines = []string{"go run ./scripts feed --delay 500ms"}
+		}
+	}
+	switch {
+	case a.Hey != nil:
+		line := fmt.Sprintf("go run ./scripts load %s -n %d -c %d", s.Number(), a.Hey.Requests, a.Hey.Concurrency)
+		if a.Hey.Timeout > 0 {
+			line += fmt.Sprintf(" -t %d", a.Hey.Timeout)
+		}
+		return append(lines, line)
+	case a.Get != nil:
+		line := "curl -i"
+		if a.Get.Method != "" {
+			line += " -X " + a.Get.Method
+		}
+		for range max(1, a.Get.Times) {
+			line += " http://127.0.0.1:3779" + a.Get.Path
+		}
+		return append(lines, line)
+	case a.Silent == 1:
+		return append(lines, "nc 127.0.0.1 3779")
+	}
+	return nil
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// printer writes the tour for people.
+type printer struct {
+	w     io.Writer
+	color bool
+	width int
+}
+
+// newPrinter colours what goes to a terminal, unless NO_COLOR is set.
+func newPrinter(w io.Writer) *printer {
+	p := &printer{w: w, width: 100}
+	if f, ok := w.(*os.File); ok && os.Getenv("NO_COLOR") == "" {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			p.color = true
+		}
+	}
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= 80 {
+		p.width = min(n, 120)
+	}
+	return p
+}
+
+func (p *printer) line(s string)               { fmt.Fprintln(p.w, s) }
+func (p *printer) linef(f string, args ...any) { fmt.Fprintf(p.w, f+"\n", args...) }
+func (p *printer) bold(s string) string        { return p.paint("1", s) }
+func (p *printer) dim(s string) string         { return p.paint("2", s) }
+func (p *printer) good(s string) string        { return p.paint("32", s) }
+func (p *printer) bad(s string) string         { return p.paint("31", s) }
+
+func (p *printer) paint(code, s string) string {
+	if !p.color {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// wrap writes text in lines of the printer's width, the first behind lead, the
+// others under it.
+func (p *printer) wrap(lead, text string) {
+	indent := strings.Repeat(" ", len([]rune(lead)))
+	line := lead
+	for _, word := range strings.Fields(text) {
+		if len([]rune(line))+1+len([]rune(word)) > p.width && strings.TrimSpace(line) != "" {
+			p.line(strings.TrimRight(line, " "))
+			line = indent
+		}
+		if line != lead && line != indent {
+			line += " "
+		}
+		line += word
+	}
+	p.line(line)
+}
+
+func (p *printer) head(s *lesson.Lesson) {
+	title := s.Number() + "  " + s.Title
+	p.line(p.bold(title) + "  " + p.dim(strings.Repeat("─", max(3, p.width-len([]rune(title))-2))))
+	p.wrap("    ", s.Claim)
+}
+
+func (p *printer) experiment(e lesson.Experiment) {
+	p.line("")
+	p.wrap("  "+e.Name+": ", e.Says)
+}
+
+// act writes what was done, what came out and whether it was claimed.
+func (p *printer) act(s *lesson.Lesson, e lesson.Experiment, a *lab.Act, i int) {
+	p.line("")
+	p.line("    " + p.bold(says(a.Act)))
+	for _, line := range byHand(s, e, a.Act) {
+		p.line("    " + p.dim("$ "+line))
+	}
+	if len(a.Act.Picture) > 0 {
+		var b bytes.Buffer
+		o := trace.Options{Width: p.width - 4, Color: p.color, Only: a.Act.Picture, Notes: notes}
+		if err := trace.Waterfall(&b, a.Spans, o); err != nil {
+			p.line("    " + err.Error())
+		}
+		p.line("")
+		for line := range strings.Lines(b.String()) {
+			fmt.Fprint(p.w, "    ", line)
+		}
+		if h := lab.Histogram(a.Hey); h != "" {
+			p.line("")
+			p.line("    hey's histogram, in seconds; timings are not judged")
+			for line := range strings.Lines(h) {
+				fmt.Fprint(p.w, "    ", strings.TrimRight(line, "\n"), "\n")
+			}
+		}
+		p.line("")
+	}
+	for _, n := range a.Notes {
+		p.line("    note: " + n)
+	}
+	for _, c := range a.Checks {
+		if c.Held {
+			p.linef("    %s %s: %s", p.good("✓"), c.What, c.Got)
+		} else {
+			p.linef("    %s %s: claimed %s, seen %s", p.bad("✗"), c.What, c.Want, c.Got)
+		}
+	}
+}
+
+// notes says what a burst was.
+func notes(s trace.Span) string {
+	if s.Name != "burst" {
+		return ""
+	}
+	return fmt.Sprintf("%s requests, %s at a time", s.Attrs["requests"], s.Attrs["concurrency"])
+}

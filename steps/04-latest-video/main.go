@@ -1,0 +1,53 @@
+// Command 04-latest-video serves the newest video of a YouTube channel: see
+// video.go.
+//
+// The claim of step 04: ten requests are ten loads, over one connection, and
+// whatever the feed does, no load takes more than 2 s.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+
+	"plaque/steps/kit/process"
+	"plaque/steps/kit/web"
+	"plaque/steps/kit/youtube"
+)
+
+var newTransport = flag.Bool("new-transport", false,
+	"make a new http.Transport for each load, instead of one for all:\neach then looks the name up and connects anew")
+
+func main() {
+	flag.Parse() // exits: 0 after -h, 2 when a flag is wrong
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "04-latest-video takes flags only, not %q\n", flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
+	process.Main("04-latest-video", run)
+}
+
+func run(ctx context.Context, p *process.Process) error {
+	feed, err := p.Feed(ctx)
+	if err != nil {
+		return err
+	}
+	videos := newVideos(feed, *newTransport)
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		channel, err := youtube.Channel(r)
+		if err != nil {
+			return err
+		}
+		id, err := videos.Latest(r.Context(), channel)
+		if err != nil {
+			return err
+		}
+		return web.JSON(w, map[string]string{"video_id": id})
+	}))
+	return web.Serve(ctx, p.Addr, web.Trace(mux))
+}
