@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,16 @@ const request = "GET / HTTP/1.1\r\nHost: plaque\r\n\r\n"
 
 // The tests are rude, and the server says so.
 func init() { slog.SetDefault(slog.New(slog.DiscardHandler)) }
+
+// capture collects what is logged until the test ends.
+func capture(t *testing.T) *bytes.Buffer {
+	t.Helper()
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &log
+}
 
 // start serves on l until the test ends or stop is called. What serve returns
 // comes out of done.
@@ -309,9 +320,7 @@ func TestRudeClients(t *testing.T) {
 		t.Run(test.says, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				recorder := webtest.Record(t)
-				defer slog.SetDefault(slog.Default())
-				var log bytes.Buffer
-				slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+				log := capture(t)
 				l := webtest.Listen()
 				start(t, l)
 				test.does(dial(t, l))
@@ -329,10 +338,21 @@ func TestRudeClients(t *testing.T) {
 					t.Errorf("the errors are %q, want %s and handle_connection to say %q", failed, test.span, test.want)
 				}
 				if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), test.want) {
-					t.Errorf("the log is %q, want one line that says %q", &log, test.want)
+					t.Errorf("the log is %q, want one line that says %q", log, test.want)
 				}
 			})
 		})
+	}
+}
+
+// broken is a connection that was reset.
+type broken struct{ net.Conn }
+
+func (broken) Read([]byte) (int, error) { return 0, syscall.ECONNRESET }
+
+func TestReset(t *testing.T) {
+	if n, err := readHeader(broken{}); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a reset is %d, %v", n, err)
 	}
 }
 
@@ -432,6 +452,7 @@ func (f *failing) Accept() (conn net.Conn, err error) {
 func TestAcceptFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		recorder := webtest.Record(t)
+		log := capture(t)
 		l := &failing{Listener: webtest.Listen()}
 		start(t, l)
 		began := time.Now()
@@ -445,6 +466,9 @@ func TestAcceptFails(t *testing.T) {
 		spans := named(recorder, "accept")
 		if len(spans) != 2 || spans[0].Status().Description != errNoFiles.Error() || spans[1].Status().Code == codes.Error {
 			t.Errorf("the accept spans are %v, want one that failed and one that did not", spans)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), errNoFiles.Error()) {
+			t.Errorf("the log is %q, want one line that says %q", log, errNoFiles)
 		}
 	})
 }

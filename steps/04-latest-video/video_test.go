@@ -178,13 +178,16 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// spaces is a body without an end, which counts what is read of it.
+// spaces is a body much too long, which counts what is read of it.
 type spaces struct {
 	read   int
 	closed bool
 }
 
 func (s *spaces) Read(b []byte) (int, error) {
+	if s.read > 4*maxFeed {
+		return 0, io.EOF
+	}
 	for i := range b {
 		b[i] = ' '
 	}
@@ -227,7 +230,10 @@ func TestRequest(t *testing.T) {
 	defer server.Close()
 	v := newVideos(server.URL+"/feed?hl=en", false)
 	const strange = "a&b=c d/é#?%"
-	_, _ = v.Latest(t.Context(), strange) // an empty answer is an error; the request is what counts
+	_, err := v.Latest(t.Context(), strange) // an empty answer is an error; the request is what counts
+	if len(got) == 0 {
+		t.Fatalf("the request did not arrive: %v", err)
+	}
 	r := <-got
 	if want := "/feed?channel_id=a%26b%3Dc+d%2F%C3%A9%23%3F%25&hl=en"; r.RequestURI != want {
 		t.Errorf("asked for %s\n     want %s", r.RequestURI, want)
@@ -237,6 +243,23 @@ func TestRequest(t *testing.T) {
 	}
 	if r.UserAgent() != userAgent || r.Method != http.MethodGet {
 		t.Errorf("%s by %q", r.Method, r.UserAgent())
+	}
+}
+
+func TestNewest(t *testing.T) {
+	entry := func(id string) string {
+		return `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>` + id + `</id></entry><entry><id>yt:video:old</id></entry></feed>`
+	}
+	for _, c := range []struct{ document, id string }{
+		{entry("yt:video:new"), "new"},
+		{entry("yt:video:"), ""},
+		{entry("urn:yt:video:new"), ""},
+		{`<feed xmlns="http://www.w3.org/2005/Atom"><entry/></feed>`, ""},
+		{"", ""},
+	} {
+		if id, err := newest([]byte(c.document)); id != c.id || (err == nil) != (id != "") {
+			t.Errorf("%s: got %q, %v; want %q", c.document, id, err, c.id)
+		}
 	}
 }
 
@@ -358,7 +381,7 @@ func find(t *testing.T, r *tracetest.SpanRecorder, name string) sdktrace.ReadOnl
 func value(s sdktrace.ReadOnlySpan, key string) string {
 	for _, kv := range s.Attributes() {
 		if kv.Key == attribute.Key(key) {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""

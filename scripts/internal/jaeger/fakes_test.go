@@ -189,6 +189,7 @@ func newFakes(t *testing.T) *fakes {
 	}
 	t.Setenv("PLAQUE_TEST_FAKES", "1")
 	t.Setenv("FAKE_LOG", f.log)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // or each fake takes a second to end under -race
 	return f
 }
 

@@ -281,7 +281,7 @@ func TestBuildIsKept(t *testing.T) {
 	if _, err := o.source(t.Context(), ports{}); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(f.logged(), "build"); n != 1 {
+	if n := strings.Count(f.logged(), "build -mod"); n != 1 {
 		t.Errorf("built %d times, want once", n)
 	}
 	mustHold(t, f.CacheDir, filepath.Base(path))

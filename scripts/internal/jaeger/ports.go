@@ -1,6 +1,7 @@
 package jaeger
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -190,14 +191,9 @@ type reply struct {
 	body   []byte
 }
 
-// local asks programs of this machine. It follows no redirect, because the
-// program at a port may be anybody's.
-var local = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
-
-// ask makes one request without a body.
+// ask makes one request without a body, on a connection of its own. It is less
+// than http.Client, which follows redirects to wherever the program at the port
+// says, and logs what a program says that speaks first.
 func ask(ctx context.Context, method, url, contentType string) reply {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
@@ -208,12 +204,23 @@ func ask(ctx context.Context, method, url, contentType string) reply {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	resp, err := local.Do(req)
+	req.Close = true
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", req.URL.Host)
+	if err != nil {
+		return reply{err: err}
+	}
+	defer conn.Close()
+	past := time.Unix(1, 0)
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })()
+	if err := req.Write(conn); err != nil {
+		return reply{err: err}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, askLimit)), req)
 	if err != nil {
 		return reply{err: err}
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, askLimit))
+	body, err := io.ReadAll(resp.Body)
 	return reply{err: err, status: resp.StatusCode, header: resp.Header, body: body}
 }
 

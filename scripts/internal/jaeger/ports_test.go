@@ -142,7 +142,7 @@ func TestPortInUse(t *testing.T) {
 				serveAt(t, p, i, http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound))
 			},
 			[]string{"HTTP 302 from"}},
-		"no HTTP": {otlpGRPCPort,
+		"speaks first and no HTTP": {otlpGRPCPort,
 			func(t *testing.T, p ports, i int) {
 				connectAt(t, p, i, func(c net.Conn) { io.WriteString(c, "220 mail.example.com\r\n"); c.Close() })
 			},

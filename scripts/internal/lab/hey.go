@@ -108,5 +108,8 @@ func Histogram(report string) string {
 		return ""
 	}
 	bars, _, _ := strings.Cut(rest, "\n\n")
+	if !strings.Contains(bars, "[") {
+		return "" // nobody was answered
+	}
 	return bars
 }

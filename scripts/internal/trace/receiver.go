@@ -38,6 +38,7 @@ type limits struct {
 	body  int64         // bytes of one request, before and after gunzip
 	spans int           // spans held until somebody takes them
 	queue int64         // bytes that wait to be passed on
+	read  time.Duration // one request, from its first byte to its last
 	post  time.Duration // one request to the other collector
 	close time.Duration // Close, in all
 }
@@ -46,6 +47,7 @@ var defaults = limits{
 	body:  16 << 20,
 	spans: 250_000,
 	queue: 64 << 20,
+	read:  10 * time.Second,
 	post:  2 * time.Second,
 	close: 3 * time.Second,
 }
@@ -97,8 +99,8 @@ func listen(c Config, l limits) (*Receiver, error) {
 	r.url = "http://" + listener.Addr().String()
 	r.server = &http.Server{
 		Handler:           http.HandlerFunc(r.take),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: min(l.read, 5*time.Second),
+		ReadTimeout:       l.read,
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -113,14 +113,10 @@ func Serial(spans []Span) bool {
 		bs, be := b.times()
 		return cmp.Or(as.Compare(bs), ae.Compare(be))
 	})
-	var busy time.Time // until then somebody before this span is at work
-	for i, s := range sorted {
-		start, end := s.times()
-		if i > 0 && start.Before(busy) {
+	for i := 1; i < len(sorted); i++ {
+		_, end := sorted[i-1].times() // nothing before it ends later, or we would not be here
+		if start, _ := sorted[i].times(); start.Before(end) {
 			return false
-		}
-		if i == 0 || end.After(busy) {
-			busy = end
 		}
 	}
 	return true

@@ -470,7 +470,7 @@ func (p *canvas) layout() columns {
 		c.note, c.bar = 0, room
 		if all > 0 {
 			room -= len(gap)
-			scant, ample := p.Width*6/25, p.Width*2/5 // columns of bar
+			scant, ample := p.Width*23/100, p.Width*2/5 // columns of bar
 			c.note = max(min(note, room-scant), min(all, room-ample), 4)
 			c.bar = room - c.note
 		}

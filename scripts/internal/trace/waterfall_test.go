@@ -315,6 +315,11 @@ func TestNotes(t *testing.T) {
 			c := s.add(b, "plaque", "c", 7_000, 8_000)
 			s.fail(c, "doom")
 		}, "5.00 ms  ✗"},
+		{"error told by the span linked to", func(s *scene, a, b string) {
+			s.fail(a, "doom")
+			s.fail(b, "doom")
+			s.link(b, a)
+		}, "5.00 ms  ✗ → a a"},
 		{"another error in the child", func(s *scene, a, b string) {
 			s.fail(b, "gave up")
 			c := s.add(b, "plaque", "c", 7_000, 8_000)
@@ -451,11 +456,37 @@ func TestOnly(t *testing.T) {
 	}
 }
 
+// Spans that come together because their parents are not drawn are still drawn
+// in the order in which they start.
+func TestOnlyKeepsTheOrder(t *testing.T) {
+	for _, parent := range []string{"", "root"} {
+		s := new(scene)
+		if parent != "" {
+			parent = s.add("", "plaque", "root", 0, 1_000)
+		}
+		first := s.add(parent, "plaque", "hidden", 0, 1_000)
+		second := s.add(parent, "plaque", "hidden", 10, 1_000)
+		s.add(first, "plaque", "c", 300, 400)
+		s.add(second, "plaque", "b", 200, 400)
+		s.add(first, "plaque", "a", 100, 400)
+		p := picture(t, s.spans, Options{Only: []string{"root", "a", "b", "c"}})
+		a, b, c := strings.Index(p, "a   "), strings.Index(p, "b   "), strings.Index(p, "c   ")
+		if !(0 < a && a < b && b < c) {
+			t.Errorf("not in the order a, b, c:\n%s", p)
+		}
+	}
+}
+
 func TestMax(t *testing.T) {
 	s := doomed()
 	p := picture(t, s.spans, Options{Only: loadNames, Max: 3})
 	if !strings.Contains(p, "\n… and 24 spans more, 9 of them ✗: 9 GET /{$}, 9 cache.get, 2 GET /feeds/videos.xml, 4 others\n") {
 		t.Errorf("the rest is not told:\n%s", p)
+	}
+	// What is cut off tells nothing: its parent has to.
+	p = picture(t, s.spans, Options{Only: loadNames, Max: 3})
+	if !strings.Contains(p, "╰ panic: no frame of video doom can be decoded") {
+		t.Errorf("the message is lost with the span that is cut off:\n%s", p)
 	}
 	// 60 is the bound where none is given.
 	many := new(scene)
@@ -525,6 +556,49 @@ func TestDurations(t *testing.T) {
 		short := (&canvas{span: 500 * time.Microsecond}).duration(tt.d)
 		if long != tt.long || short != tt.short {
 			t.Errorf("%d ns: %q and %q, want %q and %q", int64(tt.d), long, short, tt.long, tt.short)
+		}
+	}
+}
+
+// A message that does not fit is written out once, however many spans say it.
+func TestLongMessages(t *testing.T) {
+	s := new(scene)
+	for i := range 3 {
+		at := float64(i) * 1_000
+		s.fail(s.add("", "plaque", "load", at, at+900), "the feed said nothing for ages")
+	}
+	// At 40 columns there is no room to repeat even its start, at 60 there is.
+	for columns, repeated := range map[int]int{40: 0, 60: 2} {
+		p := picture(t, s.spans, Options{Width: columns})
+		if n := strings.Count(p, "\n      ╰ the feed said nothing for ages\n"); n != 1 || strings.Count(p, "╰") != 1 {
+			t.Errorf("%d columns: the message stands %d times below its bar, want once:\n%s", columns, n, p)
+		}
+		if n := strings.Count(p, "✗"); n != 3 {
+			t.Errorf("%d columns: %d marks for 3 errors:\n%s", columns, n, p)
+		}
+		if n := strings.Count(p, "…"); n != repeated {
+			t.Errorf("%d columns: the start of the message stands %d times, want %d:\n%s", columns, n, repeated, p)
+		}
+	}
+	p := picture(t, s.spans, Options{Width: 120})
+	if n := strings.Count(p, "ms  ✗ the feed said nothing for ages\n"); n != 3 || strings.Contains(p, "╰") {
+		t.Errorf("the message stands %d times beside its bar, want 3 times:\n%s", n, p)
+	}
+}
+
+func TestWidth(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "flight": 6, "→ µs ✗": 6, "e\u0301te\u0301": 3, "名前": 4, "ｱ": 1, "🎬": 2} {
+		if got := width(text); got != want {
+			t.Errorf("%q takes %d columns, want %d", text, got, want)
+		}
+	}
+	for _, tt := range []struct {
+		text  string
+		space int
+		want  string
+	}{{"flight", 6, "flight"}, {"flight", 5, "flig…"}, {"two words", 5, "two…"}, {"名前名前", 4, "名…"}, {"flight", 1, "…"}, {"flight", 0, ""}, {"flight", -1, ""}} {
+		if got := clip(tt.text, tt.space); got != tt.want {
+			t.Errorf("clip(%q, %d) = %q, want %q", tt.text, tt.space, got, tt.want)
 		}
 	}
 }
@@ -629,7 +703,7 @@ func check(t *testing.T, spans []Span, o Options) {
 }
 
 func TestRandomForests(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		spans := random(r)
 		o := Options{Width: MinWidth + r.IntN(100), Max: 1 + r.IntN(100)}
@@ -704,7 +778,7 @@ func TestDeepAndWide(t *testing.T) {
 	// A chain of spans as long as a receiver holds, drawn and not drawn.
 	s := new(scene)
 	id := ""
-	for range 50_000 {
+	for range 10_000 {
 		id = s.add(id, "plaque", "link", 0, 1_000)
 	}
 	for i := range s.spans {

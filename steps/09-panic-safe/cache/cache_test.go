@@ -461,19 +461,45 @@ func TestOwnDeadline(t *testing.T) {
 
 // Whoever has left already starts nothing, but gets what is there.
 func TestContextAlreadyOver(t *testing.T) {
-	loads, load := counted(0)
-	c := New(time.Hour, load)
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := c.Get(over, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("Get: %v, want context canceled", err)
-	}
-	if n := loads.Load(); n != 0 {
-		t.Errorf("%d loads, want none", n)
-	}
-	get(t, c, "a")
-	if v, err := c.Get(over, "a"); v != "value of a" || err != nil {
-		t.Errorf("a hit for a caller who has left: %q, %v", v, err)
+	synctest.Test(t, func(t *testing.T) {
+		loads, load := counted(0)
+		c := New(time.Hour, load)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.Get(over, "a"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Get: %v, want context canceled", err)
+		}
+		synctest.Wait()
+		if n := loads.Load(); n != 0 {
+			t.Errorf("%d loads, want none", n)
+		}
+		get(t, c, "a")
+		if v, err := c.Get(over, "a"); v != "value of a" || err != nil {
+			t.Errorf("a hit for a caller who has left: %q, %v", v, err)
+		}
+	})
+}
+
+// When the last waiter has left, the key is free before that waiter's Get
+// returns: nobody joins a load that is being cancelled. Without that the next
+// caller would only sometimes be too quick, so it tries often.
+func TestKeyIsFreeAtOnce(t *testing.T) {
+	for range 2000 {
+		ctx, hangUp := context.WithCancel(t.Context())
+		first := true
+		c := New(time.Hour, func(ctx context.Context, key string) (string, error) {
+			if first {
+				first = false
+				hangUp()
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+			return "value of " + key, nil
+		})
+		if _, err := c.Get(ctx, "a"); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Get: %v, want context canceled", err)
+		}
+		get(t, c, "a")
 	}
 }
 

@@ -7,6 +7,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -55,12 +57,12 @@ type Script struct {
 	Next []string `json:"next,omitempty" yaml:"next"`
 	// Delay is how long each answer takes; 0 means DefaultDelay.
 	Delay Duration `json:"delay,omitempty" yaml:"delay"`
-	// Hold keeps all answers back until so many requests wait, for at most
-	// HoldFor. From then on requests are answered as they come.
+	// Hold keeps all answers back until so many requests wait, or the first has
+	// waited for HoldFor. From then on requests are answered as they come.
 	Hold int `json:"hold,omitempty" yaml:"hold"`
 	// HoldFor replaces HoldFor; 0 means HoldFor.
 	HoldFor Duration `json:"hold_for,omitempty" yaml:"hold_for"`
-	// Gate keeps all answers back until Open is called, for at most 10 s.
+	// Gate keeps all answers back until Open is called, or for 10 s.
 	Gate bool `json:"gate,omitempty" yaml:"gate"`
 	// Channel is whom all this is for; "" means everybody. Requests for other
 	// channels are answered well, and counted.
@@ -87,7 +89,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // Stats is what the feed has seen since the last script.
 type Stats struct {
 	Requests    int            `json:"requests"`    // loads, as the feed counts them
-	Connections int            `json:"connections"` // new ones
+	Connections int            `json:"connections"` // new ones that brought a load
 	Waiting     int            `json:"waiting"`     // requests that it holds now
 	Most        int            `json:"most"`        // the most that it held at once
 	Channels    map[string]int `json:"channels"`    // requests by channel
@@ -97,17 +99,47 @@ type Stats struct {
 type Feed struct {
 	handler http.Handler
 
-	mu     sync.Mutex // protects what follows
+	mu    sync.Mutex // protects round, and what is in every round
+	round *round
+}
+
+// round is a script and what has been seen since it was set. A request belongs
+// to the round in which it came, also when it is answered in the next one.
+type round struct {
 	script Script
 	stats  Stats
-	gate   chan struct{} // closed when held requests may go on; nil: nothing is held
-	opened *sync.Once    // of gate
+	gate   chan struct{} // held requests wait for its close; nil: nothing is held
+}
+
+func newRound(s Script) *round {
+	r := &round{script: s, stats: Stats{Channels: map[string]int{}}}
+	r.script.Next = slices.Clone(s.Next)
+	if s.Gate || s.Hold > 0 {
+		r.gate = make(chan struct{})
+	}
+	return r
+}
+
+// open lets all held requests go, and those that come later.
+func (r *round) open() {
+	if r.gate != nil {
+		close(r.gate)
+		r.gate = nil
+	}
+}
+
+// bound is how long the round holds a request.
+func (r *round) bound() time.Duration {
+	if r.script.Gate {
+		return gateFor
+	}
+	return cmp.Or(time.Duration(r.script.HoldFor), HoldFor)
 }
 
 // New makes a feed whose spans go to tp. It answers good feeds until Set tells
 // it otherwise.
 func New(tp trace.TracerProvider) *Feed {
-	f := &Feed{stats: Stats{Channels: map[string]int{}}}
+	f := &Feed{round: newRound(Script{})}
 	feed := http.NewServeMux()
 	feed.HandleFunc("GET "+Path, f.answer)
 	mux := http.NewServeMux()
@@ -132,31 +164,58 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Ser
 // as it has in life; where the machine has an IPv6 loopback it listens there
 // too, and the first address tried is the right one.
 func (f *Feed) Serve(ctx context.Context, addr string) (string, error) {
-	l, err := web.Listen(addr)
+	listeners, err := listen(addr, web.Listen)
 	if err != nil {
 		return "", err
 	}
 	server := web.NewServer(f)
-	server.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			f.mu.Lock()
-			f.stats.Connections++
-			f.mu.Unlock()
-		}
+	server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, countedKey{}, new(atomic.Bool))
 	}
-	serve := func(l net.Listener) {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			slog.ErrorContext(ctx, "feed", "error", err)
-		}
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	go serve(l)
-	if l6, err := net.Listen("tcp6", net.JoinHostPort("::1", port)); err == nil {
-		go serve(l6)
+	for _, l := range listeners {
+		go func() {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				slog.ErrorContext(ctx, "feed", "error", err)
+			}
+		}()
 	}
 	// Close, not Shutdown: an answer that never ends would hold it up.
 	context.AfterFunc(ctx, func() { _ = server.Close() })
+	_, port, _ := net.SplitHostPort(listeners[0].Addr().String())
 	return "http://localhost:" + port, nil
+}
+
+// countedKey is the context's key for whether a connection is counted. Only
+// loads count one: not the remote control, nor who connects and then does not
+// ask.
+type countedKey struct{}
+
+// listen opens addr and, where the machine has an IPv6 loopback, the same port
+// there. Whoever asks for localhost gets one or the other, so both must be ours.
+// open is web.Listen.
+func listen(addr string, open func(addr string) (net.Listener, error)) ([]net.Listener, error) {
+	for tries := 1; ; tries++ {
+		l, err := open(addr)
+		if err != nil {
+			return nil, err
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		l6, err := open(net.JoinHostPort("::1", port))
+		if err == nil {
+			return []net.Listener{l, l6}, nil
+		}
+		probe, none := open("[::1]:0")
+		if none != nil {
+			return []net.Listener{l}, nil
+		}
+		_ = probe.Close()
+		_ = l.Close()
+		// The port is somebody else's there. One that nobody asked for can be
+		// chosen again.
+		if _, asked, _ := net.SplitHostPort(addr); asked != "0" || tries == 10 {
+			return nil, err
+		}
+	}
 }
 
 // Set replaces the script and starts the count anew. Requests that the old
@@ -165,17 +224,10 @@ func (f *Feed) Set(s Script) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	f.Open()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.script = s
-	f.script.Next = slices.Clone(s.Next)
-	f.stats = Stats{Channels: map[string]int{}}
-	f.gate = nil
-	if s.Gate || s.Hold > 0 {
-		f.gate = make(chan struct{})
-		f.opened = new(sync.Once)
-	}
+	f.round.open()
+	f.round = newRound(s)
 	return nil
 }
 
@@ -196,16 +248,14 @@ func (s Script) Check() error {
 func (f *Feed) Open() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.gate != nil {
-		f.opened.Do(func() { close(f.gate) })
-	}
+	f.round.open()
 }
 
 // Stats is what the feed has seen since the last Set.
 func (f *Feed) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.stats
+	s := f.round.stats
 	s.Channels = maps.Clone(s.Channels)
 	return s
 }
@@ -213,75 +263,77 @@ func (f *Feed) Stats() Stats {
 // answer serves one request for a feed, as the script has it.
 func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	channel := r.URL.Query().Get("channel_id")
-	name, arg, gate, bound := f.arrive(channel)
+	name, delay, held := f.arrive(r.Context(), channel)
 	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
 		attr("channel", channel), attr("answer", name)))
-	if gate != nil && !f.wait(r.Context(), gate, bound) {
+	if held != nil && !f.wait(r.Context(), held) {
 		return // the caller has gone
 	}
-	if !pause(r.Context(), arg) {
+	if !pause(r.Context(), delay) {
 		return
 	}
 	kinds[name].write(w, r, channel)
 }
 
-// arrive counts a request and takes its answer from the script.
-func (f *Feed) arrive(channel string) (name string, delay time.Duration, gate chan struct{}, bound time.Duration) {
+// hold is a request that waits at its round's gate.
+type hold struct {
+	round *round
+	gate  chan struct{}
+}
+
+// arrive counts a request and takes its answer from the script. It may go on at
+// once where held is nil.
+func (f *Feed) arrive(ctx context.Context, channel string) (name string, delay time.Duration, held *hold) {
+	counted, _ := ctx.Value(countedKey{}).(*atomic.Bool)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stats.Requests++
-	f.stats.Channels[channel]++
-	if f.script.Channel != "" && f.script.Channel != channel {
-		return "ok", DefaultDelay, nil, 0
+	r := f.round
+	r.stats.Requests++
+	r.stats.Channels[channel]++
+	if counted != nil && !counted.Swap(true) {
+		r.stats.Connections++
+	}
+	if r.script.Channel != "" && r.script.Channel != channel {
+		return "ok", DefaultDelay, nil
 	}
 	next := "ok"
-	if len(f.script.Next) > 0 {
-		next, f.script.Next = f.script.Next[0], f.script.Next[1:]
+	if len(r.script.Next) > 0 {
+		next, r.script.Next = r.script.Next[0], r.script.Next[1:]
 	}
-	name, delay, _ = parse(next)
-	if delay == 0 {
-		delay = kinds[name].delay
+	name, delay, _ = parse(next) // Set has checked it
+	delay = cmp.Or(delay, kinds[name].delay, time.Duration(r.script.Delay), DefaultDelay)
+	if r.gate == nil {
+		return name, delay, nil
 	}
-	if delay == 0 {
-		delay = time.Duration(f.script.Delay)
+	held = &hold{r, r.gate}
+	r.stats.Waiting++
+	r.stats.Most = max(r.stats.Most, r.stats.Waiting)
+	if !r.script.Gate && r.stats.Waiting >= r.script.Hold {
+		r.open()
 	}
-	if delay == 0 {
-		delay = DefaultDelay
-	}
-	if f.gate == nil {
-		return name, delay, nil, 0
-	}
-	bound = gateFor
-	if !f.script.Gate {
-		if bound = time.Duration(f.script.HoldFor); bound == 0 {
-			bound = HoldFor
-		}
-	}
-	f.stats.Waiting++
-	f.stats.Most = max(f.stats.Most, f.stats.Waiting)
-	if !f.script.Gate && f.stats.Requests >= f.script.Hold {
-		f.opened.Do(func() { close(f.gate) })
-	}
-	return name, delay, f.gate, bound
+	return name, delay, held
 }
 
 // wait holds a request at the gate. It reports whether the caller is still
 // there.
-func (f *Feed) wait(ctx context.Context, gate chan struct{}, bound time.Duration) bool {
-	defer func() {
-		f.mu.Lock()
-		f.stats.Waiting = max(0, f.stats.Waiting-1) // Set may have begun a new count
-		f.mu.Unlock()
-	}()
-	timer := time.NewTimer(bound)
+func (f *Feed) wait(ctx context.Context, h *hold) bool {
+	timer := time.NewTimer(h.round.bound())
 	defer timer.Stop()
+	late, here := false, true
 	select {
-	case <-gate:
+	case <-h.gate:
 	case <-timer.C:
+		late = true
 	case <-ctx.Done():
-		return false
+		here = false
 	}
-	return true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h.round.stats.Waiting--
+	if late {
+		h.round.open()
+	}
+	return here
 }
 
 // pause waits, and reports whether the caller is still there.

@@ -113,7 +113,7 @@ func settings(addr, feedURL string) (*Process, error) {
 	p.feedAddr, p.debugAddr = next(1), next(2)
 	if feedURL != "" {
 		u, err := url.Parse(feedURL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 			return nil, fmt.Errorf("FEED_URL=%q is not an http or https URL: write it like https://www.youtube.com/feeds/videos.xml", feedURL)
 		}
 	}

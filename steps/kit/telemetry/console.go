@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,19 +15,28 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+// patience is how long a tree is kept after its root has ended, for spans that
+// have not. A flight may outlive its caller, by less than this; and some spans
+// never end: otelhttptrace leaves http.getconn open when a dial fails, and
+// http.receive when the connection is lost.
+const patience = 3 * time.Second
+
 // console prints the spans of a request as a tree, once the last of them has
-// ended. A span whose parent is in another process starts a tree of its own.
+// ended, or patience has. A span whose parent is in another process starts a
+// tree of its own.
 type console struct {
 	w io.Writer
 
 	mu    sync.Mutex             // protects what follows
-	trees map[trace.SpanID]*tree // by each span that is open or waits to be printed
+	trees map[trace.SpanID]*tree // by each span of a tree that is not printed yet
 }
 
 // tree is what one local root has caused so far.
 type tree struct {
-	open  int // spans that have started and not ended
-	ended []sdktrace.ReadOnlySpan
+	root  trace.SpanID
+	spans []sdktrace.ReadOnlySpan // those that are open, too
+	open  int                     // spans that have started and not ended
+	late  *time.Timer             // runs when the root has ended and others have not
 }
 
 func newConsole(w io.Writer) *console {
@@ -38,29 +46,51 @@ func newConsole(w io.Writer) *console {
 func (c *console) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	id := s.SpanContext().SpanID()
 	t := c.trees[s.Parent().SpanID()]
 	if t == nil {
-		t = &tree{}
+		t = &tree{root: id}
 	}
+	t.spans = append(t.spans, s)
 	t.open++
-	c.trees[s.SpanContext().SpanID()] = t
+	c.trees[id] = t
 }
 
 func (c *console) OnEnd(s sdktrace.ReadOnlySpan) {
 	c.mu.Lock()
-	t := c.trees[s.SpanContext().SpanID()]
+	defer c.mu.Unlock()
+	id := s.SpanContext().SpanID()
+	t := c.trees[id]
+	if t == nil { // its tree was printed without it
+		t = &tree{root: id, spans: []sdktrace.ReadOnlySpan{s}, open: 1}
+	}
 	t.open--
-	t.ended = append(t.ended, s)
-	if t.open > 0 {
-		c.mu.Unlock()
+	switch {
+	case t.open == 0:
+		c.print(t)
+	case id == t.root:
+		t.late = time.AfterFunc(patience, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.print(t)
+		})
+	}
+}
+
+// print writes t, unless that has happened. One write a tree, so that two
+// requests never mix. c.mu is held.
+func (c *console) print(t *tree) {
+	if t.spans == nil {
 		return
 	}
-	for _, s := range t.ended {
+	if t.late != nil {
+		t.late.Stop()
+	}
+	for _, s := range t.spans {
 		delete(c.trees, s.SpanContext().SpanID())
 	}
-	c.mu.Unlock()
-	// One write a tree, so that two requests never mix.
 	_, _ = io.WriteString(c.w, t.String())
+	t.spans = nil
 }
 
 func (c *console) ForceFlush(context.Context) error { return nil }
@@ -69,28 +99,29 @@ func (c *console) ForceFlush(context.Context) error { return nil }
 func (c *console) Shutdown(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	done := map[*tree]bool{}
-	for _, t := range c.trees {
-		if !done[t] && len(t.ended) > 0 {
-			done[t] = true
-			_, _ = fmt.Fprintf(c.w, "%s  (%d spans had not ended)\n", t, t.open)
+	var left []*tree
+	for id, t := range c.trees {
+		if id == t.root {
+			left = append(left, t)
 		}
 	}
-	c.trees = map[trace.SpanID]*tree{}
+	slices.SortFunc(left, func(a, b *tree) int { return a.spans[0].StartTime().Compare(b.spans[0].StartTime()) })
+	for _, t := range left {
+		c.print(t)
+	}
 	return nil
 }
 
 func (t *tree) String() string {
-	slices.SortFunc(t.ended, func(a, b sdktrace.ReadOnlySpan) int {
-		return cmp.Or(a.StartTime().Compare(b.StartTime()), b.EndTime().Compare(a.EndTime()))
-	})
+	spans := slices.Clone(t.spans)
+	slices.SortStableFunc(spans, func(a, b sdktrace.ReadOnlySpan) int { return a.StartTime().Compare(b.StartTime()) })
 	here := map[trace.SpanID]bool{}
 	children := map[trace.SpanID][]sdktrace.ReadOnlySpan{}
-	for _, s := range t.ended {
+	for _, s := range spans {
 		here[s.SpanContext().SpanID()] = true
 	}
 	var roots []sdktrace.ReadOnlySpan
-	for _, s := range t.ended {
+	for _, s := range spans {
 		if p := s.Parent().SpanID(); here[p] {
 			children[p] = append(children[p], s)
 		} else {
@@ -101,7 +132,11 @@ func (t *tree) String() string {
 	var draw func(s sdktrace.ReadOnlySpan, indent string)
 	draw = func(s sdktrace.ReadOnlySpan, indent string) {
 		fmt.Fprintf(&b, "%s%s%s%s\n", indent, s.Name(), attributes(s.Attributes()), status(s))
-		fmt.Fprintf(&b, "%s  took %s", indent, round(s.EndTime().Sub(s.StartTime())))
+		if s.EndTime().IsZero() {
+			fmt.Fprintf(&b, "%s  has not ended", indent)
+		} else {
+			fmt.Fprintf(&b, "%s  took %s", indent, round(s.EndTime().Sub(s.StartTime())))
+		}
 		for _, l := range s.Links() {
 			fmt.Fprintf(&b, ", linked to span %s", l.SpanContext.SpanID())
 		}
@@ -133,7 +168,7 @@ func attributes(kvs []attribute.KeyValue) string {
 	var parts []string
 	for _, kv := range kvs {
 		if kv.Key != "exception.stacktrace" {
-			parts = append(parts, fmt.Sprintf("%s=%s", kv.Key, kv.Value.Emit()))
+			parts = append(parts, fmt.Sprintf("%s=%s", kv.Key, kv.Value.String()))
 		}
 	}
 	if len(parts) == 0 {

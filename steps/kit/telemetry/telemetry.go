@@ -47,8 +47,9 @@ type Config struct {
 	Service string    // service.name unless OTEL_SERVICE_NAME is set; "" means plaque
 	Version string    // service.version: a step's folder name
 	Out     io.Writer // where logs and the console's span trees go; nil means standard error
-	// Endpoint is the base URL of an OTLP/HTTP collector. When it is set, no
-	// OTEL_ variable is read: the lab's own spans must reach the lab.
+	// Endpoint is the base URL of an OTLP/HTTP collector. When it is set, the
+	// variables do not say where spans go, who sends them and how many: the
+	// lab's own must reach the lab, whatever the reader's shell has set.
 	Endpoint string
 }
 
@@ -59,6 +60,7 @@ type Telemetry struct {
 	provider   *sdktrace.TracerProvider
 	delivery   *delivery // nil without OTLP
 	log        *slog.Logger
+	all        bool // OTEL_TRACES_SAMPLER is not asked
 }
 
 // Start reads the environment and installs the global TracerProvider, the W3C
@@ -76,7 +78,7 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Telemetry{log: logger}
+	t := &Telemetry{log: logger, all: c.Endpoint != ""}
 	if t.resource, err = newResource(ctx, c); err != nil {
 		return nil, err
 	}
@@ -95,7 +97,7 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 			return nil, err
 		}
 		t.processors = []sdktrace.SpanProcessor{t.delivery, sdktrace.NewBatchSpanProcessor(t.delivery,
-			sdktrace.WithBatchTimeout(batchDelay),
+			sdktrace.WithBatchTimeout(5*time.Second),
 			sdktrace.WithMaxQueueSize(queueSize),
 			sdktrace.WithExportTimeout(exportTimeout))}
 	case "console":
@@ -134,6 +136,9 @@ func (t *Telemetry) For(service string) trace.TracerProvider {
 
 func (t *Telemetry) newProvider(r *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(r)}
+	if t.all {
+		opts = append(opts, sdktrace.WithSampler(sdktrace.AlwaysSample()))
+	}
 	for _, p := range t.processors {
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
@@ -187,7 +192,10 @@ func newExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, s
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}),
 		otlptracehttp.WithTimeout(exportTimeout),
 	}
-	shown := cmp.Or(endpoint, os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
+	name, shown := variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+	if endpoint != "" {
+		name, shown = "Endpoint", endpoint
+	}
 	switch u, err := url.Parse(shown); {
 	case shown == "":
 		shown = DefaultEndpoint
@@ -195,14 +203,14 @@ func newExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, s
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		// Without a scheme the exporter would fall back to https and talk TLS
 		// to Jaeger's plain port.
-		return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT=%q is not a URL with a scheme: write it like %s", shown, DefaultEndpoint)
+		return nil, "", fmt.Errorf("%s=%q is not a URL with a scheme: write it like %s", name, shown, DefaultEndpoint)
 	case endpoint != "":
 		opts = append(opts, otlptracehttp.WithEndpointURL(endpoint+"/v1/traces"))
 	}
 	if endpoint == "" {
-		protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
-		if protocol != "http/protobuf" {
-			return nil, "", fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL=%q: this program speaks http/protobuf only (Jaeger's port 4318)", protocol)
+		name, protocol := variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+		if protocol != "" && protocol != "http/protobuf" {
+			return nil, "", fmt.Errorf("%s=%q: this program speaks http/protobuf only (Jaeger's port 4318)", name, protocol)
 		}
 	}
 	exporter, err := otlptracehttp.New(ctx, opts...)
@@ -210,6 +218,16 @@ func newExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, s
 		return nil, "", fmt.Errorf("the OTLP exporter for %s: %w", shown, err)
 	}
 	return exporter, shown, nil
+}
+
+// variable is the first of the environment variables that is set, and its value.
+func variable(names ...string) (name, value string) {
+	for _, name = range names {
+		if value = os.Getenv(name); value != "" {
+			break
+		}
+	}
+	return name, value
 }
 
 // delivery stands around the exporter and counts, because the SDK does not

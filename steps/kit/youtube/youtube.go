@@ -113,26 +113,26 @@ func (c *Client) LatestVideo(ctx context.Context, channel string) (string, error
 		return "", Failed(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
+	// To the end, whatever the status is, so that the connection can be used
+	// again; or to MaxFeed: parsing 64 MiB of feed takes 700 MB of memory.
+	document, err := io.ReadAll(io.LimitReader(res.Body, MaxFeed+1))
+	switch {
+	case res.StatusCode != http.StatusOK:
 		return "", Failed(fmt.Errorf("it answered %s", res.Status))
+	case err != nil:
+		return "", Failed(fmt.Errorf("it broke off: %w", err))
+	case len(document) > MaxFeed:
+		return "", Failed(fmt.Errorf("it is longer than %d bytes", MaxFeed))
 	}
-	id, err := newest(res.Body)
+	id, err := newest(document)
 	if err != nil {
 		return "", Failed(err)
 	}
 	return Doomed(id), nil
 }
 
-// newest reads the feed to its end, so that the connection can be used again,
-// or to MaxFeed: parsing 64 MiB of feed takes 700 MB of memory.
-func newest(body io.Reader) (string, error) {
-	document, err := io.ReadAll(io.LimitReader(body, MaxFeed+1))
-	if err != nil {
-		return "", fmt.Errorf("it broke off: %w", err)
-	}
-	if len(document) > MaxFeed {
-		return "", fmt.Errorf("it is longer than %d bytes", MaxFeed)
-	}
+// newest is the id of the first video in a feed.
+func newest(document []byte) (string, error) {
 	feed, err := gofeed.NewParser().Parse(bytes.NewReader(document))
 	if err != nil {
 		return "", fmt.Errorf("it is no feed that we can read: %w", err)

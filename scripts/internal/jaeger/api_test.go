@@ -1,0 +1,156 @@
+package jaeger
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// served is a Server whose API is h.
+func served(t *testing.T, h http.HandlerFunc) *Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return &Server{UI: s.URL, API: s.URL + "/api"}
+}
+
+// asJSON answers as Jaeger does, which calls its errors plain text.
+func asJSON(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if status != http.StatusOK {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}
+}
+
+func TestDecodeTrace(t *testing.T) {
+	s := served(t, asJSON(200, `{"data":[{"traceID":"aa","spans":[{"traceID":"aa","spanID":"02","operationName":"cache.get",
+		"references":[{"refType":"CHILD_OF","traceID":"aa","spanID":"01"},{"refType":"FOLLOWS_FROM","traceID":"bb","spanID":"03"}],
+		"startTime":1700000000000001,"duration":50000,
+		"tags":[{"key":"cache.result","type":"string","value":"joined"},{"key":"big","type":"int64","value":9007199254740993},
+			{"key":"half","type":"float64","value":0.5},{"key":"whole","type":"float64","value":2},{"key":"error","type":"bool","value":true}],
+		"logs":[{"timestamp":1700000000000002,"fields":[{"key":"event","type":"string","value":"exception"}]}],
+		"processID":"p1","warnings":["clock skew"]}],
+		"processes":{"p1":{"serviceName":"plaque","tags":[{"key":"service.version","type":"string","value":"07-inflight"}]}},
+		"warnings":null}],"total":0,"limit":0,"offset":0,"errors":null}`))
+	got, err := s.Trace(t.Context(), "aa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Trace{ID: "aa", Spans: []Span{{
+		TraceID: "aa", ID: "02", Name: "cache.get", Service: "plaque",
+		Process:    map[string]any{"service.version": "07-inflight"},
+		Tags:       map[string]any{"cache.result": "joined", "big": int64(9007199254740993), "half": 0.5, "whole": 2.0, "error": true},
+		References: []Reference{{ChildOf, "aa", "01"}, {FollowsFrom, "bb", "03"}},
+		Start:      time.UnixMicro(1700000000000001),
+		Duration:   50 * time.Millisecond,
+		Logs:       []Log{{time.UnixMicro(1700000000000002), map[string]any{"event": "exception"}}},
+		Warnings:   []string{"clock skew"},
+	}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v, want\n%+v", got, want)
+	}
+	span := got.Spans[0]
+	if span.Parent() != "01" || !span.Failed() || !slices.Equal(span.Links(), []Reference{{FollowsFrom, "bb", "03"}}) {
+		t.Errorf("parent %s, links %v, failed %v", span.Parent(), span.Links(), span.Failed())
+	}
+}
+
+func TestAPIErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		says   string
+	}{
+		"a page instead of JSON": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "HTTP 200 without Jaeger's JSON"},
+		"broken JSON":            {asJSON(200, `{"data":[`), "unexpected end of JSON"},
+		"data of another shape":  {asJSON(200, `{"data":{"a":1}}`), "cannot unmarshal"},
+		"an error":               {asJSON(500, `{"errors":[{"code":500,"msg":"search depth must be greater than 0"}]}`), "HTTP 500: search depth"},
+		"an error without one":   {asJSON(503, `{}`), "HTTP 503: no reason"},
+		"an error with 200":      {asJSON(200, `{"data":[],"errors":[{"msg":"half of it is missing"}]}`), "half of it is missing"},
+		"cut off": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			asJSON(200, "{")(w, r)
+		}, "unexpected EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := served(t, test.answer)
+			_, err := s.Traces(t.Context(), Query{Service: "plaque"})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			mustSay(t, "the error", err.Error(), s.API+"/traces?", test.says)
+		})
+	}
+}
+
+func TestEndlessAnswer(t *testing.T) {
+	s := served(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		for {
+			if _, err := io.WriteString(w, strings.Repeat(" ", 1<<16)); err != nil {
+				return
+			}
+		}
+	})
+	_, err := s.Services(t.Context())
+	if err == nil {
+		t.Fatal("an endless answer ends")
+	}
+	mustSay(t, "the error", err.Error(), "more than 64 MB")
+}
+
+func TestNotFoundYet(t *testing.T) {
+	s := served(t, asJSON(404, `{"data":null,"errors":[{"code":404,"msg":"trace not found"}]}`))
+	if _, err := s.Trace(t.Context(), "aa"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("404: %v", err)
+	}
+	s = served(t, asJSON(200, `{"data":null,"errors":null}`))
+	if _, err := s.Trace(t.Context(), "aa"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("no data: %v", err)
+	}
+	if names, err := s.Services(t.Context()); err != nil || len(names) != 0 {
+		t.Errorf("services of an empty Jaeger: %v, %v", names, err)
+	}
+}
+
+func TestLinks(t *testing.T) {
+	s := &Server{UI: "http://127.0.0.1:16686"}
+	if got, want := s.TraceURL("aa"), "http://127.0.0.1:16686/trace/aa"; got != want {
+		t.Errorf("TraceURL = %s", got)
+	}
+	if got, want := s.CompareURL("aa", "bb"), "http://127.0.0.1:16686/trace/aa...bb"; got != want {
+		t.Errorf("CompareURL = %s", got)
+	}
+	search := func(q Query) url.Values {
+		u, err := url.Parse(s.SearchURL(q))
+		if err != nil || !strings.HasPrefix(u.String(), s.UI+"/search?") {
+			t.Fatalf("SearchURL = %s, %v", u, err)
+		}
+		return u.Query()
+	}
+	for name, test := range map[string]struct {
+		query Query
+		want  url.Values
+	}{
+		"the least": {Query{Service: "plaque"}, url.Values{"service": {"plaque"}, "limit": {"20"}, "lookback": {"2d"}}},
+		"the most": {
+			Query{"load", "burst", map[string]string{"step": `a"b`}, time.UnixMicro(1), time.UnixMicro(2), 3},
+			url.Values{"service": {"load"}, "operation": {"burst"}, "tags": {`{"step":"a\"b"}`}, "start": {"1"}, "end": {"2"}, "limit": {"3"}, "lookback": {"custom"}},
+		},
+	} {
+		if got := search(test.query); !maps.EqualFunc(got, test.want, slices.Equal) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}

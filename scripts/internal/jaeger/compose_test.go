@@ -1,0 +1,171 @@
+package jaeger
+
+import (
+	"encoding/json"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{repo(t)}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// configEnv are the variables that jaeger/config.yaml reads, with their defaults.
+func configEnv(t *testing.T) map[string]string {
+	t.Helper()
+	env := map[string]string{}
+	for _, m := range regexp.MustCompile(`\$\{env:(\w+):-([^}]*)\}`).FindAllStringSubmatch(read(t, "jaeger", "config.yaml"), -1) {
+		if old, ok := env[m[1]]; ok && old != m[2] {
+			t.Errorf("config.yaml has two defaults for %s: %s and %s", m[1], old, m[2])
+		}
+		env[m[1]] = m[2]
+	}
+	return env
+}
+
+// Ports, files and versions are written in config.yaml, in compose.yaml and in
+// this package; they are the same everywhere.
+func TestConfigHasTheKnownPorts(t *testing.T) {
+	env := configEnv(t)
+	for _, k := range known {
+		if env[k.env] != strconv.Itoa(k.number) {
+			t.Errorf("config.yaml has %s=%q, want %d", k.env, env[k.env], k.number)
+		}
+		delete(env, k.env)
+	}
+	if env["JAEGER_LISTEN_HOST"] != "127.0.0.1" {
+		t.Errorf("Jaeger listens on %q by default", env["JAEGER_LISTEN_HOST"])
+	}
+	if _, err := os.Stat(filepath.Join(repo(t), env["JAEGER_UI_CONFIG"])); err != nil {
+		t.Error(err)
+	}
+	delete(env, "JAEGER_LISTEN_HOST")
+	delete(env, "JAEGER_UI_CONFIG")
+	if len(env) > 0 {
+		t.Errorf("config.yaml reads %v, which nothing here sets", env)
+	}
+	// A port that no variable moves would be taken in a test with free ports.
+	if fixed := regexp.MustCompile(`endpoint: .*:\d+"?\s*$`).FindString(read(t, "jaeger", "config.yaml")); fixed != "" {
+		t.Errorf("config.yaml has a fixed %s", fixed)
+	}
+}
+
+func TestCompose(t *testing.T) {
+	var compose struct {
+		Name     string
+		Services map[string]struct {
+			Image       string
+			Command     []string
+			Environment map[string]string
+			Volumes     []string
+			Ports       []string
+			Healthcheck struct{ Test []string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &compose); err != nil {
+		t.Fatal(err)
+	}
+	jaeger, ok := compose.Services["jaeger"]
+	if !ok || len(compose.Services) != 1 {
+		t.Fatalf("compose.yaml has the services %v, want jaeger alone", compose.Services)
+	}
+	if want := "jaegertracing/jaeger:" + Version; jaeger.Image != want {
+		t.Errorf("the image is %s, want %s as in the release", jaeger.Image, want)
+	}
+
+	var want []string
+	for i, k := range known {
+		if i == queryGRPCPort { // nobody outside asks there
+			continue
+		}
+		n := strconv.Itoa(k.number)
+		want = append(want, "127.0.0.1:${"+k.env+":-"+n+"}:"+n)
+	}
+	slices.Sort(want)
+	slices.Sort(jaeger.Ports)
+	if !slices.Equal(jaeger.Ports, want) {
+		t.Errorf("the ports are\n%q, want\n%q", jaeger.Ports, want)
+	}
+
+	mounted := map[string]string{} // by the path in the container
+	for _, v := range jaeger.Volumes {
+		parts := strings.Split(v, ":")
+		if len(parts) != 3 || parts[2] != "ro" {
+			t.Errorf("the mount %s can be written to", v)
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(repo(t), parts[0])); err != nil || !info.Mode().IsRegular() {
+			// Docker would make a folder of that name.
+			t.Errorf("the mount %s: %v", v, err)
+		}
+		mounted[parts[1]] = parts[0]
+	}
+	if len(jaeger.Command) != 2 || jaeger.Command[0] != "--config" || mounted[jaeger.Command[1]] != "./jaeger/config.yaml" {
+		t.Errorf("the command %q with the mounts %v does not use jaeger/config.yaml", jaeger.Command, mounted)
+	}
+	if at := jaeger.Environment["JAEGER_UI_CONFIG"]; mounted[at] != "./jaeger/ui-config.json" {
+		t.Errorf("JAEGER_UI_CONFIG is %s with the mounts %v", at, mounted)
+	}
+	if len(jaeger.Environment) != 1 {
+		t.Errorf("the container has the variables %v; its ports are the usual ones", jaeger.Environment)
+	}
+	check := "http://127.0.0.1:" + strconv.Itoa(known[healthPort].number) + "/status"
+	if !slices.Contains(jaeger.Healthcheck.Test, check) {
+		t.Errorf("the health check is %q, want it to ask %s", jaeger.Healthcheck.Test, check)
+	}
+}
+
+// menu are the queries behind the entries of Jaeger's menu, by label.
+func menu(t *testing.T) map[string]url.Values {
+	t.Helper()
+	var config struct {
+		Menu []struct {
+			Label string
+			Items []struct{ Label, URL string }
+		}
+	}
+	if err := json.Unmarshal([]byte(read(t, "jaeger", "ui-config.json")), &config); err != nil {
+		t.Fatal(err)
+	}
+	queries := map[string]url.Values{}
+	for _, group := range config.Menu {
+		for _, item := range group.Items {
+			u, err := url.Parse(item.URL)
+			if err != nil || u.Host != "" || u.Path != "/search" {
+				t.Errorf("the menu's %s leads to %q: %v", item.Label, item.URL, err)
+				continue
+			}
+			queries[item.Label] = u.Query()
+		}
+	}
+	return queries
+}
+
+// Each step has its search in Jaeger's menu.
+func TestMenuHasEachStep(t *testing.T) {
+	steps, err := filepath.Glob(filepath.Join(repo(t), "steps", "[0-9][0-9]-*"))
+	if err != nil || len(steps) == 0 {
+		t.Fatalf("no steps: %v", err)
+	}
+	queries := menu(t)
+	for _, dir := range steps {
+		step := filepath.Base(dir)
+		want := Query{Service: "plaque", Tags: map[string]string{"service.version": step}}.values()
+		if got := queries[step]; got.Encode() != want.Encode() {
+			t.Errorf("jaeger/ui-config.json: the menu's %s searches for\n%s, want\n%s", step, got.Encode(), want.Encode())
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/trace"
+)
+
+// root is the workshop's folder.
+func root(t *testing.T) string {
+	t.Helper()
+	r, err := Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func lessons(t *testing.T) []*lesson.Lesson {
+	t.Helper()
+	all, err := lesson.All(root(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func find(t *testing.T, name string) *lesson.Lesson {
+	t.Helper()
+	l, err := lesson.Find(lessons(t), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// heyBinary is built once for all tests, in a folder that main removes.
+var heyBinary = sync.OnceValues(func() (string, error) {
+	r, err := Root(".")
+	if err != nil {
+		return "", err
+	}
+	return BuildHey(context.Background(), r, binaries)
+})
+
+var binaries string
+
+func TestMain(m *testing.M) {
+	dir, clean, err := TempDir()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binaries = dir
+	code := m.Run()
+	clean()
+	os.Exit(code)
+}
+
+// newLab is a lab with the real hey.
+func newLab(t *testing.T, forward string) *Lab {
+	t.Helper()
+	hey, err := heyBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := New(t.Context(), hey, forward)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// build compiles a step, with other files in place of some of its own.
+func build(t *testing.T, l *lesson.Lesson, replace map[string]string) string {
+	t.Helper()
+	bin := Exe(filepath.Join(t.TempDir(), l.Step))
+	overlay := ""
+	if replace != nil {
+		overlay = filepath.Join(t.TempDir(), "overlay.json")
+		b, err := json.Marshal(map[string]any{"Replace": replace})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(overlay, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Build(t.Context(), l.Dir, ".", bin, overlay); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+func run(t *testing.T, l *Lab, bin string, step *lesson.Lesson, e lesson.Experiment) *Result {
+	t.Helper()
+	r, err := l.Run(t.Context(), bin, step, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// failures are the checks of a result that did not hold.
+func failures(r *Result) []string {
+	var all []string
+	for _, a := range r.Acts {
+		for _, c := range a.Checks {
+			if !c.Held {
+				all = append(all, fmt.Sprintf("%s: claimed %s, seen %s", c.What, c.Want, c.Got))
+			}
+		}
+	}
+	return all
+}
+
+// A burst is one trace: its root is the load's own span, and everything that
+// three services did hangs below it.
+func TestOneTracePerBurst(t *testing.T) {
+	step := find(t, "05")
+	r := run(t, newLab(t, ""), build(t, step, nil), step, step.Experiments[0])
+	if f := failures(r); f != nil {
+		t.Errorf("claims that did not come true: %q", f)
+	}
+	spans := r.Acts[0].Spans
+	forest := trace.Forest(spans)
+	if len(forest) != 1 || forest[0].Name != "burst" || forest[0].Service != "load" || forest[0].Orphan {
+		t.Fatalf("%d trees, the first with the root %q; want one below burst", len(forest), forest[0].Name)
+	}
+	for name, want := range map[string]string{"requests": "10", "concurrency": "1", "step": step.Step} {
+		if got := forest[0].Attrs[name]; got != want {
+			t.Errorf("burst: %s is %q, want %q", name, got, want)
+		}
+	}
+	services := map[string]bool{}
+	for _, s := range spans {
+		services[s.Service] = true
+		if s.Service == "plaque" && s.Version != step.Step {
+			t.Errorf("%s has the version %q, want the step", s.Name, s.Version)
+		}
+	}
+	if want := map[string]bool{"load": true, "plaque": true, "feed": true}; !maps.Equal(services, want) {
+		t.Errorf("services: %v, want %v", services, want)
+	}
+	if n := trace.Count(spans, "GET /feeds/videos.xml"); n != 1 {
+		t.Errorf("%d spans of the feed, want 1", n)
+	}
+}
+
+// No toy passes: the cache of a neighbour, under this step's unchanged lesson,
+// makes at least one claim false.
+func TestNeighboursCacheFails(t *testing.T) {
+	// A neighbour may need a module that this step does not: the workspace has
+	// them all.
+	t.Setenv("GOWORK", filepath.Join(root(t), "go.work"))
+	lab := newLab(t, "")
+	all := lessons(t)
+	swap := func(here, there *lesson.Lesson) {
+		t.Run(here.Step+" with the cache of "+there.Step, func(t *testing.T) {
+			bin := build(t, here, map[string]string{
+				filepath.Join(here.Dir, filepath.FromSlash(here.Code)): filepath.Join(there.Dir, filepath.FromSlash(there.Code)),
+			})
+			for _, e := range here.Experiments {
+				if f := failures(run(t, lab, bin, here, e)); f != nil {
+					t.Logf("%s: %s", e.Name, f[0])
+					return
+				}
+			}
+			t.Error("every claim came true")
+		})
+	}
+	n := 0
+	for i := 1; i < len(all); i++ {
+		if all[i-1].Code == all[i].Code && all[i].Code == "cache/cache.go" {
+			swap(all[i-1], all[i])
+			swap(all[i], all[i-1])
+			n += 2
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d pairs of neighbours, want at least the 8 of 05 to 09", n)
+	}
+}
+
+// A server that dies, or was never one, is told of; nothing hangs.
+func TestNoServer(t *testing.T) {
+	hey, err := heyBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = StartServer(t.Context(), hey, nil, "http://127.0.0.1:1", "") // hey prints its usage and ends
+	if err == nil || !strings.Contains(err.Error(), "ended before it listened") || !strings.Contains(err.Error(), "Usage") {
+		t.Errorf("the error is %v; want it to say that the server ended, and its last words", err)
+	}
+}
+
+// Stopping the lab's context stops an experiment and its server.
+func TestCancelledExperiment(t *testing.T) {
+	step := find(t, "05")
+	bin := build(t, step, nil)
+	l := newLab(t, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	long := lesson.Experiment{Name: "long", Acts: []lesson.Act{{Wait: 3600_000_000_000}}}
+	began := time.Now()
+	if _, err := l.Run(ctx, bin, step, long); err == nil {
+		t.Error("no error")
+	}
+	if d := time.Since(began); d > 30*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+func TestParseHey(t *testing.T) {
+	const head = "\nSummary:\n  Total:\t0.1 secs\n\nResponse time histogram:\n%s\n\nLatency distribution:\n  10%% in 0.0010 secs\n\n" +
+		"Status code distribution:\n%s\n\n%s\n"
+	for _, c := range []struct {
+		name, codes, errors, want string
+	}{
+		{"all well", "  [200]\t10 responses", "", "10×200"},
+		{"two statuses", "  [200]\t5 responses\n  [500]\t5 responses", "", "5×200, 5×500"},
+		{"nothing but timeouts", "", "Error distribution:\n  [10]\tGet \"http://127.0.0.1:1\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)", "10×timeout"},
+		{"lost and served", "  [200]\t5 responses", "Error distribution:\n  [5]\tGet \"http://127.0.0.1:1\": EOF", "5×200, 5×lost"},
+		{"three kinds of lost", "", "Error distribution:\n  [1]\tGet \"x\": read tcp: connection reset by peer\n  [2]\tGet \"x\": http: server closed idle connection\n  [3]\tread tcp: wsarecv: An existing connection was forcibly closed by the remote host.", "6×lost"},
+		{"nobody there", "", "Error distribution:\n  [10]\tGet \"x\": dial tcp 127.0.0.1:1: connect: connection refused", "10×refused"},
+		{"refused, on Windows", "", "Error distribution:\n  [1]\tGet \"x\": dial tcp: connectex: No connection could be made because the target machine actively refused it.", "1×refused"},
+		{"something new", "", "Error distribution:\n  [1]\tGet \"x\": the moon is full", "1×error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			answers, err := parseHey(tidy(fmt.Sprintf(head, "", c.codes, c.errors)))
+			if got := Answers(answers); err != nil || got != c.want {
+				t.Errorf("%s, %v; want %s", got, err, c.want)
+			}
+		})
+	}
+	if _, err := parseHey("flag provided but not defined"); err == nil {
+		t.Error("a text that is no report gave no error")
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	bars := "  0.001 [1]\t|■\n  0.002 [9]\t|■■■■■■■■■"
+	report := tidy("Summary:\n\nResponse time histogram:\n" + bars + "\n\n\nLatency distribution:\n  10%% in 0.0010 secs\n")
+	if got := Histogram(report); got != bars {
+		t.Errorf("the histogram is %q, want %q", got, bars)
+	}
+	if got := Histogram(tidy("Response time histogram:\n\n\nLatency distribution:\n\n")); got != "" {
+		t.Errorf("the histogram of no answers is %q", got)
+	}
+	if strings.Contains(report, "%%") {
+		t.Error("tidy left hey's double percent signs")
+	}
+}
+
+func TestInCacheFindsParkedCallers(t *testing.T) {
+	for _, c := range []struct {
+		stack string
+		want  bool
+	}{
+		{"goroutine 9 [chan receive]:\nplaque/steps/07-inflight/cache.(*Cache[...]).Get(0x1)\n\t/x.go:1", true},
+		{"goroutine 9 [sync.Mutex.Lock, 2 minutes]:\nsync.(*Mutex).Lock()\nplaque/steps/06-mutex-cache/cache.(*Cache[...]).Get(0x1)", true},
+		{"goroutine 9 [select]:\nplaque/steps/09-panic-safe/cache.(*Cache[...]).get(0x1)\n\t/x.go:1", true},
+		{"goroutine 9 [running]:\nplaque/steps/07-inflight/cache.(*Cache[...]).Get(0x1)", false},
+		{"goroutine 9 [runnable]:\nplaque/steps/07-inflight/cache.(*Cache[...]).Get(0x1)", false},
+		{"goroutine 9 [select]:\nplaque/steps/09-panic-safe/cache.(*Cache[...]).fly(0x1)\ncreated by plaque/steps/09-panic-safe/cache.(*Cache[...]).board", false},
+	} {
+		m := parked.FindStringSubmatch(c.stack)
+		if m == nil {
+			t.Errorf("no state found in %q", c.stack)
+			continue
+		}
+		got := m[2] != "running" && m[2] != "runnable" && inGet.MatchString(c.stack)
+		if got != c.want {
+			t.Errorf("parked in the cache: %v, want %v, for\n%s", got, c.want, c.stack)
+		}
+	}
+}
+
+func TestTogether(t *testing.T) {
+	at := func(from, to int) trace.Span {
+		return trace.Span{Start: time.Unix(int64(from), 0), End: time.Unix(int64(to), 0)}
+	}
+	for _, c := range []struct {
+		spans []trace.Span
+		want  bool
+	}{
+		{nil, false},
+		{[]trace.Span{at(0, 2), at(1, 3)}, true},
+		{[]trace.Span{at(0, 1), at(1, 3)}, false},
+		{[]trace.Span{at(0, 5), at(1, 2), at(3, 4)}, false},
+	} {
+		if got := together(c.spans); got != c.want {
+			t.Errorf("together(%v) = %v", c.spans, got)
+		}
+	}
+}
+
+func TestRootIsFound(t *testing.T) {
+	want := root(t)
+	if got, err := Root(filepath.Join(want, "steps", "kit")); got != want || err != nil {
+		t.Errorf("from steps/kit: %q, %v", got, err)
+	}
+	if _, err := Root(t.TempDir()); err == nil || !strings.Contains(err.Error(), "go.work") {
+		t.Errorf("outside: %v, want an error that says where to go", err)
+	}
+}

@@ -1,0 +1,192 @@
+// Package report writes the parts of the READMEs that are made from lesson.yaml
+// and from runs, so that a page cannot say what a machine has not seen.
+package report
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"plaque/scripts/internal/lesson"
+)
+
+const (
+	begin = "<!-- generated: " // followed by the block's name
+	close = " -->"
+	end   = "<!-- end -->"
+)
+
+// Fill replaces the generated blocks of a page. blocks maps a block's name to
+// its text. A block without a text, a text without a block and a marker without
+// its partner are errors: each would be a part of a page that rots unseen.
+func Fill(page string, blocks map[string]string) (string, error) {
+	var b strings.Builder
+	used := map[string]bool{}
+	for {
+		before, rest, ok := strings.Cut(page, begin)
+		if strings.Contains(before, end) {
+			return "", fmt.Errorf("%q stands without a beginning", end)
+		}
+		b.WriteString(before)
+		if !ok {
+			break
+		}
+		name, rest, ok := strings.Cut(rest, close+"\n")
+		if !ok {
+			return "", fmt.Errorf("%q is not closed", begin)
+		}
+		old, rest, ok := strings.Cut(rest, end)
+		if !ok || strings.Contains(old, begin) {
+			return "", fmt.Errorf("block %q has no end", name)
+		}
+		text, known := blocks[name]
+		if !known {
+			return "", fmt.Errorf("there is no block %q", name)
+		}
+		used[name] = true
+		fmt.Fprintf(&b, "%s%s%s\n%s\n%s", begin, name, close, strings.Trim(text, "\n"), end)
+		page = rest
+	}
+	for name := range blocks {
+		if !used[name] {
+			return "", fmt.Errorf("the page has no block %q", name)
+		}
+	}
+	return b.String(), nil
+}
+
+// Update fills the page at path, or, when only checking, reports an error if
+// that would change it.
+func Update(path string, blocks map[string]string, check bool) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text, err := Fill(strings.ReplaceAll(string(old), "\r\n", "\n"), blocks)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if text == string(old) {
+		return nil
+	}
+	if check {
+		return fmt.Errorf("%s is out of date: run `go run ./scripts pages`\n%s", path, difference(string(old), text))
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// difference is the first line that differs, for a person to start from.
+func difference(old, is string) string {
+	a, b := strings.Split(old, "\n"), strings.Split(is, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d is\n  %s\nand should be\n  %s", i+1, a[i], b[i])
+		}
+	}
+	return fmt.Sprintf("it has %d lines and should have %d", len(a), len(b))
+}
+
+// Map is the table of steps.
+func Map(steps []*lesson.Lesson) string {
+	var b strings.Builder
+	b.WriteString("| step | minutes | what it claims |\n|---|---|---|\n")
+	total := 0
+	for _, s := range steps {
+		total += s.Minutes
+		fmt.Fprintf(&b, "| [%s](steps/%s) | %d | %s |\n", s.Step, s.Step, s.Minutes, flat(s.Claim))
+	}
+	fmt.Fprintf(&b, "\nThat is %d h %02d min in all.\n", total/60, total%60)
+	return b.String()
+}
+
+// Fingerprints is the table of what each step has, and has not yet.
+func Fingerprints(steps []*lesson.Lesson) string {
+	var b strings.Builder
+	b.WriteString("|")
+	for i := range lesson.Properties {
+		fmt.Fprintf(&b, " | %d", i+1)
+	}
+	b.WriteString(" |\n|---|" + strings.Repeat(":-:|", len(lesson.Properties)) + "\n")
+	marks := map[string]string{"yes": "✓", "no": "✗", "n/a": "·"}
+	for _, s := range steps {
+		fmt.Fprintf(&b, "| [%s](steps/%s)", s.Step, s.Step)
+		for _, p := range lesson.Properties {
+			fmt.Fprintf(&b, " | %s", marks[s.Fingerprint[p.Name]])
+		}
+		b.WriteString(" |\n")
+	}
+	b.WriteString("\n")
+	for i, p := range lesson.Properties {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, p.Says)
+	}
+	b.WriteString("\n✓ has it · ✗ has it not · a dot: the step reads no feed\n")
+	return b.String()
+}
+
+// Claim is the head of a step's page.
+func Claim(steps []*lesson.Lesson, s *lesson.Lesson) string {
+	var way []string
+	for i, other := range steps {
+		if other != s {
+			continue
+		}
+		if i > 0 {
+			way = append(way, fmt.Sprintf("before: [%s](../%s)", steps[i-1].Step, steps[i-1].Step))
+		}
+		way = append(way, fmt.Sprintf("%d minutes", s.Minutes))
+		if i+1 < len(steps) {
+			way = append(way, fmt.Sprintf("next: [%s](../%s)", steps[i+1].Step, steps[i+1].Step))
+		}
+	}
+	return fmt.Sprintf("> %s\n\n%s\n", flat(s.Claim), strings.Join(way, " · "))
+}
+
+// Breaks lists the properties that a step has not.
+func Breaks(s *lesson.Lesson) string {
+	var b strings.Builder
+	for _, p := range lesson.Properties {
+		if s.Fingerprint[p.Name] == "no" {
+			fmt.Fprintf(&b, "- ✗ %s\n", p.Says)
+		}
+	}
+	if b.Len() == 0 {
+		b.WriteString("Nothing of what the workshop's fingerprint knows.\n")
+	}
+	fmt.Fprintf(&b, "\nIn one line: %s.\n", flat(s.Breaks))
+	return b.String()
+}
+
+// Changed is what a step does otherwise than the one before: the rows of the
+// fingerprint and the code.
+func Changed(before, s *lesson.Lesson, diff string) string {
+	if before == nil {
+		return "This is the first step.\n"
+	}
+	var b strings.Builder
+	for _, p := range lesson.Properties {
+		switch was, is := before.Fingerprint[p.Name], s.Fingerprint[p.Name]; {
+		case was == is:
+		case is == "yes":
+			fmt.Fprintf(&b, "- ✓ now: %s\n", p.Says)
+		case is == "no" && was == "yes":
+			fmt.Fprintf(&b, "- ✗ no longer: %s\n", p.Says)
+		case is == "no":
+			fmt.Fprintf(&b, "- ✗ not yet: %s\n", p.Says)
+		}
+	}
+	added, removed := 0, 0
+	for line := range strings.Lines(diff) {
+		switch {
+		case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"):
+		case strings.HasPrefix(line, "+"):
+			added++
+		case strings.HasPrefix(line, "-"):
+			removed++
+		}
+	}
+	fmt.Fprintf(&b, "\n<details><summary>The code: %d lines more, %d lines less than in %s</summary>\n\n```diff\n%s```\n\n</details>\n", added, removed, before.Step, diff)
+	return b.String()
+}
+
+// flat puts a text on one line.
+func flat(s string) string { return strings.Join(strings.Fields(s), " ") }
