@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -208,12 +209,19 @@ func envOr(name, otherwise string) string {
 func jaegerCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("jaeger")
 	from := fs.String("from", "", "how to have it: "+strings.Join(jaeger.Ways, ", ")+"; without it they are tried in this order")
+	build := fs.Bool("build", false, "only build it from source, and do not start it")
 	rest, err := parse(fs, args)
 	if err != nil {
 		return err
 	}
-	if len(rest) > 0 {
+	switch {
+	case len(rest) > 0:
 		return errUsage{fmt.Errorf("jaeger takes no %q", rest[0])}
+	case *from != "" && !slices.Contains(jaeger.Ways, *from):
+		return errUsage{fmt.Errorf("--from %q: it can be %s", *from, strings.Join(jaeger.Ways, ", "))}
+	case *build:
+		_, err := jaeger.Build(ctx, e.root, e.stdout)
+		return err
 	}
 	return jaeger.Run(ctx, jaeger.Options{Root: e.root, From: *from, Out: e.stdout})
 }

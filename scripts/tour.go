@@ -356,8 +356,10 @@ func says(a lesson.Act) string {
 			path = a.Get.Path
 		}
 		return "one request, " + method + " " + path
+	case a.Silent == 1:
+		return "a client connects and says nothing"
 	case a.Silent > 0:
-		return plural(a.Silent, "client") + " connect and say nothing"
+		return fmt.Sprintf("%d clients connect and say nothing", a.Silent)
 	case a.Leave:
 		return "the silent clients leave"
 	case a.Rude == "hangup":

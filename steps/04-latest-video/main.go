@@ -2,7 +2,7 @@
 // video.go.
 //
 // The claim of step 04: ten requests are ten loads, over one connection, and
-// whatever the feed does, no load takes more than 2 s.
+// whatever the feed does, no load takes more than 3 s.
 package main
 
 import (

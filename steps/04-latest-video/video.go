@@ -22,7 +22,7 @@ import (
 const (
 	// timeout bounds a load as a whole: connect, headers and body.
 	// http.DefaultClient has none, and a feed that hangs would hang us.
-	timeout = 2 * time.Second
+	timeout = 3 * time.Second
 	// maxFeed bounds what is read of a feed, in bytes. A real one has 15
 	// entries and some 30 kB; an endless one would fill the memory.
 	maxFeed = 1 << 20

@@ -2,6 +2,7 @@ package jaeger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,12 +178,13 @@ func (s *Server) get(ctx context.Context, path string, out any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, apiLimit+1))
+	limit := cmp.Or(s.limit, apiLimit)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", req.URL, err)
-	case len(body) > apiLimit:
-		return fmt.Errorf("%s answers more than %d MB: ask for less with a smaller limit", req.URL, apiLimit>>20)
+	case int64(len(body)) > limit:
+		return fmt.Errorf("%s answers more than %d MB: ask for less with a smaller limit", req.URL, limit>>20)
 	}
 	var envelope struct {
 		Data   json.RawMessage

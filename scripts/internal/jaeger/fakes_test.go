@@ -186,6 +186,7 @@ func newFakes(t *testing.T) *fakes {
 	f.Options = Options{
 		Root: repo(t), FreePorts: true, CacheDir: t.TempDir(), ReleaseURL: nothing.URL,
 		Out: f.out, docker: self, goCommand: self,
+		dockerPatience: time.Minute, // a busy machine is no reason to fail
 	}
 	t.Setenv("PLAQUE_TEST_FAKES", "1")
 	t.Setenv("FAKE_LOG", f.log)

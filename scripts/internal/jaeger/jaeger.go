@@ -273,6 +273,7 @@ type Server struct {
 	ports    ports
 	health   string // URL
 	child    *child // nil when this Jaeger ran already
+	limit    int64  // of an answer in bytes; 0 means apiLimit
 	stopOnce sync.Once
 	stopErr  error
 }

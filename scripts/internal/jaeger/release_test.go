@@ -180,7 +180,9 @@ func TestBadReleases(t *testing.T) {
 			f := newFakes(t)
 			f.CacheDir = filepath.Join(f.CacheDir, "a", "b")
 			test.spoil(f.releaseIs(noisy(1000)))
-			f.stall = 300 * time.Millisecond
+			if strings.HasPrefix(test.says, "nothing came") {
+				f.stall = 300 * time.Millisecond // the others have the usual time
+			}
 			o, err := f.withDefaults()
 			if err != nil {
 				t.Fatal(err)
@@ -222,6 +224,30 @@ func TestLimits(t *testing.T) {
 		t.Fatal("an endless archive ends")
 	}
 	mustSay(t, "the error", err.Error(), "larger than 3 MB")
+}
+
+// lookingReader looks, while it is read, whether path is there already.
+type lookingReader struct {
+	io.Reader
+	path string
+	seen bool
+}
+
+func (l *lookingReader) Read(p []byte) (int, error) {
+	l.seen = l.seen || isFile(l.path)
+	return l.Reader.Read(p)
+}
+
+// A program that is killed in the middle must not leave half a binary.
+func TestNoPartHasTheName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jaeger")
+	from := &lookingReader{Reader: bytes.NewReader(noisy(100_000)), path: path}
+	if err := writeWhole(path, from); err != nil || !isFile(path) {
+		t.Fatalf("nothing is written: %v", err)
+	}
+	if from.seen {
+		t.Error("the file has its name before it is whole")
+	}
 }
 
 // A download may be slow, as long as it goes on; and it says how far it is.

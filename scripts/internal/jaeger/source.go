@@ -73,7 +73,7 @@ func (o Options) build(ctx context.Context, path string) error {
 	part := filepath.Join(dir, "jaeger"+exe())
 
 	o.say("building Jaeger from source. The first time this takes some 4 minutes on two cores and\n" +
-		"fetches its requirements; then it is kept. It is the whole Jaeger but its web pages.")
+		"fetches 250 MB; then it is kept. It is the whole Jaeger but its web pages.")
 	// -w leaves out the debugger's tables, a third of the file.
 	cmd := exec.CommandContext(ctx, o.goCommand, "build", "-mod=readonly", "-v", "-ldflags=-s -w", "-o", part, sourcePackage)
 	cmd.Dir = filepath.Join(o.Root, "jaeger")

@@ -424,15 +424,25 @@ func (s *scene) until(ctx context.Context, bound time.Duration, want func(origin
 }
 
 // pick takes an act's spans out of an experiment's: its trace, or, where a
-// server reads no headers, what started while it ran.
+// server reads no headers, what started while it ran, and what that is linked
+// to: a connection's accept began before anybody called.
 func (a *Act) pick(spans []trace.Span, byTrace bool) []trace.Span {
-	var mine []trace.Span
+	mine := map[string]bool{}
 	for _, s := range spans {
 		if s.TraceID == a.TraceID || !byTrace && s.Service == "plaque" && !s.Start.Before(a.from) && !s.Start.After(a.to) {
-			mine = append(mine, s)
+			mine[s.ID] = true
+			for _, l := range s.Links {
+				mine[l.ID] = true
+			}
 		}
 	}
-	return mine
+	var picked []trace.Span
+	for _, s := range spans {
+		if mine[s.ID] {
+			picked = append(picked, s)
+		}
+	}
+	return picked
 }
 
 func lastLine(log string) string {

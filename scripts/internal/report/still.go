@@ -11,25 +11,30 @@ import (
 )
 
 // Tick is what times are rounded to in a picture for a page.
-const Tick = 500 * time.Millisecond
+const Tick = time.Second
 
 // Still makes of an act's spans what every run of the act has in common, so that
-// a page's picture, though drawn from real spans, comes out the same again:
-// times are rounded to Tick from the first span on, and siblings that started
-// together stand in the order of what they did, not of who was first.
+// a page's picture, though drawn from real spans, comes out the same again.
+// Whatever starts or ends within half a Tick of the event before it happened at
+// once; longer gaps are rounded to whole Ticks. Siblings that started together
+// stand in the order of what they did, not of who was first.
 func Still(spans []trace.Span) []trace.Span {
-	if len(spans) == 0 {
-		return nil
-	}
-	zero := spans[0].Start
+	var events []time.Time
 	for _, s := range spans {
-		if s.Start.Before(zero) {
-			zero = s.Start
-		}
+		events = append(events, s.Start, s.End)
 	}
-	s := still{zero: zero}
-	roots := s.order(trace.Forest(spans))
-	s.number(roots)
+	slices.SortFunc(events, time.Time.Compare)
+	s := still{at: map[time.Time]time.Time{}, ids: map[string]string{}}
+	at := time.Unix(0, 0).UTC()
+	for i, e := range events {
+		if i > 0 {
+			if gap := e.Sub(events[i-1]); gap >= Tick/2 {
+				at = at.Add(gap.Round(Tick))
+			}
+		}
+		s.at[e] = at
+	}
+	s.number(s.order(trace.Forest(spans)))
 	for i := range s.spans {
 		for j, l := range s.spans[i].Links {
 			s.spans[i].Links[j].TraceID, s.spans[i].Links[j].ID = s.spans[i].TraceID, s.ids[l.ID]
@@ -39,8 +44,8 @@ func Still(spans []trace.Span) []trace.Span {
 }
 
 type still struct {
-	zero  time.Time
-	ids   map[string]string // new span ids by old ones
+	at    map[time.Time]time.Time // when an event happened, rounded
+	ids   map[string]string       // new span ids by old ones
 	spans []trace.Span
 }
 
@@ -55,7 +60,7 @@ func (s *still) order(from []*trace.Node) []*node {
 	var nodes []*node
 	for _, f := range from {
 		n := &node{Span: f.Span, children: s.order(f.Children)}
-		n.Start, n.End = s.round(f.Start), s.round(f.End)
+		n.Start, n.End = s.at[f.Start], s.at[f.End]
 		var below []string
 		for _, c := range n.children {
 			below = append(below, c.signature)
@@ -80,16 +85,9 @@ func (n *node) size() int {
 	return size
 }
 
-func (s *still) round(t time.Time) time.Time {
-	return time.Unix(0, 0).UTC().Add(t.Sub(s.zero).Round(Tick))
-}
-
 // number gives the spans new ids in their order, which also orders those that
 // start together.
 func (s *still) number(nodes []*node) {
-	if s.ids == nil {
-		s.ids = map[string]string{}
-	}
 	for _, n := range nodes {
 		id := fmt.Sprintf("%016x", len(s.spans)+1)
 		s.ids[n.ID] = id

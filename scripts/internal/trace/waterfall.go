@@ -109,6 +109,14 @@ func newCanvas(spans []Span, o Options) *canvas {
 	p.legend()
 	for _, r := range p.rows {
 		r.note = p.notes(r)
+		r.message = r.words()
+	}
+	// Those who waited for a flight say nothing that the flight says already. One
+	// of them keeps the message even if the links go round in a circle.
+	for _, r := range p.rows {
+		if slices.ContainsFunc(r.targets, func(to *row) bool { return to.tells(r) }) {
+			r.message = ""
+		}
 	}
 	return p
 }
@@ -304,13 +312,6 @@ func (p *canvas) notes(r *row) []part {
 	}
 	say("", "%s", p.keys[r.Attrs["cache.key"]])
 	say("", "%s", r.connection())
-	message, exception := r.trouble()
-	if (r.failed() || exception) && !r.told(message) {
-		if !r.failed() {
-			message = "recorded " + message
-		}
-		r.message = plain(message)
-	}
 	switch {
 	case r.Orphan:
 		say(dim, "parent not received")
@@ -401,37 +402,54 @@ func (r *row) connection() string {
 	return ""
 }
 
-// trouble is what went wrong, in the span's own words, and whether it has
-// recorded an exception.
-func (n *Node) trouble() (message string, exception bool) {
+// trouble is what went wrong, in the span's own words, and whether anything did:
+// it is an error, or has recorded an exception.
+func (n *Node) trouble() (message string, wrong bool) {
+	wrong = n.failed()
 	for _, e := range n.Events {
 		if e.Name == "exception" {
-			exception = true
-			message = cmp.Or(e.Attrs["exception.message"], e.Attrs["exception.type"])
+			wrong = true
+			message = cmp.Or(e.Attrs["exception.message"], e.Attrs["exception.type"], "an exception")
 		}
 	}
 	if n.failed() && n.Message != "" {
 		message = n.Message
 	}
-	if message = firstLine(message); message == "" && exception {
-		message = "an exception"
-	}
-	return message, exception
+	return firstLine(message), wrong
 }
 
-// told reports whether a row below this one, or one that it links to, has the
-// same trouble: then it is told there.
-func (r *row) told(message string) bool {
-	same := func(other *row) bool {
-		theirs, exception := other.trouble()
-		return (other.failed() || exception) && theirs == message
+// words is what the row has to say of its trouble: nothing if a row below it says
+// the same.
+func (r *row) words() string {
+	message, wrong := r.trouble()
+	if !wrong || r.below(func(c *row) bool { return c.shares(message) }) {
+		return ""
 	}
-	for _, c := range r.children {
-		if c.within && (same(c) || c.told(message)) {
-			return true
-		}
+	if !r.failed() {
+		message = "recorded " + message
 	}
-	return slices.ContainsFunc(r.targets, same)
+	return plain(message)
+}
+
+// shares reports whether the row has this trouble too.
+func (r *row) shares(message string) bool {
+	own, wrong := r.trouble()
+	return wrong && own == message
+}
+
+// tells reports whether the row, or one below it, says what is the trouble of
+// another one.
+func (r *row) tells(other *row) bool {
+	message, _ := other.trouble()
+	says := func(r *row) bool { return r != other && r.message != "" && r.shares(message) }
+	return says(r) || r.below(says)
+}
+
+// below reports whether f holds for a drawn row below this one.
+func (r *row) below(f func(*row) bool) bool {
+	return slices.ContainsFunc(r.children, func(c *row) bool {
+		return c.within && (f(c) || c.below(f))
+	})
 }
 
 func firstLine(s string) string {
@@ -662,7 +680,7 @@ func (p *canvas) axis(space int) []tick {
 	unit := p.unit(p.span)
 	step := p.step(unit, space)
 	free := 2
-	for at := step; step > 0 && at < p.span; at += step {
+	for at := step; at > 0 && at < p.span; at += step { // centuries wrap around to below 0
 		label := strconv.FormatFloat(float64(at)/float64(unit.size), 'f', -1, 64)
 		column := p.half(at, space) / 2
 		if column+width(label) >= room {
@@ -680,7 +698,7 @@ func (p *canvas) axis(space int) []tick {
 // step is the time between two ticks, round in its unit.
 func (p *canvas) step(u unit, space int) time.Duration {
 	const apart = 6 // columns, at least
-	for power := max(u.size/1000, 1); power < math.MaxInt64/100; power *= 10 {
+	for power := max(u.size/1000, 1); power < math.MaxInt64/10; power *= 10 {
 		for _, n := range []time.Duration{1, 2, 5} {
 			if float64(n*power)/float64(p.span)*float64(space) >= apart {
 				return n * power

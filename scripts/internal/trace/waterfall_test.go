@@ -315,11 +315,17 @@ func TestNotes(t *testing.T) {
 			c := s.add(b, "plaque", "c", 7_000, 8_000)
 			s.fail(c, "doom")
 		}, "5.00 ms  ✗"},
-		{"error told by the span linked to", func(s *scene, a, b string) {
-			s.fail(a, "doom")
+		{"error already told further down", func(s *scene, a, b string) {
 			s.fail(b, "doom")
-			s.link(b, a)
-		}, "5.00 ms  ✗ → a a"},
+			c := s.add(b, "plaque", "c", 7_000, 8_000)
+			s.fail(s.add(c, "plaque", "c", 7_000, 8_000), "doom")
+		}, "5.00 ms  ✗"},
+		{"error told by the span linked to", func(s *scene, a, b string) {
+			c := s.add(a, "plaque", "c", 0, 5_000)
+			s.fail(c, "doom")
+			s.fail(b, "doom")
+			s.link(b, c)
+		}, "5.00 ms  ✗ → c a"},
 		{"another error in the child", func(s *scene, a, b string) {
 			s.fail(b, "gave up")
 			c := s.add(b, "plaque", "c", 7_000, 8_000)
@@ -560,6 +566,33 @@ func TestDurations(t *testing.T) {
 	}
 }
 
+// Whoever says nothing because somebody else says it must not be the one on whom
+// that other one relies.
+func TestSomebodyTells(t *testing.T) {
+	tests := map[string]func(s *scene, a, b, c string){
+		"a chain of links":       func(s *scene, a, b, c string) { s.link(a, b); s.link(b, c) },
+		"a circle of links":      func(s *scene, a, b, c string) { s.link(a, b); s.link(b, c); s.link(c, a) },
+		"a link to itself":       func(s *scene, a, b, c string) { s.link(a, a); s.link(b, a); s.link(c, a) },
+		"a link to the parent":   func(s *scene, a, b, c string) { s.find(b).Parent = a; s.link(b, a); s.link(c, a) },
+		"links up and across":    func(s *scene, a, b, c string) { s.find(b).Parent = a; s.link(b, c); s.link(c, a) },
+		"links to and fro below": func(s *scene, a, b, c string) { s.find(c).Parent = a; s.link(b, a); s.link(c, b) },
+	}
+	for name, change := range tests {
+		s := new(scene)
+		root := s.add("", "plaque", "root", 0, 10_000)
+		var ids []string
+		for i := range 3 {
+			ids = append(ids, s.add(root, "plaque", string(rune('x'+i)), float64(i)*1_000, 9_000))
+			s.fail(ids[i], "doom")
+		}
+		change(s, ids[0], ids[1], ids[2])
+		p := picture(t, s.spans, Options{})
+		if n := strings.Count(p, "doom"); n != 1 {
+			t.Errorf("%s: the message stands there %d times, want once:\n%s", name, n, p)
+		}
+	}
+}
+
 // A message that does not fit is written out once, however many spans say it.
 func TestLongMessages(t *testing.T) {
 	s := new(scene)
@@ -599,6 +632,32 @@ func TestWidth(t *testing.T) {
 	}{{"flight", 6, "flight"}, {"flight", 5, "flig…"}, {"two words", 5, "two…"}, {"名前名前", 4, "名…"}, {"flight", 1, "…"}, {"flight", 0, ""}, {"flight", -1, ""}} {
 		if got := clip(tt.text, tt.space); got != tt.want {
 			t.Errorf("clip(%q, %d) = %q, want %q", tt.text, tt.space, got, tt.want)
+		}
+	}
+}
+
+func TestAxis(t *testing.T) {
+	for _, tt := range []struct {
+		total time.Duration
+		width int
+		want  string
+	}{
+		{0, 60, "0"},
+		{7, 60, "0 1 2 3 4 5 7.00 ns"},
+		{2500 * time.Nanosecond, 60, "0 0.5 1 1.5 2 2.50 µs"},
+		{304800 * time.Microsecond, 60, "0 50 100 150 200 305 ms"},
+		{2050 * time.Millisecond, 60, "0 0.5 1 1.5 2.05 s"},
+		{5 * time.Minute, 60, "0 1 2 3 5.00 min"},
+		{36 * time.Hour, 60, "0 5 10 15 20 25 36.0 h"},
+		{1_000_000 * time.Hour, 76, "0 100000 300000 500000 700000 1000000 h"},
+		{math.MaxInt64, 74, "0 500000 1000000 1500000 2562048 h"},
+		{304800 * time.Microsecond, MinWidth, "0 100 200 305 ms"},
+	} {
+		p := picture(t, []Span{{Name: "span", Start: noon, End: noon.Add(tt.total)}}, Options{Width: tt.width})
+		head, _, _ := strings.Cut(p, "\n")
+		got := strings.Join(strings.Fields(strings.TrimPrefix(head, "span")), " ")
+		if got != tt.want {
+			t.Errorf("%v in %d columns: %s, want %s\n%s", tt.total, tt.width, got, tt.want, p)
 		}
 	}
 }

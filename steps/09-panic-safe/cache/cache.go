@@ -27,7 +27,7 @@ import (
 var tracer = otel.Tracer("plaque/cache")
 
 // DefaultTimeout is how long a load may take unless WithTimeout says otherwise.
-const DefaultTimeout = 2 * time.Second
+const DefaultTimeout = 3 * time.Second
 
 // ErrGoexit is what callers get when the load ended its goroutine with
 // runtime.Goexit, as t.FailNow does.

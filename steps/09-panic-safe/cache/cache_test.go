@@ -307,7 +307,7 @@ func TestDeaths(t *testing.T) {
 			return errors.Is(err, context.DeadlineExceeded)
 		}},
 		{"ignores its context", func(context.Context) { time.Sleep(time.Hour) }, DefaultTimeout, func(err error) bool {
-			return errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "within 2s")
+			return errors.Is(err, context.DeadlineExceeded) && strings.Contains(err.Error(), "within 3s")
 		}},
 	} {
 		t.Run(death.name, func(t *testing.T) {

@@ -1,0 +1,135 @@
+package lesson
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const good = `
+title: A title
+claim: A claim.
+minutes: 5
+fixes: something
+breaks: something else
+code: main.go
+fingerprint: {silent-client: yes, keep-alive: yes, remembers: no, one-load: no, other-key: yes, heals: yes, bounded: yes, first-leaves: yes, clean-500: n/a}
+experiments:
+  - name: one
+    says: It does.
+    acts:
+      - feed: {next: [doom, "ok:5ms"], hold: 5}
+        hey: {n: 10, c: 5}
+        picture: [burst]
+        expect: {answers: {"200": 10}, loads: 5}
+`
+
+// write makes a step's folder with this lesson.
+func write(t *testing.T, root, step, text string) string {
+	t.Helper()
+	dir := filepath.Join(root, "steps", step)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{File: text, "main.go": "package main\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestGood(t *testing.T) {
+	l, err := Read(write(t, t.TempDir(), "01-one", good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Step != "01-one" || l.Number() != "01" || l.Title != "A title" || *l.Experiments[0].Acts[0].Expect.Loads != 5 {
+		t.Errorf("read as %+v", l)
+	}
+	if s := l.Experiments[0].Acts[0].Hey.Seconds(); s != DefaultTimeout {
+		t.Errorf("hey waits %d s, want the default", s)
+	}
+}
+
+// A broken lesson is an error that names the file and what is wrong.
+func TestBroken(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"empty", good, "", "it is empty"},
+		{"no yaml", good, "a: [b", "lesson.yaml"},
+		{"unknown field", "minutes: 5", "minuets: 5", "minuets"},
+		{"no title", "title: A title\n", "", "title is missing"},
+		{"no minutes", "minutes: 5", "minutes: 0", "minutes is missing"},
+		{"minutes that are no number", "minutes: 5", "minutes: five", "line 4"},
+		{"no such file", "code: main.go", "code: other.go", "other.go"},
+		{"fingerprint incomplete", "heals: yes, ", "", "heals"},
+		{"fingerprint with a surprise", "heals: yes, ", "heals: yes, flies: yes, ", "flies"},
+		{"fingerprint neither yes nor no", "heals: yes", "heals: perhaps", "perhaps"},
+		{"hey's rounds", "n: 10, c: 5", "n: 10, c: 3", "multiple"},
+		{"hey with nobody", "n: 10, c: 5", "n: 0, c: 0", "at least 1"},
+		{"two things at once", "hey: {n: 10, c: 5}", "hey: {n: 10, c: 5}\n        silent: 1", "it does 2 things"},
+		{"nothing to do", "hey: {n: 10, c: 5}", "says: nothing", "it does 0 things"},
+		{"unknown answer", "doom, ", "gloom, ", "gloom"},
+		{"answer with a bad time", "ok:5ms", "ok:5", "ok:5"},
+		{"callers without a gate", "hey: {n: 10, c: 5}", "hey: {n: 10, c: 5}\n        callers: 5", "gate: true"},
+		{"unknown rudeness", "hey: {n: 10, c: 5}", "rude: sulks", "sulks"},
+		{"no picture", "        picture: [burst]\n", "", "picture"},
+		{"no experiments", good[strings.Index(good, "experiments:"):], "experiments: []\n", "no experiments"},
+		{"no says", "    says: It does.\n", "", "says"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !strings.Contains(good, c.old) {
+				t.Fatalf("the good lesson has no %q", c.old)
+			}
+			dir := write(t, t.TempDir(), "01-one", strings.Replace(good, c.old, c.new, 1))
+			_, err := Read(dir)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), filepath.Join(dir, File)) {
+				t.Errorf("the error is %v; want it to name the file and say %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestFind(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "01-one", good)
+	write(t, root, "02-two-words", good)
+	write(t, root, "kit", "no lesson")
+	all, err := All(root)
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%d lessons, %v; want 2", len(all), err)
+	}
+	for _, name := range []string{"2", "02", "two-words", "02-two-words"} {
+		if l, err := Find(all, name); err != nil || l != all[1] {
+			t.Errorf("Find(%q) = %v, %v", name, l, err)
+		}
+	}
+	for _, name := range []string{"", "3", "001", "one-01", "kit"} {
+		if _, err := Find(all, name); err == nil || !strings.Contains(err.Error(), "01-one, 02-two-words") {
+			t.Errorf("Find(%q): %v, want an error that lists the steps", name, err)
+		}
+	}
+	if Before(all, all[0]) != nil || Before(all, all[1]) != all[0] {
+		t.Error("Before does not give the step before")
+	}
+	if _, err := All(t.TempDir()); err == nil {
+		t.Error("a folder without steps is no error")
+	}
+}
+
+// The workshop's own lessons can be read, and stand in order.
+func TestOurs(t *testing.T) {
+	all, err := All(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range all {
+		if want := i + 1; l.Number() != []string{"01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"}[want-1] {
+			t.Errorf("step %d is %s", want, l.Step)
+		}
+	}
+	if len(all) < 9 {
+		t.Errorf("%d lessons, want 9 or more", len(all))
+	}
+}

@@ -1,0 +1,122 @@
+package report
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"plaque/scripts/internal/trace"
+)
+
+const page = "# Page\n\n<!-- generated: a -->\nold\n<!-- end -->\n\ntext\n<!-- generated: b -->\n<!-- end -->\n"
+
+func TestFill(t *testing.T) {
+	blocks := map[string]string{"a": "new a\n", "b": "new b"}
+	once, err := Fill(page, blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "# Page\n\n<!-- generated: a -->\nnew a\n<!-- end -->\n\ntext\n<!-- generated: b -->\nnew b\n<!-- end -->\n"
+	if once != want {
+		t.Errorf("filled:\n%s\nwant:\n%s", once, want)
+	}
+	if twice, err := Fill(once, blocks); twice != once || err != nil {
+		t.Errorf("filled again it is another page (%v)", err)
+	}
+}
+
+func TestFillBroken(t *testing.T) {
+	both := map[string]string{"a": "", "b": ""}
+	for _, c := range []struct {
+		name, page string
+		blocks     map[string]string
+		want       string
+	}{
+		{"a block that nobody fills", page, map[string]string{"a": ""}, `no block "b"`},
+		{"a text without a block", page, map[string]string{"a": "", "b": "", "c": ""}, `no block "c"`},
+		{"no end", strings.Replace(page, "<!-- end -->", "", 1), both, "has no end"},
+		{"no beginning", strings.Replace(page, "<!-- generated: a -->", "", 1), both, "without a beginning"},
+		{"not closed", "<!-- generated: a", both, "not closed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := Fill(c.page, c.blocks); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the error is %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(path, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	blocks := map[string]string{"a": "new a", "b": "new b"}
+	if err := Update(path, blocks, true); err == nil || !strings.Contains(err.Error(), "line 4 is\n  old\nand should be\n  new a") {
+		t.Errorf("a check of an old page gives %v, want the line that differs", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != page {
+		t.Error("the check has changed the page")
+	}
+	if err := Update(path, blocks, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := Update(path, blocks, true); err != nil {
+		t.Errorf("a check after the update: %v", err)
+	}
+}
+
+// burst is a coalesced burst as one run has it: times differ a little, and who
+// was first.
+func burst(r *rand.Rand) []trace.Span {
+	const second = time.Second
+	began := time.Unix(1000, 0).Add(time.Duration(r.Int64N(int64(time.Hour))))
+	jitter := func(d time.Duration) time.Time {
+		return began.Add(d + time.Duration(r.Int64N(int64(100*time.Millisecond))))
+	}
+	id := func() string { return string("0123456789abcdef"[r.IntN(16)]) + time.Duration(r.Int64()).String() }
+	root := trace.Span{TraceID: id(), ID: id(), Service: "load", Name: "burst", Start: began, End: jitter(second)}
+	spans := []trace.Span{root}
+	add := func(parent trace.Span, name, result string, from, to time.Duration) trace.Span {
+		s := trace.Span{TraceID: root.TraceID, ID: id(), Parent: parent.ID, Service: "plaque", Name: name,
+			Start: jitter(from), End: jitter(to), Attrs: map[string]string{"cache.result": result}}
+		spans = append(spans, s)
+		return s
+	}
+	flight := add(add(root, "cache.get", "miss", 0, second), "flight", "", 0, second)
+	for range 4 {
+		add(root, "cache.get", "joined", 0, second)
+		spans[len(spans)-1].Links = []trace.Link{{TraceID: root.TraceID, ID: flight.ID}}
+	}
+	for range 5 {
+		add(root, "cache.get", "hit", second, second)
+	}
+	r.Shuffle(len(spans), func(i, j int) { spans[i], spans[j] = spans[j], spans[i] })
+	return spans
+}
+
+// Every run of an act gives the same picture.
+func TestStill(t *testing.T) {
+	var want string
+	for seed := range uint64(200) {
+		var b bytes.Buffer
+		if err := trace.Waterfall(&b, Still(burst(rand.New(rand.NewPCG(seed, 1)))), trace.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if want == "" {
+			want = b.String()
+			for _, line := range []string{"miss", "← 4 joined", "joined → flight a", "1.00 s"} {
+				if !strings.Contains(want, line) {
+					t.Errorf("the picture does not say %q:\n%s", line, want)
+				}
+			}
+		}
+		if b.String() != want {
+			t.Fatalf("run %d gives another picture:\n%s\nthe first was:\n%s", seed, b.String(), want)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"plaque/scripts/internal/lab"
+)
+
+// ask runs a command of ours and returns what it printed.
+func ask(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	err = run(t.Context(), args, &out, &errs)
+	return out.String(), errs.String(), err
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{nil, {"help"}, {"--help"}} {
+		out, _, err := ask(t, args...)
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+		for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [STEP...]", "go run ./scripts tour"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q does not say %q:\n%s", args, want, out)
+			}
+		}
+	}
+}
+
+// What cannot be understood is exit 2, and the message says what can.
+func TestBadInput(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"turo"}, "there are tour, run, load"},
+		{[]string{"tour", "99"}, "there are 01-blocking-tcp"},
+		{[]string{"tour", "05", "five"}, `no step "five"`},
+		{[]string{"tour", "--fast"}, "that was not understood"},
+		{[]string{"run"}, "run takes a step"},
+		{[]string{"run", "x"}, `no step "x"`},
+		{[]string{"load"}, "load takes one step"},
+		{[]string{"load", "05", "06"}, "load takes one step"},
+		{[]string{"load", "05", "-n", "10", "-c", "3"}, "multiple of c"},
+		{[]string{"load", "05", "-n", "0"}, "at least 1"},
+		{[]string{"load", "05", "-n", "ten"}, "that was not understood"},
+		{[]string{"feed", "gloom"}, "the feed cannot answer"},
+		{[]string{"feed", "--hold", "-1"}, "hold"},
+		{[]string{"diff"}, "diff takes one step"},
+		{[]string{"diff", "01"}, "first step"},
+		{[]string{"jaeger", "--from", "heaven"}, "docker, release, source"},
+		{[]string{"jaeger", "now"}, `takes no "now"`},
+		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
+		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
+	} {
+		_, _, err := ask(t, c.args...)
+		var usage errUsage
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v; want a usage error that says %q", c.args, err, c.want)
+		}
+	}
+}
+
+// Commands that talk to what does not run say what to start.
+func TestNobodyThere(t *testing.T) {
+	_, _, err := ask(t, "load", "05", "--url", "http://127.0.0.1:1")
+	if err == nil || !strings.Contains(err.Error(), "go run ./scripts run 05") {
+		t.Errorf("load: %v; want what to start", err)
+	}
+	_, _, err = ask(t, "feed", "--url", "http://127.0.0.1:1", "doom")
+	if err == nil || !strings.Contains(err.Error(), "start a step first") {
+		t.Errorf("feed: %v; want what to start", err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	out, _, err := ask(t, "diff", "06")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--- 05-naive-cache/cache/cache.go", "+++ 06-mutex-cache/cache/cache.go", "+\t_, wait := tracer.Start(ctx, \"lock.wait\")"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the diff of 06 has no line %q", want)
+		}
+	}
+	if strings.Contains(out, "\n+func run(") {
+		t.Error("main.go differs by more than the step's name")
+	}
+}
+
+// copyWorkshop copies what git would have to a folder of the test's.
+func copyWorkshop(t *testing.T) string {
+	t.Helper()
+	from, err := lab.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == ".git" {
+				return filepath.SkipDir
+			}
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), b, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// A lesson that claims what is not so fails the tour, which says what was
+// claimed and what was seen.
+func TestFalseClaimFailsTheTour(t *testing.T) {
+	root := copyWorkshop(t)
+	t.Setenv("GOWORK", filepath.Join(root, "go.work"))
+	path := filepath.Join(root, "steps", "08-singleflight", "lesson.yaml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(b), "answers: {lost: 5, \"200\": 5}", "answers: {\"200\": 10}", 1)
+	if text == string(b) {
+		t.Fatal("the lesson of 08 has changed: mend this test")
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(root)
+	out, _, err := ask(t, "tour", "08")
+	if !errors.Is(err, errClaim) {
+		t.Errorf("the tour ends with %v, want a claim that did not come true", err)
+	}
+	for _, want := range []string{"✗ answers: claimed 10×200, seen 5×200, 5×lost", "1 claim did not come true"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the tour does not say %q:\n%s", want, out)
+		}
+	}
+
+	out, _, err = ask(t, "tour", "--json", "08")
+	if !errors.Is(err, errClaim) {
+		t.Errorf("the tour ends with %v, want a claim that did not come true", err)
+	}
+	var doc struct {
+		True  bool
+		Steps []struct {
+			Step        string
+			True        bool
+			Experiments []struct{ True bool }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatalf("--json: %v\n%s", err, out)
+	}
+	false_ := 0
+	for _, x := range doc.Steps[0].Experiments {
+		if !x.True {
+			false_++
+		}
+	}
+	if doc.True || doc.Steps[0].True || false_ != 1 {
+		t.Errorf("--json: the tour true %v, the step true %v, %d experiments false; want one false experiment", doc.True, doc.Steps[0].True, false_)
+	}
+}
+
+func TestMutants(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":     "module m\n\ngo 1.26.0\n",
+		"m.go":       "package m\n\nfunc One() int { return 1 }\n\nfunc Two() int { return 2 }\n",
+		"m_test.go":  "package m\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 1 {\n\t\tt.Fail()\n\t}\n}\n",
+		mutantsFile:  "- {name: a, why: b, file: m.go, old: c, new: d, test: .}\n",
+		"empty.yaml": "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("GOWORK", "off")
+	for _, c := range []struct {
+		name, old, new string
+		dead           bool
+		want           string // of the error
+	}{
+		{"a tested line", "return 1", "return 3", true, ""},
+		{"an untested line", "return 2", "return 3", false, ""},
+		{"what does not compile", "return 1", "return", false, "does not compile"},
+		{"what is not there", "return 7", "return 8", false, "stands 0 times"},
+		{"what is there twice", "int", "uint", false, "stands 2 times"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := mutant{Name: c.name, File: "m.go", Old: c.old, New: c.new, Test: "."}
+			dead, err := m.try(t.Context(), dir, t.TempDir())
+			if dead != c.dead || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("killed: %v, %v; want %v, %q", dead, err, c.dead, c.want)
+			}
+		})
+	}
+	if list, err := readMutants(dir); err != nil || len(list) != 1 || list[0].Why != "b" {
+		t.Errorf("read %v, %v", list, err)
+	}
+}
+
+func TestWrap(t *testing.T) {
+	var b bytes.Buffer
+	p := &printer{w: &b, width: 20}
+	p.wrap("  a: ", "one two three four five")
+	if want := "  a: one two three\n     four five\n"; b.String() != want {
+		t.Errorf("wrapped:\n%swant:\n%s", b.String(), want)
+	}
+}
