@@ -203,7 +203,7 @@ func (f *fakes) logged() string {
 	return string(text)
 }
 
-// releaseIs lets the release of this system be a copy of the fake.
+// releaseIs offers a release whose binary is program.
 func (f *fakes) releaseIs(program []byte) *standIn {
 	s := newStandIn(f.t, program)
 	f.ReleaseURL = s.URL
@@ -228,7 +228,7 @@ func mustBeGone(t *testing.T, s *Server) {
 	}
 }
 
-// mustBeEmpty fails unless dir holds only the files that are named.
+// mustHold fails unless dir holds only the files that are named.
 func mustHold(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -64,6 +64,27 @@ func TestConsoleWaits(t *testing.T) {
 	})
 }
 
+// The last span ends in the moment in which patience does: whoever comes first
+// prints the tree, and the other does not print it again. (The span alone may
+// come again, which is better than not at all.)
+func TestConsolePrintsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			out := new(buffer)
+			tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(newConsole(out))).Tracer("test")
+			ctx, root := tracer.Start(t.Context(), "root")
+			_, flight := tracer.Start(ctx, "flight")
+			root.End()
+			time.Sleep(patience)
+			flight.End()
+			synctest.Wait()
+			if got := out.String(); strings.Count(got, "  root\n") != 1 || !strings.Contains(got, "flight\n      took") && !strings.Contains(got, "flight\n    took") {
+				t.Fatalf("got\n%s", got)
+			}
+		}
+	})
+}
+
 // A caller that is stuck for ever shows when the program stops.
 func TestConsoleStop(t *testing.T) { synctest.Test(t, testConsoleStop) }
 

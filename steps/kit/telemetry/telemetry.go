@@ -38,8 +38,11 @@ const (
 	// queueSize bounds the spans that wait. The default of 2048 is full after
 	// 200 requests of a burst, and what does not fit is dropped without a word.
 	queueSize = 32768
-	// exportTimeout bounds one delivery, and Stop as a whole.
-	exportTimeout = 2 * time.Second
+	// exportTimeout bounds one delivery. What takes longer is lost, so it leaves
+	// room for a machine whose cores are all busy.
+	exportTimeout = 10 * time.Second
+	// stopWithin bounds Stop as a whole.
+	stopWithin = 2 * time.Second
 )
 
 // Config says who sends spans, and where to.
@@ -97,7 +100,7 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 			return nil, err
 		}
 		t.processors = []sdktrace.SpanProcessor{t.delivery, sdktrace.NewBatchSpanProcessor(t.delivery,
-			sdktrace.WithBatchTimeout(5*time.Second),
+			sdktrace.WithBatchTimeout(batchDelay),
 			sdktrace.WithMaxQueueSize(queueSize),
 			sdktrace.WithExportTimeout(exportTimeout))}
 	case "console":
@@ -150,10 +153,10 @@ func (t *Telemetry) Flush(ctx context.Context) error {
 	return t.provider.ForceFlush(ctx)
 }
 
-// Stop delivers what is left and ends within 2 s. Spans that could not be
+// Stop delivers what is left and ends within stopWithin. Spans that could not be
 // delivered are counted in one line of the log; the error says the same.
 func (t *Telemetry) Stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), exportTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	err := t.provider.Shutdown(ctx)
 	if t.delivery == nil {

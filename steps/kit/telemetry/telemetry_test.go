@@ -318,7 +318,9 @@ func TestCollectorAway(t *testing.T) {
 func TestCollectorComesBack(t *testing.T) {
 	c := newCollector(t)
 	var up atomic.Bool
+	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
 		if !up.Load() {
 			http.Error(w, "not yet", http.StatusServiceUnavailable)
 			return
@@ -339,6 +341,9 @@ func TestCollectorComesBack(t *testing.T) {
 	if err := tel.Stop(); err == nil || !strings.HasPrefix(err.Error(), "2 of 5 spans did not reach") || len(c.spans) != 3 {
 		t.Errorf("%d arrived, Stop returned %v; log:\n%s", len(c.spans), err, out)
 	}
+	if n := asked.Load(); n != 5 {
+		t.Errorf("5 batches, %d requests: a lost batch is not sent again", n)
+	}
 }
 
 // A collector that takes the connection and never answers.
@@ -350,16 +355,17 @@ func TestCollectorHangs(t *testing.T) {
 	defer l.Close()
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+l.Addr().String())
 	tel, out := start(t, Config{})
-	for range 3 {
+	const all = 2000 // several batches, each of which would take its own time
+	for range all {
 		_, s := otel.Tracer("test").Start(t.Context(), "span")
 		s.End()
 	}
 	begin := time.Now()
 	err = tel.Stop()
-	if took := time.Since(begin); took > exportTimeout+1500*time.Millisecond {
+	if took := time.Since(begin); took > stopWithin+3*time.Second {
 		t.Errorf("Stop took %v", took)
 	}
-	if err == nil || !strings.Contains(err.Error(), "3 of 3 spans did not reach") || !strings.Contains(out.String(), "lost=3 of=3") {
+	if err == nil || !strings.Contains(err.Error(), "2000 of 2000 spans did not reach") || !strings.Contains(out.String(), "lost=2000 of=2000") {
 		t.Errorf("Stop returned %v; log:\n%s", err, out)
 	}
 }
@@ -368,18 +374,18 @@ func TestCollectorHangs(t *testing.T) {
 func TestTightLoop(t *testing.T) {
 	c := newCollector(t)
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL)
-	tel, _ := start(t, Config{})
+	tel, out := start(t, Config{})
 	const all = 20_000
 	tracer := otel.Tracer("test")
 	for range all {
 		_, s := tracer.Start(t.Context(), "span")
 		s.End()
 	}
-	for range all {
-		c.next(t)
-	}
-	if err := tel.Stop(); err != nil {
+	if err := tel.Flush(t.Context()); err != nil {
 		t.Error(err)
+	}
+	if got := len(c.spans); got != all {
+		t.Errorf("%d of %d spans arrived; log:\n%s", got, all, out)
 	}
 }
 
@@ -420,6 +426,16 @@ func TestLog(t *testing.T) {
 	}
 	if got := texts(events[0].Attributes); fmt.Sprint(got) != "map[error:unexpected EOF level:WARN status:502]" {
 		t.Errorf("the event's attributes: %v", got)
+	}
+}
+
+// What the SDK has to say comes through the same log.
+func TestErrorsOfTheSDK(t *testing.T) {
+	setenv(t, "OTEL_TRACES_EXPORTER=none")
+	_, out := start(t, Config{})
+	otel.Handle(io.ErrClosedPipe)
+	if got := out.String(); !strings.HasSuffix(got, `level=WARN msg=telemetry error="io: read/write on closed pipe"`+"\n") {
+		t.Errorf("logged %q", got)
 	}
 }
 
@@ -494,7 +510,12 @@ func TestConsole(t *testing.T) {
 // lands inside of one.
 func TestConsoleAtOnce(t *testing.T) {
 	setenv(t, "OTEL_TRACES_EXPORTER=console")
-	_, out := start(t, Config{})
+	out := new(bytes.Buffer) // not safe by itself, as a terminal is not
+	tel, err := Start(t.Context(), Config{Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tel.Stop() }()
 	const requests = 50
 	tracer := otel.Tracer("test")
 	var all sync.WaitGroup

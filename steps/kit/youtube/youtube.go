@@ -23,7 +23,7 @@ import (
 
 const (
 	// Timeout bounds a load as a whole: connect, headers and body.
-	Timeout = 2 * time.Second
+	Timeout = 3 * time.Second
 	// MaxFeed bounds what is read of a feed, in bytes. A real one has 15
 	// entries and some 30 kB.
 	MaxFeed = 1 << 20

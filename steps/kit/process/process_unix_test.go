@@ -1,0 +1,46 @@
+//go:build unix
+
+package process
+
+import (
+	"net/http"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestStopsOnASignal(t *testing.T) {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		c := begin(t, command(t)) // without a pipe
+		fetch(t, c.urls["listening"]+"/")
+		if err := c.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		if code := c.wait(t); code != 0 {
+			t.Errorf("%v: exit code %d after a clean stop:\n%s", s, code, c.log.String())
+		}
+	}
+}
+
+// Whoever has no patience for requests in the air presses Ctrl-C again.
+func TestSecondSignal(t *testing.T) {
+	c := begin(t, command(t))
+	res, err := http.Get(c.urls["listening"] + "/hang")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for ended := false; !ended; {
+		_ = c.cmd.Process.Signal(os.Interrupt)
+		select {
+		case <-c.drained:
+			ended = true
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	c.wait(t)
+	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
+		t.Errorf("it waited for the request: %v", c.cmd.ProcessState)
+	}
+}

@@ -1,0 +1,531 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/web"
+	"plaque/steps/kit/web/webtest"
+)
+
+// captureLog returns what is logged during the test.
+func captureLog(t *testing.T) *logBuffer {
+	b := new(logBuffer)
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(b, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return b
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// traced is a server in memory whose requests are recorded.
+type traced struct {
+	client   *http.Client
+	recorder *tracetest.SpanRecorder
+}
+
+// serve runs handler in a synctest bubble, as the steps run theirs.
+func serve(t *testing.T, handler http.Handler) *traced {
+	l := webtest.Listen()
+	recorder := tracetest.NewSpanRecorder()
+	server := web.NewServer(web.Trace(handler,
+		otelhttp.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))),
+		otelhttp.WithPropagators(propagation.TraceContext{})))
+	server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // panics are expected here
+	go func() { _ = server.Serve(l) }()
+	transport := &http.Transport{DialContext: l.DialContext}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+	})
+	return &traced{&http.Client{Transport: transport}, recorder}
+}
+
+// do makes a request and reads its answer. A lost connection is an error.
+func (s *traced) do(t *testing.T, method, path string, header ...string) (*http.Response, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://step"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return res, string(b), err
+}
+
+// span is the one span that has ended since the last call.
+func (s *traced) span(t *testing.T) sdktrace.ReadOnlySpan {
+	t.Helper()
+	synctest.Wait() // a span ends after its answer
+	ended := s.recorder.Ended()
+	s.recorder.Reset()
+	if len(ended) != 1 {
+		t.Fatalf("%d spans, want 1: %v", len(ended), ended)
+	}
+	return ended[0]
+}
+
+func value(s sdktrace.ReadOnlySpan, key string) string {
+	for _, kv := range s.Attributes() {
+		if kv.Key == attribute.Key(key) {
+			return kv.Value.String()
+		}
+	}
+	return ""
+}
+
+func testMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	mux.HandleFunc("GET /panic/{what}", func(http.ResponseWriter, *http.Request) { panic("doom: no video") })
+	mux.HandleFunc("GET /half", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half an ans")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	mux.Handle("GET /fails", web.Handler(func(http.ResponseWriter, *http.Request) error { return io.ErrUnexpectedEOF }))
+	return mux
+}
+
+func TestTrace(t *testing.T) {
+	captureLog(t)
+	for _, c := range []struct {
+		method, path string
+		status       int // 0: the connection is lost
+		name, route  string
+		code         codes.Code
+	}{
+		{"GET", "/", 200, "GET /{$}", "/{$}", codes.Unset},
+		{"GET", "/?channel=x", 200, "GET /{$}", "/{$}", codes.Unset},
+		{"HEAD", "/", 200, "HEAD /{$}", "/{$}", codes.Unset},
+		{"GET", "/nothing", 404, "GET", "", codes.Unset},
+		{"POST", "/", 405, "POST", "", codes.Unset},
+		{"GET", "/fails", 500, "GET /fails", "/fails", codes.Error},
+		{"GET", "/panic/now", 0, "GET /panic/{what}", "/panic/{what}", codes.Error},
+		{"GET", "/half", 0, "GET /half", "/half", codes.Error},
+	} {
+		t.Run(c.method+" "+c.path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, testMux())
+				res, body, err := s.do(t, c.method, c.path)
+				if (err != nil) != (c.status == 0) || err == nil && res.StatusCode != c.status {
+					t.Errorf("got %v, %q, %v; want %d", res, body, err, c.status)
+				}
+				if c.method == "HEAD" && body != "" {
+					t.Errorf("HEAD is answered with %q", body)
+				}
+				span := s.span(t)
+				if span.Name() != c.name || value(span, "http.route") != c.route || span.Status().Code != c.code {
+					t.Errorf("span %q, route %q, status %v; want %q, %q, %v", span.Name(), value(span, "http.route"), span.Status(), c.name, c.route, c.code)
+				}
+				if c.status > 0 && value(span, "http.response.status_code") != fmt.Sprint(c.status) {
+					t.Errorf("the span says %s, the answer %d", value(span, "http.response.status_code"), c.status)
+				}
+				// The next request is served, whatever this one did.
+				if _, body, err := s.do(t, "GET", "/"); body != "hello" || err != nil {
+					t.Errorf("the next: %q, %v", body, err)
+				}
+			})
+		})
+	}
+}
+
+// A panic goes its way: net/http closes the connection, and otelhttp keeps the
+// panic as an event. The kit adds that it is an error.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, testMux())
+		if _, _, err := s.do(t, "GET", "/panic/now"); !errors.Is(err, io.EOF) {
+			t.Errorf("got %v, want the connection to be closed without an answer", err)
+		}
+		span := s.span(t)
+		if got := span.Status(); got.Code != codes.Error || got.Description != "panic" {
+			t.Errorf("status %v", got)
+		}
+		events := span.Events()
+		if len(events) != 1 || events[0].Name != "exception" {
+			t.Fatalf("events %v, want the exception", events)
+		}
+		message := ""
+		for _, kv := range events[0].Attributes {
+			if kv.Key == "exception.message" {
+				message = kv.Value.String()
+			}
+		}
+		if message != "doom: no video" {
+			t.Errorf("exception.message %q", message)
+		}
+	})
+}
+
+func TestTraceresponse(t *testing.T) {
+	captureLog(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, testMux())
+		for _, path := range []string{"/", "/nothing", "/fails"} {
+			res, body, err := s.do(t, "GET", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sc := s.span(t).SpanContext()
+			if got, want := res.Header.Get("traceresponse"), fmt.Sprintf("00-%s-%s-01", sc.TraceID(), sc.SpanID()); got != want {
+				t.Errorf("%s: traceresponse %q, want %q", path, got, want)
+			}
+			if path == "/fails" && !strings.Contains(body, sc.TraceID().String()) {
+				t.Errorf("%s: %s does not name trace %s", path, body, sc.TraceID())
+			}
+		}
+		// A caller's trace goes on.
+		const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+		if _, _, err := s.do(t, "GET", "/", "traceparent", "00-"+trace+"-"+parent+"-01"); err != nil {
+			t.Fatal(err)
+		}
+		if span := s.span(t); span.SpanContext().TraceID().String() != trace || span.Parent().SpanID().String() != parent {
+			t.Errorf("trace %v below %v", span.SpanContext().TraceID(), span.Parent().SpanID())
+		}
+	})
+}
+
+type codedError int
+
+func (e codedError) Error() string   { return fmt.Sprintf("error %d", int(e)) }
+func (e codedError) StatusCode() int { return int(e) }
+
+func TestHandler(t *testing.T) {
+	log := captureLog(t)
+	for _, c := range []struct {
+		err    error
+		status int
+	}{
+		{nil, 200},
+		{codedError(400), 400},
+		{codedError(502), 502},
+		{fmt.Errorf("wrapped: %w", codedError(504)), 504},
+		{errors.Join(io.EOF, codedError(502)), 502},
+		{context.DeadlineExceeded, 504},
+		{fmt.Errorf("load: %w", context.DeadlineExceeded), 504},
+		{fmt.Errorf("%w: %w", codedError(502), context.DeadlineExceeded), 502}, // its own status first
+		{fmt.Errorf("load: %w", context.Canceled), 499},
+		{io.EOF, 500},
+	} {
+		h := web.Handler(func(w http.ResponseWriter, _ *http.Request) error {
+			if c.err != nil {
+				return c.err
+			}
+			return web.JSON(w, map[string]string{"video_id": "a<b"})
+		})
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		h.ServeHTTP(w, r)
+		var answer map[string]string
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%v: %q, %v", c.err, w.Body, err)
+		}
+		want := map[string]string{"video_id": "a<b"}
+		if c.err != nil {
+			want = map[string]string{"error": c.err.Error()} // no trace, so no trace_id
+		}
+		if w.Code != c.status || fmt.Sprint(answer) != fmt.Sprint(want) {
+			t.Errorf("%v: %d %v; want %d %v", c.err, w.Code, answer, c.status, want)
+		}
+	}
+	if got := strings.Count(log.String(), `msg="request failed"`); got != 9 {
+		t.Errorf("%d of 9 failures are in the log:\n%s", got, log)
+	}
+
+	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+	w := httptest.NewRecorder()
+	web.Handler(func(http.ResponseWriter, *http.Request) error { return io.EOF }).ServeHTTP(w,
+		httptest.NewRequest(http.MethodGet, "/", nil).WithContext(trace.ContextWithSpanContext(t.Context(), sc)))
+	if want := `{"error":"EOF","trace_id":"01000000000000000000000000000000"}` + "\n"; w.Body.String() != want {
+		t.Errorf("in a trace: %s, want %s", w.Body, want)
+	}
+}
+
+// stopping serves handler in a bubble until stop is called; done has what Serve
+// returned.
+func stopping(t *testing.T, handler http.HandlerFunc) (l *webtest.Listener, client *http.Client, stop func(), done chan error) {
+	l = webtest.Listen()
+	ctx, stop := context.WithCancel(t.Context())
+	done = make(chan error, 1)
+	go func() { done <- web.ServeOn(ctx, l, web.NewServer(handler)) }()
+	transport := &http.Transport{DialContext: l.DialContext}
+	t.Cleanup(transport.CloseIdleConnections)
+	return l, &http.Client{Transport: transport}, stop, done
+}
+
+func TestStopWaitsForRequests(t *testing.T) {
+	log := captureLog(t)
+	synctest.Test(t, func(t *testing.T) {
+		const takes = web.StopWithin - 100*time.Millisecond
+		_, client, stop, done := stopping(t, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(takes)
+			_, _ = io.WriteString(w, "late, but here")
+		})
+		answer := make(chan string)
+		go func() {
+			res, err := client.Get("http://step/")
+			if err != nil {
+				answer <- err.Error()
+				return
+			}
+			defer res.Body.Close()
+			b, _ := io.ReadAll(res.Body)
+			answer <- string(b)
+		}()
+		synctest.Wait() // the request is in the air
+		begin := time.Now()
+		stop()
+		if got := <-answer; got != "late, but here" {
+			t.Errorf("the request in the air got %q", got)
+		}
+		// Shutdown looks every now and then.
+		if err := <-done; err != nil || time.Since(begin) > web.StopWithin {
+			t.Errorf("it stopped after %v: %v", time.Since(begin), err)
+		}
+		if _, err := client.Get("http://step/"); err == nil {
+			t.Error("it still answers")
+		}
+	})
+	if strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("a clean stop is not worth a warning:\n%s", log)
+	}
+}
+
+// In step 07 some requests never end. They do not keep the process from ending.
+func TestStopIsBounded(t *testing.T) {
+	log := captureLog(t)
+	synctest.Test(t, func(t *testing.T) {
+		forever := make(chan struct{})
+		_, client, stop, done := stopping(t, func(http.ResponseWriter, *http.Request) { <-forever })
+		lost := make(chan error)
+		for range 3 {
+			go func() {
+				_, err := client.Get("http://step/")
+				lost <- err
+			}()
+		}
+		synctest.Wait()
+		begin := time.Now()
+		stop()
+		if err := <-done; err != nil || time.Since(begin) != web.StopWithin {
+			t.Errorf("it stopped after %v: %v; want %v", time.Since(begin), err, web.StopWithin)
+		}
+		for range 3 {
+			if err := <-lost; err == nil {
+				t.Error("a request without an end was answered")
+			}
+		}
+		close(forever)
+	})
+	if !strings.Contains(log.String(), "requests did not end in time") || !strings.Contains(log.String(), "requests=3 waited=2s") {
+		t.Errorf("the log does not say what was cut off:\n%s", log)
+	}
+}
+
+func TestStopWithASilentClient(t *testing.T) {
+	log := captureLog(t)
+	synctest.Test(t, func(t *testing.T) {
+		l, _, stop, done := stopping(t, func(http.ResponseWriter, *http.Request) {})
+		conn, err := l.Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		begin := time.Now()
+		stop()
+		if err := <-done; err != nil || time.Since(begin) > web.StopWithin {
+			t.Errorf("it stopped after %v: %v", time.Since(begin), err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Error("the connection is still open")
+		}
+	})
+	if strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("nobody lost an answer, but the log says\n%s", log)
+	}
+}
+
+// What is drawn out is cut off: a header, and a connection that says nothing
+// more.
+func TestTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, _, _ := stopping(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+		for _, c := range []struct {
+			sends string
+			open  time.Duration
+		}{
+			{"", 2 * time.Second},
+			{"GET / HTTP/1.1\r\nHost: step\r\nX-", 2 * time.Second},
+			{"GET / HTTP/1.1\r\nHost: step\r\n\r\n", 60 * time.Second},
+		} {
+			conn, err := l.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			go func() { _, _ = io.WriteString(conn, c.sends) }()
+			_, _ = io.Copy(io.Discard, conn) // until it is closed
+			if took := time.Since(begin); took != c.open {
+				t.Errorf("%q: closed after %v, want %v", c.sends, took, c.open)
+			}
+		}
+	})
+}
+
+func TestHeaderLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, testMux())
+		if res, _, err := s.do(t, "GET", "/", "X-Long", strings.Repeat("x", 32<<10)); err != nil || res.StatusCode != 200 {
+			t.Errorf("32 KiB of header: %v, %v", res, err)
+		}
+		if res, _, err := s.do(t, "GET", "/", "X-Long", strings.Repeat("x", 128<<10)); err == nil && res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("128 KiB of header: %v", res)
+		}
+	})
+}
+
+func TestServe(t *testing.T) {
+	log := captureLog(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		done <- web.Serve(ctx, "127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	}()
+	url := loggedURL(t, log, "listening")
+	if body := get(t, url); body != "hello" {
+		t.Errorf("got %q", body)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := http.Get(url); err == nil {
+		t.Error("it still answers")
+	}
+}
+
+// loggedURL waits for a line with that message and returns its URL.
+func loggedURL(t *testing.T, log *logBuffer, msg string) string {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "msg="+msg) {
+				_, url, _ := strings.Cut(line, "url=")
+				return strings.TrimSpace(url)
+			}
+		}
+	}
+	t.Fatalf("no line %s in the log:\n%s", msg, log)
+	return ""
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%s: %s, %v", url, res.Status, err)
+	}
+	return string(b)
+}
+
+func TestServeDebug(t *testing.T) {
+	log := captureLog(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	if err := web.ServeDebug(ctx, "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	url := loggedURL(t, log, `"debug pages"`)
+	for path, want := range map[string]string{
+		"/":                                 "/debug/pprof/",
+		"/debug/pprof/goroutine?debug=2":    "TestServeDebug",
+		"/debug/pprof/cmdline":              "web.test",
+		"/debug/pprof/profile?seconds=1":    "\x1f\x8b", // gzip
+		"/debug/pprof/trace?seconds=0":      "go 1.",
+		"/debug/pprof/threadcreate?debug=1": "threadcreate profile: total",
+	} {
+		if body := get(t, url+path); !strings.Contains(body, want) {
+			t.Errorf("%s has no %q: %.100q", path, want, body)
+		}
+	}
+	stop()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			break
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("it still listens")
+		}
+	}
+}
+
+func TestTakenPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	addr := l.Addr().String()
+	for name, listen := range map[string]func() error{
+		"Listen":     func() error { _, err := web.Listen(addr); return err },
+		"Serve":      func() error { return web.Serve(t.Context(), addr, http.NotFoundHandler()) },
+		"ServeDebug": func() error { return web.ServeDebug(t.Context(), addr) },
+	} {
+		err := listen()
+		if err == nil || !strings.HasPrefix(err.Error(), "cannot listen on "+addr) || !strings.Contains(err.Error(), "ADDR=127.0.0.1:PORT") {
+			t.Errorf("%s: %v; want it to say where, and what to do", name, err)
+		}
+	}
+}

@@ -1,0 +1,514 @@
+package youtube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"plaque/steps/kit/origin"
+	"plaque/steps/kit/web/webtest"
+)
+
+func TestMain(m *testing.M) {
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	os.Exit(m.Run())
+}
+
+// serve starts a feed for the length of the test, and returns its URL.
+func serve(t *testing.T, tp trace.TracerProvider, next ...string) (*origin.Feed, string) {
+	t.Helper()
+	feed := origin.New(tp)
+	tell(t, feed, origin.Script{Next: next})
+	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return feed, base + origin.Path
+}
+
+func tell(t *testing.T, feed *origin.Feed, s origin.Script) {
+	t.Helper()
+	if err := feed.Set(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// patient is a NewClient for what is not about its Timeout, which a busy machine
+// could reach.
+func patient(feedURL string) *Client {
+	c := NewClient(feedURL)
+	c.http.Timeout = time.Minute
+	return c
+}
+
+// failed checks that err is an Error with that status, and returns its message.
+func failed(t *testing.T, err error, status int) string {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Errorf("got %v; want an *Error", err)
+		return ""
+	}
+	if e.Status != status || e.StatusCode() != status {
+		t.Errorf("got %d, %d: %v; want %d", e.Status, e.StatusCode(), err, status)
+	}
+	return err.Error()
+}
+
+// Whatever the feed does, its caller is told what happened, on one line.
+func TestFaults(t *testing.T) {
+	for _, c := range []struct {
+		answer string
+		status int
+		says   string
+		more   string
+	}{
+		{"429", 502, "the feed failed: it answered 429 Too Many Requests", ""},
+		{"500", 502, "the feed failed: it answered 500 Internal Server Error", ""},
+		{"rubbish", 502, "the feed failed: it is no feed that we can read: ", "detect feed type"},
+		{"truncated", 502, "the feed failed: it is no feed that we can read: ", "XML syntax error"},
+		{"endless", 502, "the feed failed: it is longer than 1048576 bytes", ""},
+		{"empty", 502, "the feed failed: it has no entries", ""},
+		{"post", 502, `the feed failed: its newest entry, "yt:post:Ugkx0000", is no video`, ""},
+		{"hangup", 502, "the feed failed: it broke off: unexpected EOF", ""},
+		{"drip", 504, "the feed took too long: it broke off: ", "deadline exceeded"},
+		{"hang", 504, "the feed took too long: ", "/feeds/videos.xml?channel_id="},
+	} {
+		t.Run(c.answer, func(t *testing.T) {
+			t.Parallel() // two of them take Timeout each
+			_, feedURL := serve(t, noop.NewTracerProvider(), c.answer)
+			client := patient(feedURL)
+			if c.status == 504 {
+				client.http.Timeout = NewHTTPClient().Timeout
+			}
+			begin := time.Now()
+			id, err := client.LatestVideo(t.Context(), DefaultChannel)
+			took := time.Since(begin)
+			got := failed(t, err, c.status)
+			if id != "" || !strings.HasPrefix(got, c.says) || !strings.Contains(got, c.more) || c.more == "" && got != c.says || strings.Contains(got, "\n") {
+				t.Errorf("got %q, %s\nwant %s ... %s", id, got, c.says, c.more)
+			}
+			// Left alone, the feed would go on for 30 s.
+			if c.status == 504 && (took < Timeout || took > Timeout+10*time.Second) {
+				t.Errorf("it took %v, want %v", took, Timeout)
+			}
+			// The next one is served, whatever this one did to the connection.
+			client.http.Timeout = time.Minute
+			if id, err := client.LatestVideo(t.Context(), DefaultChannel); id != origin.VideoID(DefaultChannel) || err != nil {
+				t.Errorf("after it: %q, %v", id, err)
+			}
+		})
+	}
+}
+
+func TestFeedAway(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close() // nobody listens there now
+	for _, feedURL := range []string{"http://" + addr, "ftp://" + addr, "http://%zz", addr, ""} {
+		id, err := patient(feedURL).LatestVideo(t.Context(), DefaultChannel)
+		if got := failed(t, err, http.StatusBadGateway); id != "" || !strings.HasPrefix(got, "the feed failed: ") || !strings.Contains(got, feedURL) {
+			t.Errorf("%q: got %q, %s; want it to say where", feedURL, id, got)
+		}
+	}
+}
+
+// A channel's newest video is its own, and the request says who asks.
+func TestRequest(t *testing.T) {
+	feed := origin.New(noop.NewTracerProvider())
+	var asked []*http.Request // by one at a time
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r)
+		feed.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	client := patient(server.URL + origin.Path + "?hl=en&channel_id=replaced")
+	channels := []string{DefaultChannel, "UC0123456789-_0123456789", "a&b=c d/é#?%"}
+	for _, channel := range channels {
+		if id, err := client.LatestVideo(t.Context(), channel); id != origin.VideoID(channel) || err != nil {
+			t.Errorf("%s: got %q, %v; want %s", channel, id, err, origin.VideoID(channel))
+		}
+	}
+	if len(asked) != len(channels) {
+		t.Fatalf("%d requests for %d loads", len(asked), len(channels))
+	}
+	for i, r := range asked {
+		want := url.Values{"channel_id": {channels[i]}, "hl": {"en"}}.Encode()
+		if r.Method != http.MethodGet || r.UserAgent() != UserAgent || r.URL.RawQuery != want {
+			t.Errorf("%s ?%s by %q; want GET ?%s by %q", r.Method, r.URL.RawQuery, r.UserAgent(), want, UserAgent)
+		}
+	}
+	if !strings.Contains(UserAgent, "plaque") {
+		t.Errorf("%q does not say who asks", UserAgent)
+	}
+}
+
+func TestChannel(t *testing.T) {
+	const good = "UC0123456789-_aBcDeFgHiJ"
+	for _, c := range []struct{ query, want string }{
+		{"", DefaultChannel},
+		{"?channel=", DefaultChannel},
+		{"?other=" + good, DefaultChannel},
+		{"?channel=" + good, good},
+		{"?channel=" + DefaultChannel, DefaultChannel},
+		{"?channel=" + good + "&channel=x", good},
+		// Malformed.
+		{"?channel=x", ""},
+		{"?channel=" + good[:23], ""},
+		{"?channel=" + good + "x", ""},
+		{"?channel=x" + good, ""},
+		{"?channel=uc" + good[2:], ""},
+		{"?channel=" + good + "%0A", ""},
+		{"?channel=%20" + good, ""},
+		{"?channel=" + good[:23] + "%2F", ""},
+		{"?channel=" + good[:23] + "%C3%A9", ""},
+		{"?channel=" + good[:23] + "%FF", ""},
+	} {
+		got, err := Channel(httptest.NewRequest(http.MethodGet, "/"+c.query, nil))
+		if c.want != "" {
+			if got != c.want || err != nil {
+				t.Errorf("%s: got %q, %v; want %s", c.query, got, err, c.want)
+			}
+			continue
+		}
+		if says := failed(t, err, http.StatusBadRequest); got != "" || !strings.HasSuffix(says, " is not a channel id: it is UC and 22 letters, digits, - or _") {
+			t.Errorf("%s: got %q, %s", c.query, got, says)
+		}
+	}
+}
+
+// A message repeats what was asked for, but not at any length, and not raw.
+func TestChannelLong(t *testing.T) {
+	query := url.Values{"channel": {"\x1b[31m\n" + strings.Repeat("x", 10_000)}}.Encode()
+	_, err := Channel(httptest.NewRequest(http.MethodGet, "/?"+query, nil))
+	want := `"\x1b[31m\n` + strings.Repeat("x", 34) + `" is not a channel id: it is UC and 22 letters, digits, - or _`
+	if got := failed(t, err, http.StatusBadRequest); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Connections are kept: one after the other needs one, whatever is answered, as
+// long as the answer has an end.
+func TestOneConnection(t *testing.T) {
+	next := []string{"ok", "429", "500", "rubbish", "truncated", "empty", "post", "ok", "ok", "ok"}
+	feed, feedURL := serve(t, noop.NewTracerProvider(), next...)
+	client := patient(feedURL)
+	for _, answer := range next {
+		if _, err := client.LatestVideo(t.Context(), DefaultChannel); (err == nil) != (answer == "ok") {
+			t.Errorf("%s: %v", answer, err)
+		}
+	}
+	if s := feed.Stats(); s.Requests != 10 || s.Connections != 1 {
+		t.Errorf("%d loads over %d connections, want 10 over 1", s.Requests, s.Connections)
+	}
+}
+
+// Five at a time need five, and the next five find theirs: by default a
+// transport keeps two. The feed answers once five wait.
+func TestFiveConnections(t *testing.T) {
+	feed, feedURL := serve(t, noop.NewTracerProvider())
+	client := patient(feedURL)
+	for _, want := range []int{5, 0, 0} {
+		tell(t, feed, origin.Script{Hold: 5, HoldFor: origin.Duration(time.Minute)})
+		errs := make(chan error)
+		for range 5 {
+			go func() {
+				_, err := client.LatestVideo(t.Context(), DefaultChannel)
+				errs <- err
+			}()
+		}
+		for range 5 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if s := feed.Stats(); s.Requests != 5 || s.Connections != want {
+			t.Errorf("%d loads over %d new connections, want 5 over %d", s.Requests, s.Connections, want)
+		}
+	}
+}
+
+func TestTransportsAreTheirOwn(t *testing.T) {
+	feed, feedURL := serve(t, noop.NewTracerProvider())
+	for range 3 {
+		if _, err := patient(feedURL).LatestVideo(t.Context(), DefaultChannel); err != nil {
+			t.Error(err)
+		}
+	}
+	if s := feed.Stats(); s.Connections != 3 {
+		t.Errorf("three clients have %d connections, want 3", s.Connections)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	const head, tail = `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>yt:video:abc</id></entry>`, "</feed>"
+	size := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, head+strings.Repeat(" ", size-len(head)-len(tail))+tail)
+	}))
+	defer server.Close()
+	client := patient(server.URL)
+	size = MaxFeed
+	if id, err := client.LatestVideo(t.Context(), DefaultChannel); id != "abc" || err != nil {
+		t.Errorf("a feed of the limit's size: %q, %v", id, err)
+	}
+	size = MaxFeed + 1
+	_, err := client.LatestVideo(t.Context(), DefaultChannel)
+	if got := failed(t, err, http.StatusBadGateway); !strings.Contains(got, "longer than") {
+		t.Errorf("one byte more: %s", got)
+	}
+}
+
+func TestNewest(t *testing.T) {
+	entry := func(id string) string {
+		return `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>` + id + `</id></entry><entry><id>yt:video:old</id></entry></feed>`
+	}
+	for _, c := range []struct{ document, id, says string }{
+		{entry("yt:video:new"), "new", ""},
+		{entry("yt:video:"), "", `"yt:video:", is no video`},
+		{entry("urn:yt:video:new"), "", `"urn:yt:video:new", is no video`},
+		{entry(strings.Repeat("x", 1000)), "", `"` + strings.Repeat("x", 40) + `", is no video`},
+		{`<feed xmlns="http://www.w3.org/2005/Atom"><entry/></feed>`, "", `"", is no video`},
+		{"", "", "no feed that we can read"},
+	} {
+		id, err := newest([]byte(c.document))
+		if got := fmt.Sprint(err); id != c.id || (err == nil) != (c.id != "") || c.id == "" && !strings.Contains(got, c.says) {
+			t.Errorf("%.90s: got %q, %s; want %q, %s", c.document, id, got, c.id, c.says)
+		}
+	}
+}
+
+func TestDoomed(t *testing.T) {
+	if id := Doomed("abc"); id != "abc" {
+		t.Errorf("got %q", id)
+	}
+	defer func() {
+		if got, _ := recover().(string); !strings.HasPrefix(got, "doom: ") {
+			t.Errorf("recovered %q; want a panic about doom", got)
+		}
+	}()
+	t.Errorf("got %q; want a panic", Doomed("doom"))
+}
+
+// The panic of a load costs neither the connection nor the client's span.
+func TestDoom(t *testing.T) {
+	feed, feedURL := serve(t, noop.NewTracerProvider(), "doom")
+	client := patient(feedURL)
+	ctx, recorder, end := root(t)
+	func() {
+		defer func() {
+			if got, _ := recover().(string); !strings.HasPrefix(got, "doom: ") {
+				t.Errorf("recovered %q; want a panic about doom", got)
+			}
+		}()
+		id, err := client.LatestVideo(ctx, DefaultChannel)
+		t.Errorf("got %q, %v; want a panic", id, err)
+	}()
+	end()
+	find(t, recorder, "HTTP GET")
+	if _, err := client.LatestVideo(t.Context(), DefaultChannel); err != nil {
+		t.Error(err)
+	}
+	if s := feed.Stats(); s.Requests != 2 || s.Connections != 1 {
+		t.Errorf("%d loads over %d connections, want 2 over 1", s.Requests, s.Connections)
+	}
+}
+
+// A load ends with its caller's context, and the error says how that ended.
+func TestCallerLeaves(t *testing.T) {
+	feed := origin.New(noop.NewTracerProvider())
+	leave := func() {}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leave() // once it has asked
+		feed.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	client := patient(server.URL + origin.Path)
+
+	tell(t, feed, origin.Script{Next: []string{"hang"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	leave = cancel
+	_, err := client.LatestVideo(ctx, DefaultChannel)
+	if got := failed(t, err, http.StatusBadGateway); !errors.Is(err, context.Canceled) || !strings.HasPrefix(got, "the feed failed: ") {
+		t.Errorf("it left: %v; want context.Canceled", err)
+	}
+	_, err = client.LatestVideo(ctx, DefaultChannel)
+	if failed(t, err, http.StatusBadGateway); !errors.Is(err, context.Canceled) {
+		t.Errorf("it had left: %v; want context.Canceled", err)
+	}
+	if n := feed.Stats().Requests; n != 1 {
+		t.Errorf("%d requests; one who has left asks for nothing", n)
+	}
+
+	ctx, cancel = context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	_, err = client.LatestVideo(ctx, DefaultChannel)
+	if got := failed(t, err, http.StatusGatewayTimeout); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(got, "the feed took too long: ") {
+		t.Errorf("its time was over: %v; want context.DeadlineExceeded", err)
+	}
+}
+
+func TestFailed(t *testing.T) {
+	for _, c := range []struct {
+		cause  error
+		status int
+		says   string
+	}{
+		{errors.New("broken"), 502, "the feed failed: broken"},
+		{context.Canceled, 502, "the feed failed: context canceled"},
+		{fmt.Errorf("load: %w", context.DeadlineExceeded), 504, "the feed took too long: load: context deadline exceeded"},
+		{os.ErrDeadlineExceeded, 504, "the feed took too long: i/o timeout"},
+		{&net.DNSError{Err: "slow", Name: "feed", IsTimeout: true}, 504, "the feed took too long: lookup feed: slow"},
+		{&net.DNSError{Err: "no such host", Name: "feed", IsNotFound: true}, 502, "the feed failed: lookup feed: no such host"},
+	} {
+		err := Failed(c.cause)
+		if got := failed(t, err, c.status); got != c.says || !errors.Is(err, c.cause) {
+			t.Errorf("got %s\nwant %s, wrapping its cause", got, c.says)
+		}
+	}
+}
+
+// root starts a trace of its own. The client takes the provider of its
+// caller's span.
+func root(t *testing.T) (context.Context, *tracetest.SpanRecorder, func()) {
+	recorder := tracetest.NewSpanRecorder()
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	ctx, span := tp.Tracer("test").Start(t.Context(), "root")
+	return ctx, recorder, func() { span.End() }
+}
+
+func named[S sdktrace.ReadOnlySpan](spans []S, name string) []S {
+	return slices.DeleteFunc(slices.Clone(spans), func(s S) bool { return s.Name() != name })
+}
+
+// find is the one ended span of that name.
+func find(t *testing.T, r *tracetest.SpanRecorder, name string) sdktrace.ReadOnlySpan {
+	t.Helper()
+	found := named(r.Ended(), name)
+	if len(found) != 1 {
+		t.Fatalf("%d spans %s, want 1", len(found), name)
+	}
+	return found[0]
+}
+
+func below(child, parent sdktrace.ReadOnlySpan) bool {
+	return child.Parent().SpanID() == parent.SpanContext().SpanID()
+}
+
+// A first load looks the name up and connects; a second one finds the
+// connection; an address needs no looking up.
+func TestSpans(t *testing.T) {
+	_, feedURL := serve(t, noop.NewTracerProvider())
+	byName := patient(feedURL)
+	address := patient(strings.Replace(feedURL, "localhost", "127.0.0.1", 1))
+	for _, c := range []struct {
+		name                 string
+		client               *Client
+		reused, dns, connect bool
+	}{
+		{"first, by name", byName, false, true, true},
+		{"second, by name", byName, true, false, false},
+		{"first, by address", address, false, false, true},
+		{"second, by address", address, true, false, false},
+	} {
+		ctx, recorder, end := root(t)
+		if _, err := c.client.LatestVideo(ctx, DefaultChannel); err != nil {
+			t.Fatal(err)
+		}
+		end()
+		get, conn := find(t, recorder, "HTTP GET"), find(t, recorder, "http.getconn")
+		if !below(get, find(t, recorder, "root")) || get.SpanKind() != trace.SpanKindClient || !below(conn, get) {
+			t.Errorf("%s: HTTP GET is below %v, http.getconn below %v", c.name, get.Parent().SpanID(), conn.Parent().SpanID())
+		}
+		reused := ""
+		for _, kv := range conn.Attributes() {
+			if kv.Key == "http.conn.reused" {
+				reused = kv.Value.String()
+			}
+		}
+		if want := fmt.Sprint(c.reused); reused != want {
+			t.Errorf("%s: http.conn.reused is %q, want %s", c.name, reused, want)
+		}
+		for name, want := range map[string]bool{"http.dns": c.dns, "http.connect": c.connect} {
+			// Where a first connect is slow, net starts a second one beside it.
+			found := named(recorder.Started(), name)
+			if (len(found) > 0) != want || want && !below(found[0], conn) {
+				t.Errorf("%s: %d spans %s; want one below http.getconn: %t", c.name, len(found), name, want)
+			}
+		}
+		for _, s := range recorder.Started() {
+			for _, kv := range s.Attributes() {
+				if strings.HasPrefix(string(kv.Key), "http.request.header.") {
+					t.Errorf("%s has %s: headers are not ours to tell", s.Name(), kv.Key)
+				}
+			}
+		}
+	}
+}
+
+// The span of a failed load is an error, and it has ended when the load has.
+func TestSpanOfAFailure(t *testing.T) {
+	feed, feedURL := serve(t, noop.NewTracerProvider())
+	client := patient(feedURL)
+	for _, answer := range []string{"500", "hangup"} {
+		tell(t, feed, origin.Script{Next: []string{answer}})
+		ctx, recorder, end := root(t)
+		_, err := client.LatestVideo(ctx, DefaultChannel)
+		failed(t, err, http.StatusBadGateway)
+		end()
+		if s := find(t, recorder, "HTTP GET"); s.Status().Code != codes.Error {
+			t.Errorf("%s: the span's status is %v, want an error", answer, s.Status())
+		}
+	}
+}
+
+// The trace goes over the wire: the feed's span is below the client's.
+func TestTraceReachesTheFeed(t *testing.T) {
+	theirs := tracetest.NewSpanRecorder()
+	_, feedURL := serve(t, sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(theirs)))
+	ctx, recorder, end := root(t)
+	if _, err := patient(feedURL).LatestVideo(ctx, DefaultChannel); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	get := find(t, recorder, "HTTP GET")
+	// The feed's span may end after its answer has come.
+	started := theirs.Started()
+	if len(started) != 1 || !below(started[0], get) || started[0].SpanContext().TraceID() != get.SpanContext().TraceID() {
+		t.Errorf("the feed has %d spans; want one below HTTP GET", len(started))
+	}
+}
+
+// A load that nobody traces goes to the global provider, with all its parts.
+func TestSpansWithoutACaller(t *testing.T) {
+	recorder := webtest.Record(t)
+	_, feedURL := serve(t, noop.NewTracerProvider())
+	if _, err := patient(feedURL).LatestVideo(t.Context(), DefaultChannel); err != nil {
+		t.Fatal(err)
+	}
+	get, conn := find(t, recorder, "HTTP GET"), find(t, recorder, "http.getconn")
+	if get.Parent().IsValid() || !below(conn, get) {
+		t.Errorf("HTTP GET is below %v, http.getconn below %v", get.Parent().SpanID(), conn.Parent().SpanID())
+	}
+}
