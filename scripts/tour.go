@@ -220,8 +220,8 @@ func (t *tourist) visit(ctx context.Context, l *lab.Lab, s *lesson.Lesson) error
 		for i, a := range result.Acts {
 			t.out.act(s, e, a, i)
 			if len(a.Act.Picture) > 0 {
-				if t.jaeger != nil && a.TraceID != "" && lab.ReadsHeaders(s) {
-					t.out.line("    in Jaeger: " + t.jaeger.TraceURL(a.TraceID))
+				if t.jaeger != nil && a.TraceID != "" {
+					t.out.line("    in Jaeger: " + t.link(s, a))
 				}
 			}
 		}
@@ -237,6 +237,16 @@ func (t *tourist) visit(ctx context.Context, l *lab.Lab, s *lesson.Lesson) error
 	}
 	t.out.line("")
 	return nil
+}
+
+// link is the page of an act's burst, or, where a server reads no headers, the
+// search that finds its connections.
+func (t *tourist) link(s *lesson.Lesson, a *lab.Act) string {
+	if lab.ReadsHeaders(s) {
+		return t.jaeger.TraceURL(a.TraceID)
+	}
+	return t.jaeger.SearchURL(jaeger.Query{Service: "plaque", Operation: "handle_connection",
+		Tags: map[string]string{"service.version": s.Step}})
 }
 
 // summary is the table of all steps, and where to look next.

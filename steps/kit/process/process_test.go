@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -112,7 +113,9 @@ type child struct {
 // command is the step, not started yet. Where no variable says otherwise its
 // ports are free ones.
 func command(t *testing.T, env ...string) *exec.Cmd {
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a child that should have ended
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), "PLAQUE_TEST_STEP=1", "OTEL_TRACES_EXPORTER=none", "LOG_LEVEL=info", "ADDR=127.0.0.1:0", "FEED_URL=")
 	cmd.Env = append(cmd.Env, env...)
 	return cmd
@@ -221,6 +224,35 @@ func TestRunsWithoutInput(t *testing.T) {
 	fetch(t, c.urls["listening"]+"/fail")
 	if code := c.wait(t); code != 1 || !strings.Contains(c.log.String(), "00-test-step: told to fail") {
 		t.Errorf("exit code %d, want 1 with the step's own error:\n%s", code, c.log.String())
+	}
+}
+
+// What ended last is delivered too, and says which step it comes from.
+func TestSpansAreFlushed(t *testing.T) {
+	bodies := make(chan []byte, 10)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		bodies <- b
+	}))
+	defer collector.Close()
+	cmd := command(t, "OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
+	leash, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := begin(t, cmd)
+	fetch(t, fetch(t, c.urls["listening"]+"/")+"?channel_id=x") // the feed's span
+	_ = leash.Close()
+	c.wait(t)
+	close(bodies)
+	all := ""
+	for b := range bodies {
+		all += string(b)
+	}
+	for _, want := range []string{"GET " + origin.Path, "00-test-step", "feed"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in what was delivered: %q", want, all)
+		}
 	}
 }
 
