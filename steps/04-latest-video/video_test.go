@@ -76,8 +76,8 @@ func TestAnswers(t *testing.T) {
 		takes  time.Duration
 	}{
 		{"ok", 200, "", origin.DefaultDelay},
-		{"ok:1999ms", 200, "", 1999 * time.Millisecond},
-		{"ok:2001ms", 504, "took too long", timeout},
+		{"ok:2999ms", 200, "", 2999 * time.Millisecond},
+		{"ok:3001ms", 504, "took too long", timeout},
 		{"429", 502, "it answered 429 Too Many Requests", origin.DefaultDelay},
 		{"500", 502, "it answered 500 Internal Server Error", origin.DefaultDelay},
 		{"rubbish", 502, "it is no feed that we can read: failed to detect feed type", origin.DefaultDelay},
@@ -596,7 +596,9 @@ func TestFlags(t *testing.T) {
 		{"-no-such-flag", 2, "flag provided but not defined: -no-such-flag"},
 		{"something", 2, `takes flags only, not ["something"]`},
 	} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], c.args)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // should it run after all
+		defer cancel()
+		cmd := exec.CommandContext(ctx, os.Args[0], c.args)
 		cmd.Env = append(os.Environ(), "PLAQUE_TEST_STEP=1", "OTEL_TRACES_EXPORTER=none")
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {

@@ -239,6 +239,28 @@ func TestGate(t *testing.T) {
 	})
 }
 
+// Most is a high-water mark: it stays when the callers leave.
+func TestMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFeed()
+		set(t, f, Script{Gate: true})
+		ctx, leave := context.WithCancel(t.Context())
+		for range 3 {
+			ask(ctx, f, "A")
+		}
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		last := ask(t.Context(), f, "A")
+		synctest.Wait()
+		if got, want := counted(f), (Stats{Requests: 4, Waiting: 1, Most: 3}); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		f.Open()
+		<-last
+	})
+}
+
 // A script for one channel leaves the others alone, but they are counted.
 func TestChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

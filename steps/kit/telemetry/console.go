@@ -19,7 +19,7 @@ import (
 // have not. A flight may outlive its caller, by less than this; and some spans
 // never end: otelhttptrace leaves http.getconn open when a dial fails, and
 // http.receive when the connection is lost.
-const patience = 3 * time.Second
+const patience = 5 * time.Second
 
 // console prints the spans of a request as a tree, once the last of them has
 // ended, or patience has. A span whose parent is in another process starts a

@@ -21,12 +21,12 @@ func TestConsolePatience(t *testing.T) {
 		time.Sleep(time.Second)
 		inner.End()
 		root.End()
-		time.Sleep(patience - 1)
+		time.Sleep(patience - time.Nanosecond)
 		synctest.Wait()
 		if out.String() != "" {
 			t.Errorf("printed too early:\n%s", out)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		want := "trace ID\n  root\n    took TIME\n    http.getconn\n      has not ended\n      http.connect\n        took TIME\n"
 		if got := masked(out.String()); got != want {
@@ -94,7 +94,7 @@ func testConsoleStop(t *testing.T) {
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(console)).Tracer("test")
 	ctx, root := tracer.Start(t.Context(), "stuck")
 	_, child := tracer.Start(ctx, "waits")
-	time.Sleep(1) // a clock may be coarse
+	time.Sleep(time.Nanosecond) // a clock may be coarse
 	_, other := tracer.Start(t.Context(), "other")
 	if err := console.Shutdown(t.Context()); err != nil {
 		t.Error(err)
