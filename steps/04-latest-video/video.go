@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// timeout bounds a load as a whole: connect, headers and body.
-	// http.DefaultClient has none, and a feed that hangs would hang us.
+	// timeout bounds a load as a whole: connect, headers and body. Without one a
+	// feed that hangs would hang us.
 	timeout = 3 * time.Second
 	// maxFeed bounds what is read of a feed, in bytes. A real one has 15
 	// entries and some 30 kB; an endless one would fill the memory.
@@ -72,7 +72,6 @@ func transport() *http.Transport {
 // it was there already.
 func traced(t http.RoundTripper) *http.Client {
 	return &http.Client{
-		Timeout: timeout,
 		Transport: otelhttp.NewTransport(t,
 			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return "HTTP " + r.Method }),
 			otelhttp.WithClientTrace(func(ctx context.Context) *httptrace.ClientTrace {
@@ -94,7 +93,11 @@ func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
 	query.Set("channel_id", channel)
 	u.RawQuery = query.Encode()
 	// The caller's context ends the load when the caller has gone, and makes
-	// the load's span a child of the request's.
+	// the load's span a child of the request's. The timeout is a context's, not
+	// http.Client's: over a transport that is not its own, net/http cancels in
+	// two ways at once, and the error has the words of either.
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return "", youtube.Failed(err)

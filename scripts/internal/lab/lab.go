@@ -325,9 +325,7 @@ func (s *scene) hey(ctx context.Context, a lesson.Act, act *Act) error {
 	go func() {
 		defer close(opened)
 		if a.Callers > 0 {
-			if seen := s.server.waitInCache(ctx, a.Callers, gatherFor); seen < a.Callers {
-				act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside the cache", gatherFor, seen, a.Callers))
-			}
+			s.gathered(ctx, act, a.Callers)
 			s.feed.Open()
 		}
 	}()
@@ -370,9 +368,7 @@ func (s *scene) firstLeaves(ctx context.Context, a lesson.Act, act *Act) error {
 	for i := range others {
 		others[i] = once(ctx, http.MethodGet, home)
 	}
-	if seen := s.server.waitInCache(ctx, a.FirstLeaves+1, gatherFor); seen < a.FirstLeaves+1 {
-		act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside the cache", gatherFor, seen, a.FirstLeaves+1))
-	}
+	s.gathered(ctx, act, a.FirstLeaves+1)
 	hangUp()
 	<-gone
 	// Where the leader takes its load along, that shows at the feed. Where it
@@ -408,6 +404,30 @@ func (s *scene) otherKey(ctx context.Context, act *Act) error {
 	}
 	act.Answers[<-first]++
 	return nil
+}
+
+// gathered waits until n callers are parked inside the step's cache, at two
+// looks in a row, or all wait at the feed, as they do where there is no cache.
+// Should they not come within the bound, the act goes on and says so.
+func (s *scene) gathered(ctx context.Context, act *Act, n int) {
+	ctx, cancel := context.WithTimeout(ctx, gatherFor)
+	defer cancel()
+	for last := 0; ; {
+		if s.feed.Stats().Waiting >= n {
+			return
+		}
+		seen, err := s.server.inCache(ctx)
+		if err == nil && seen >= n && last >= n {
+			return
+		}
+		last = seen
+		select {
+		case <-ctx.Done():
+			act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside the cache", gatherFor, seen, n))
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // until waits until the feed's counters are as wanted, or for the bound.

@@ -212,26 +212,3 @@ func (s *Server) inCache(ctx context.Context) (int, error) {
 	}
 	return n, nil
 }
-
-// waitInCache waits until n callers are parked inside the cache, at two looks
-// in a row, or until the bound. It returns what it saw last.
-func (s *Server) waitInCache(ctx context.Context, n int, bound time.Duration) int {
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	last := -1
-	for {
-		seen, err := s.inCache(ctx)
-		if err != nil {
-			return max(last, 0)
-		}
-		if seen >= n && last >= n {
-			return seen
-		}
-		last = seen
-		select {
-		case <-ctx.Done():
-			return last
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,13 @@ func (s *still) order(from []*trace.Node) []*node {
 	for _, f := range from {
 		n := &node{Span: f.Span, children: s.order(f.Children)}
 		n.Start, n.End = s.at[f.Start], s.at[f.End]
+		n.Message, n.Events = timedOut(n.Message), slices.Clone(n.Events)
+		for i, e := range n.Events {
+			if message, ok := e.Attrs["exception.message"]; ok {
+				n.Events[i].Attrs = maps.Clone(e.Attrs)
+				n.Events[i].Attrs["exception.message"] = timedOut(message)
+			}
+		}
 		var below []string
 		for _, c := range n.children {
 			below = append(below, c.signature)
@@ -83,6 +91,17 @@ func (n *node) size() int {
 		size += c.size()
 	}
 	return size
+}
+
+// timedOut is what a span says of a request that ran out of time. Go's client
+// says one of several things, by what it was doing at that moment.
+func timedOut(message string) string {
+	for _, words := range []string{"context deadline exceeded", "request canceled", "Client.Timeout"} {
+		if strings.Contains(message, words) {
+			return "timed out"
+		}
+	}
+	return message
 }
 
 // number gives the spans new ids in their order, which also orders those that

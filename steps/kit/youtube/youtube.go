@@ -72,10 +72,11 @@ func Channel(r *http.Request) (string, error) {
 type Client struct {
 	http    *http.Client
 	feedURL string
+	timeout time.Duration // of a load
 }
 
 // NewClient makes a Client that reads the feed at feedURL.
-func NewClient(feedURL string) *Client { return &Client{NewHTTPClient(), feedURL} }
+func NewClient(feedURL string) *Client { return &Client{NewHTTPClient(), feedURL, Timeout} }
 
 // NewHTTPClient is an http.Client with a transport of its own, traced: a span
 // "HTTP GET" for each request, and below it what the connection cost. Share it;
@@ -84,7 +85,6 @@ func NewHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 10 // the default keeps 2 of a burst's 5
 	return &http.Client{
-		Timeout: Timeout,
 		Transport: otelhttp.NewTransport(transport,
 			otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return "HTTP " + r.Method }),
 			otelhttp.WithClientTrace(func(ctx context.Context) *httptrace.ClientTrace {
@@ -96,6 +96,10 @@ func NewHTTPClient() *http.Client {
 // LatestVideo is the id of the newest video of a channel. Every error is an
 // *Error. It panics where the id is "doom"; see Doomed.
 func (c *Client) LatestVideo(ctx context.Context, channel string) (string, error) {
+	// Not http.Client.Timeout: over a transport that is not its own, net/http
+	// cancels in two ways at once, and the error has the words of either.
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	u, err := url.Parse(c.feedURL)
 	if err != nil {
 		return "", Failed(err)

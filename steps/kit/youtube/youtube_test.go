@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func tell(t *testing.T, feed *origin.Feed, s origin.Script) {
 // could reach.
 func patient(feedURL string) *Client {
 	c := NewClient(feedURL)
-	c.http.Timeout = time.Minute
+	c.timeout = time.Minute
 	return c
 }
 
@@ -90,7 +91,7 @@ func TestFaults(t *testing.T) {
 		{"empty", 502, "the feed failed: it has no entries", ""},
 		{"post", 502, `the feed failed: its newest entry, "yt:post:Ugkx0000", is no video`, ""},
 		{"hangup", 502, "the feed failed: it broke off: unexpected EOF", ""},
-		{"drip", 504, "the feed took too long: it broke", " off: "}, // net/http has several words for it
+		{"drip", 504, "the feed took too long: it broke off: context deadline exceeded", ""},
 		{"hang", 504, "the feed took too long: ", "/feeds/videos.xml?channel_id="},
 	} {
 		t.Run(c.answer, func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestFaults(t *testing.T) {
 			_, feedURL := serve(t, noop.NewTracerProvider(), c.answer)
 			client := patient(feedURL)
 			if c.status == 504 {
-				client.http.Timeout = NewHTTPClient().Timeout
+				client.timeout = NewClient(feedURL).timeout
 			}
 			begin := time.Now()
 			id, err := client.LatestVideo(t.Context(), DefaultChannel)
@@ -112,7 +113,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("it took %v, want %v", took, Timeout)
 			}
 			// The next one is served, whatever this one did to the connection.
-			client.http.Timeout = time.Minute
+			client.timeout = time.Minute
 			if id, err := client.LatestVideo(t.Context(), DefaultChannel); id != origin.VideoID(DefaultChannel) || err != nil {
 				t.Errorf("after it: %q, %v", id, err)
 			}
@@ -301,7 +302,7 @@ func (s *spaces) RoundTrip(r *http.Request) (*http.Response, error) {
 // Not a byte is read beyond the one that shows the feed to be too long.
 func TestReadingStopsAtTheLimit(t *testing.T) {
 	body := new(spaces)
-	client := &Client{&http.Client{Transport: body}, "http://feed"}
+	client := &Client{&http.Client{Transport: body}, "http://feed", time.Minute}
 	if _, err := client.LatestVideo(t.Context(), DefaultChannel); err == nil || body.read != MaxFeed+1 {
 		t.Errorf("read %d bytes, %v; want %d", body.read, err, MaxFeed+1)
 	}
@@ -366,7 +367,9 @@ func TestDoom(t *testing.T) {
 func TestCallerLeaves(t *testing.T) {
 	feed := origin.New(noop.NewTracerProvider())
 	leave := func() {}
+	var asked atomic.Int64 // the feed's own count may come after the caller has left
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
 		leave() // once it has asked
 		feed.ServeHTTP(w, r)
 	}))
@@ -384,7 +387,7 @@ func TestCallerLeaves(t *testing.T) {
 	if failed(t, err, http.StatusBadGateway); !errors.Is(err, context.Canceled) {
 		t.Errorf("it had left: %v; want context.Canceled", err)
 	}
-	if n := feed.Stats().Requests; n != 1 {
+	if n := asked.Load(); n != 1 {
 		t.Errorf("%d requests; one who has left asks for nothing", n)
 	}
 
