@@ -68,6 +68,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 			"stampede":     "```text\n" + pictures["05"] + "```",
 			"coalesced":    "```text\n" + pictures["09"] + "```",
 			"map":          report.Map(e.lessons),
+			"fixes":        report.Fixes(e.lessons),
 			"fingerprints": report.Fingerprints(e.lessons),
 		}, *check))
 	}

@@ -286,13 +286,20 @@ func (t *tourist) compare() {
 		t.out.line("again: every picture above becomes a trace that you can click through.")
 		return
 	}
-	t.out.line("Look next, in Jaeger: two neighbours' bursts, span by span")
+	var pairs []string
 	for i := 1; i < len(t.results); i++ {
 		a, b := t.results[i-1], t.results[i]
-		if !lab.ReadsHeaders(a.step) || a.burst() == nil || b.burst() == nil {
-			continue
+		if lab.ReadsHeaders(a.step) && a.burst() != nil && b.burst() != nil {
+			pairs = append(pairs, fmt.Sprintf("  %s and %s: %s", a.step.Number(), b.step.Number(), t.jaeger.CompareURL(a.burst().TraceID, b.burst().TraceID)))
 		}
-		t.out.linef("  %s and %s: %s", a.step.Number(), b.step.Number(), t.jaeger.CompareURL(a.burst().TraceID, b.burst().TraceID))
+	}
+	if pairs == nil {
+		t.out.line("Look next: " + t.jaeger.UI)
+		return
+	}
+	t.out.line("Look next, in Jaeger: two neighbours' bursts, span by span")
+	for _, p := range pairs {
+		t.out.line(p)
 	}
 }
 

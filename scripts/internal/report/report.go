@@ -99,6 +99,16 @@ func Map(steps []*lesson.Lesson) string {
 	return b.String()
 }
 
+// Fixes is the table of what each step gets right and wrong, in words.
+func Fixes(steps []*lesson.Lesson) string {
+	var b strings.Builder
+	b.WriteString("| step | fixes | leaves |\n|---|---|---|\n")
+	for _, s := range steps {
+		fmt.Fprintf(&b, "| [%s](steps/%s) | %s | %s |\n", s.Step, s.Step, flat(s.Fixes), flat(s.Breaks))
+	}
+	return b.String()
+}
+
 // Fingerprints is the table of what each step has, and has not yet.
 func Fingerprints(steps []*lesson.Lesson) string {
 	var b strings.Builder

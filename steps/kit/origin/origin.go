@@ -357,7 +357,12 @@ func (f *Feed) putScript(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
 	err := d.Decode(&s)
-	if err == nil {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the script is no JSON object that we know: %w", err)
+	case d.More():
+		err = errors.New("the script ends, and then there is more")
+	default:
 		err = f.Set(s)
 	}
 	if err != nil {
