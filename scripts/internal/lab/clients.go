@@ -143,7 +143,8 @@ func rude(ctx context.Context, host, kind string) (closed bool, err error) {
 		if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
 			return true, nil // the write failed: the server has closed
 		}
-		return false, nil
+		// The kernels between us may have taken it all, read or not.
+		return ended(conn, deadline), nil
 	}
 	return false, fmt.Errorf("no such client: %q", kind)
 }
