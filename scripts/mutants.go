@@ -28,6 +28,7 @@ type mutant struct {
 	Old  string `yaml:"old"`  // stands in the file exactly once
 	New  string `yaml:"new"`
 	Test string `yaml:"test"` // the package whose tests must fail, such as ./cache
+	Run  string `yaml:"run"`  // which of its tests, as for go test -run; "" means all
 }
 
 // mutantTimeout bounds the tests of one mutant: some hang, and that counts as
@@ -132,7 +133,7 @@ func (m mutant) try(ctx context.Context, folder, dir string) (dead bool, err err
 	if err := build.Run(); err != nil {
 		return false, fmt.Errorf("it does not compile: %w\n%s", err, out.String())
 	}
-	test := exec.CommandContext(ctx, bin, "-test.failfast", "-test.timeout", mutantTimeout.String())
+	test := exec.CommandContext(ctx, bin, "-test.failfast", "-test.timeout", mutantTimeout.String(), "-test.run", m.Run)
 	test.Dir = filepath.Join(folder, filepath.FromSlash(m.Test))
 	err = test.Run()
 	if ctx.Err() != nil {
