@@ -36,7 +36,22 @@ type Lesson struct {
 	Code    string `yaml:"code"`    // the file that is the lesson, below Dir
 
 	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by Property.Name
+	Exercise    Exercise          `yaml:"exercise"`
 	Experiments []Experiment      `yaml:"experiments"`
+}
+
+// Exercise is a small program below exercise/ that is wrong on purpose, and how
+// `check --exercise` tells that a reader has mended it.
+type Exercise struct {
+	Asks string `yaml:"asks"` // the question, as an interviewer would ask it
+	Code string `yaml:"code"` // the file to mend, below exercise/; the solution is below exercise/testdata/solution/
+	// Fails are properties that the unsolved exercise has not and a solution
+	// has, by Property.Name, each with words of what the checker sees.
+	Fails map[string]string `yaml:"fails"`
+	// Keeps are properties that it has and must not lose.
+	Keeps []string `yaml:"keeps"`
+	Hints []string `yaml:"hints"` // two
+	Why   string   `yaml:"why"`   // what the solution shows
 }
 
 // Number is the step's two digits: "05".
@@ -152,25 +167,49 @@ func (b Bounds) String() string {
 // Rudenesses are the values of Act.Rude.
 var Rudenesses = []string{"hangup", "rubbish", "endless header"}
 
-// Property is one column of the fingerprint: something that a server can have,
-// seen from outside.
+// Property is one row of the fingerprint: something that a server can have, seen
+// from outside.
 type Property struct {
 	Name  string // the key in lesson.yaml
-	Short string // a table's head
 	Says  string
+	Needs Needs
 }
 
-// Properties are the columns, in order.
+// Needs is what a server must do before it can be judged on a property; where it
+// does not, the property is n/a.
+type Needs int
+
+const (
+	OnlyHTTP  Needs = iota
+	Feed            // it answers what it reads from a feed
+	Spans           // it sends spans
+	FeedSpans       // both
+)
+
+// Properties are the rows, in order. Package check measures them.
 var Properties = []Property{
-	{"silent-client", "silent client", "a silent client does not block others"},
-	{"keep-alive", "keep-alive", "two requests on one connection are both answered"},
-	{"remembers", "remembers", "the answer is remembered for 5 s"},
-	{"one-load", "one load", "many callers who miss one key at once make one load"},
-	{"other-key", "other key", "a slow miss on one key does not delay another key"},
-	{"heals", "heals", "after a doomed load nobody hangs and the key heals"},
-	{"bounded", "bounded", "callers of a load that does not end in time are all answered within two load timeouts"},
-	{"first-leaves", "first leaves", "the first caller hangs up, the others are served"},
-	{"clean-500", "clean 500", "a panic in a load costs its callers a clean 500, never the connection or the process"},
+	{"silent-client", "a silent client does not block others", OnlyHTTP},
+	{"silent-ends", "a client that says nothing is sent away within 5 s", OnlyHTTP},
+	{"keep-alive", "two requests on one connection are both answered", OnlyHTTP},
+	{"not-found", "what is not there is a 404, and what is not allowed a 405", OnlyHTTP},
+	{"malformed", "a channel id that cannot be one is a 400, and no load", Feed},
+	{"remembers", "the answer is remembered for 5 s", Feed},
+	{"expires", "an answer older than 5 s is loaded again", Feed},
+	{"one-load", "many callers who miss one key at once make one load", Feed},
+	{"own-answer", "callers of two keys at once each get the answer of their own", Feed},
+	{"other-key", "a slow miss on one key does not delay another key", Feed},
+	{"failure-told", "a load that fails is made once, and its caller is told", Feed},
+	{"failure-forgotten", "a failure is not remembered: the next caller is served", Feed},
+	{"heals", "after a doomed load nobody hangs and the key heals", Feed},
+	{"bounded", "callers of a load that does not end in time are all answered within two load timeouts", Feed},
+	{"first-leaves", "the first caller hangs up, the others are served", Feed},
+	{"clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed},
+	{"serves-old", "an old answer is served at once while a new one loads", Feed},
+	{"trace-requests", "every request is a span in its caller's trace", Spans},
+	{"trace-loads", "every load that the feed counts is a span in its caller's trace, and no other is", FeedSpans},
+	{"trace-joined", "callers who share a load link to its span", FeedSpans},
+	{"trace-errors", "a load that panics is an error in the trace", FeedSpans},
+	{"let-go", "a caller who hangs up is let go at once, whoever loads", FeedSpans},
 }
 
 var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)

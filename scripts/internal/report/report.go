@@ -112,22 +112,18 @@ func Fixes(steps []*lesson.Lesson) string {
 // Fingerprints is the table of what each step has, and has not yet.
 func Fingerprints(steps []*lesson.Lesson) string {
 	var b strings.Builder
-	b.WriteString("|")
-	for i := range lesson.Properties {
-		fmt.Fprintf(&b, " | %d", i+1)
-	}
-	b.WriteString(" |\n|---|" + strings.Repeat(":-:|", len(lesson.Properties)) + "\n")
-	marks := map[string]string{"yes": "✓", "no": "✗", "n/a": "·"}
+	b.WriteString("| |")
 	for _, s := range steps {
-		fmt.Fprintf(&b, "| [%s](steps/%s)", s.Step, s.Step)
-		for _, p := range lesson.Properties {
-			fmt.Fprintf(&b, " | %s", marks[s.Fingerprint[p.Name]])
-		}
-		b.WriteString(" |\n")
+		fmt.Fprintf(&b, " [%s](steps/%s) |", s.Number(), s.Step)
 	}
-	b.WriteString("\n")
-	for i, p := range lesson.Properties {
-		fmt.Fprintf(&b, "%d. %s\n", i+1, p.Says)
+	b.WriteString("\n|---|" + strings.Repeat(":-:|", len(steps)) + "\n")
+	marks := map[string]string{"yes": "✓", "no": "✗", "n/a": "·"}
+	for _, p := range lesson.Properties {
+		fmt.Fprintf(&b, "| %s |", p.Says)
+		for _, s := range steps {
+			fmt.Fprintf(&b, " %s |", marks[s.Fingerprint[p.Name]])
+		}
+		b.WriteString("\n")
 	}
 	b.WriteString("\n✓ has it · ✗ has it not · a dot: the step reads no feed\n")
 	return b.String()
