@@ -10,15 +10,13 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/propagation"
 )
 
 // The lab's own clients are what hey cannot be: they say nothing, behave badly,
 // leave early, or ask for something else.
 
 const (
+	maxAnswer = 1 << 20         // bytes of an answer that we take
 	callFor   = 5 * time.Second // how long a caller of ours waits for its answer
 	closedFor = 5 * time.Second // how long we wait for the server to close a connection
 	// heldFor is how long we watch whether somebody is answered while another
@@ -26,43 +24,79 @@ const (
 	heldFor = time.Second
 )
 
-// caller is an HTTP client with one connection and no other.
-func caller() *http.Client {
+// Caller is an HTTP client with one connection and no other: where that one is
+// lost, a request fails and is not sent again in silence. A request may take as
+// long as timeout, its answer's body included.
+func Caller(timeout time.Duration) *http.Client {
 	var once sync.Once
 	return &http.Client{
-		Timeout: callFor,
-		Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-			err = errors.New("it would take a second connection")
-			once.Do(func() { conn, err = new(net.Dialer).DialContext(ctx, network, addr) })
-			return conn, err
-		}},
+		Timeout:       timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			MaxResponseHeaderBytes: maxAnswer,
+			DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+				err = errors.New("it would take a second connection")
+				once.Do(func() { conn, err = new(net.Dialer).DialContext(ctx, network, addr) })
+				return conn, err
+			}},
 	}
 }
 
-// call makes one request under the span of ctx and says how it ended: a status,
-// or what classify says.
-func call(ctx context.Context, c *http.Client, method, url string) string {
+// Answer is what one caller got.
+type Answer struct {
+	Status int    // 0 where there was no answer
+	Body   string // at most 1 MiB of it
+	// Failed is what happened instead of a whole answer: lost (the connection
+	// ended), timeout, refused, rubbish (no HTTP), too long, or error.
+	Failed string
+	Err    error
+}
+
+// String is the status, or what happened instead.
+func (a Answer) String() string {
+	if a.Failed != "" {
+		return a.Failed
+	}
+	return fmt.Sprint(a.Status)
+}
+
+// Ask makes one request and takes its answer. traceparent is a header to send,
+// or "".
+func Ask(ctx context.Context, c *http.Client, method, url, traceparent string) Answer {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return "error"
+		return Answer{Failed: "error", Err: err}
 	}
-	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(req.Header))
+	if traceparent != "" {
+		req.Header.Set("traceparent", traceparent)
+	}
 	res, err := c.Do(req)
 	if err != nil {
-		return classify(err.Error())
+		return Answer{Failed: classify(err.Error()), Err: err}
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)); err != nil {
-		return classify(err.Error())
+	a := Answer{Status: res.StatusCode}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		a.Failed, a.Err = classify(err.Error()), err
+	case len(body) > maxAnswer:
+		a.Failed, a.Err = "too long", fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
 	}
-	return fmt.Sprint(res.StatusCode)
+	a.Body = string(body)
+	return a
+}
+
+// call makes one request under the span of ctx and says how it ended.
+func call(ctx context.Context, c *http.Client, method, url string) string {
+	return Ask(ctx, c, method, url, Traceparent(ctx)).String()
 }
 
 // once is call on a connection of its own, in a goroutine.
 func once(ctx context.Context, method, url string) <-chan string {
 	ended := make(chan string, 1)
 	go func() {
-		c := caller()
+		c := Caller(callFor)
 		ended <- call(ctx, c, method, url)
 		c.CloseIdleConnections()
 	}()

@@ -90,6 +90,10 @@ func classify(err string) string {
 		return "refused"
 	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
 		return "lost"
+	case has("malformed HTTP", "malformed MIME", "unexpected response"):
+		return "rubbish"
+	case has("response headers exceeded"):
+		return "too long"
 	}
 	return "error"
 }

@@ -138,7 +138,7 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	if err := l.feed.Set(origin.Script{}); err != nil {
 		return nil, err
 	}
-	server, err := StartServer(ctx, bin, e.Args, l.collector.URL(), l.feedURL)
+	server, err := StartServer(ctx, Launch{Command: append([]string{bin}, e.Args...), Collector: l.collector.URL(), Feed: l.feedURL})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", step.Step, err)
 	}
@@ -344,7 +344,7 @@ func (s *scene) get(ctx context.Context, a lesson.Act, act *Act) {
 	if a.Get.Path != "" {
 		path = a.Get.Path
 	}
-	c := caller()
+	c := Caller(callFor)
 	defer c.CloseIdleConnections()
 	for range max(1, a.Get.Times) {
 		act.Answers[call(ctx, c, method, s.server.URL+path)]++

@@ -199,7 +199,7 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = StartServer(t.Context(), hey, nil, "http://127.0.0.1:1", "") // hey prints its usage and ends
+	_, err = StartServer(t.Context(), Launch{Command: []string{hey}, Collector: "http://127.0.0.1:1"}) // hey prints its usage and ends
 	if err == nil || !strings.Contains(err.Error(), "ended before it listened") || !strings.Contains(err.Error(), "Usage") {
 		t.Errorf("the error is %v; want it to say that the server ended, and its last words", err)
 	}

@@ -2,10 +2,12 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,10 +25,10 @@ const (
 	keptLines   = 60               // of a server's log, for when it fails
 )
 
-// Server is a step's process.
+// Server is a process that answers at URL: a step, or anybody's server.
 type Server struct {
 	URL   string // http://127.0.0.1:PORT
-	Debug string // the debug pages' URL
+	Debug string // the debug pages' URL; "" where its log does not tell
 
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -37,15 +39,27 @@ type Server struct {
 	log []string   // the last lines that it wrote
 }
 
-// StartServer starts a step's binary on free ports. collector is where its
-// spans go, feed is its FEED_URL; "" leaves the step to start a feed itself.
-func StartServer(ctx context.Context, bin string, args []string, collector, feed string) (*Server, error) {
+// Launch says which server to start, and what it is told.
+type Launch struct {
+	Command []string // the program and its arguments
+	// Addr is its ADDR. It is up when somebody listens there. "" lets a step
+	// choose free ports; then it is up when its log says where.
+	Addr      string
+	Collector string // where its spans go: a base URL
+	Feed      string // its FEED_URL; "" leaves a step to start a feed itself
+}
+
+// StartServer starts a server and waits until it is up.
+func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	s := &Server{exited: make(chan struct{})}
-	s.cmd = exec.Command(bin, args...)
-	s.cmd.Env = append(environ(), "ADDR=127.0.0.1:0", "OTEL_EXPORTER_OTLP_ENDPOINT="+collector)
-	if feed != "" {
-		s.cmd.Env = append(s.cmd.Env, "FEED_URL="+feed)
+	s.cmd = exec.Command(l.Command[0], l.Command[1:]...)
+	s.cmd.Env = append(environ(), "ADDR="+cmp.Or(l.Addr, "127.0.0.1:0"), "OTEL_EXPORTER_OTLP_ENDPOINT="+l.Collector,
+		// What a step does by itself; other servers wait 5 s, or speak gRPC.
+		"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_BSP_SCHEDULE_DELAY=200")
+	if l.Feed != "" {
+		s.cmd.Env = append(s.cmd.Env, "FEED_URL="+l.Feed)
 	}
+	ownGroup(s.cmd)
 	// The child ends when its standard input does, so it cannot outlive us.
 	stdin, err := s.cmd.StdinPipe()
 	if err != nil {
@@ -65,6 +79,12 @@ func StartServer(ctx context.Context, bin string, args []string, collector, feed
 
 	found := make(chan struct{})
 	drained := make(chan struct{})
+	up := found
+	if l.Addr != "" { // read leaves it alone then
+		s.URL = "http://" + l.Addr
+		up = make(chan struct{})
+		go s.knock(l.Addr, up)
+	}
 	go func() { s.read(read, found); close(drained) }()
 	go func() {
 		s.err = s.cmd.Wait()
@@ -74,16 +94,36 @@ func StartServer(ctx context.Context, bin string, args []string, collector, feed
 	timer := time.NewTimer(startWithin)
 	defer timer.Stop()
 	select {
-	case <-found:
+	case <-up:
 		return s, nil
 	case <-s.exited:
-		return nil, fmt.Errorf("the server ended before it listened: %v\n%s", s.err, s.Log())
+		return nil, fmt.Errorf("%s ended before it listened%s: %s\n%s", strings.Join(l.Command, " "), at(l.Addr), s.Ended(), s.Log())
 	case <-timer.C:
-		s.Stop()
-		return nil, fmt.Errorf("the server did not listen within %v\n%s", startWithin, s.Log())
+		_ = s.Stop()
+		return nil, fmt.Errorf("%s did not listen%s within %v\n%s", strings.Join(l.Command, " "), at(l.Addr), startWithin, s.Log())
 	case <-ctx.Done():
-		s.Stop()
+		_ = s.Stop()
 		return nil, context.Cause(ctx)
+	}
+}
+
+// at says where a server should have listened.
+func at(addr string) string {
+	if addr == "" {
+		return ""
+	}
+	return " at ADDR=" + addr
+}
+
+// knock closes up once somebody listens at addr, unless the process ends.
+func (s *Server) knock(addr string, up chan<- struct{}) {
+	for !s.Dead() {
+		if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+			_ = conn.Close()
+			close(up)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
@@ -142,17 +182,27 @@ func (s *Server) Dead() bool {
 	}
 }
 
-// Stop ends the server, which flushes its spans, and waits for it. A server
-// that does not end in time is killed, and the error says so.
+// Ended says how the process ended, once Dead.
+func (s *Server) Ended() string {
+	if s.err != nil {
+		return s.err.Error()
+	}
+	return "exit status 0"
+}
+
+// Stop asks the server to end, which then flushes its spans, and waits for it. A
+// server that does not end in time is killed, with all that it has started, and
+// the error says so.
 func (s *Server) Stop() error {
-	_ = s.stdin.Close()
+	s.terminate()
+	defer s.stdin.Close()
 	timer := time.NewTimer(stopWithin)
 	defer timer.Stop()
 	select {
 	case <-s.exited:
 		return s.err
 	case <-timer.C:
-		_ = s.cmd.Process.Kill()
+		s.kill()
 		<-s.exited
 		return fmt.Errorf("the server did not stop within %v and was killed", stopWithin)
 	}

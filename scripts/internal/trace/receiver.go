@@ -5,6 +5,7 @@ package trace
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -54,6 +55,8 @@ var defaults = limits{
 
 // Config says how a Receiver is set up. The zero value is fine.
 type Config struct {
+	// Addr is where to listen; "" is a free port of 127.0.0.1.
+	Addr string
 	// Forward is the base URL of another OTLP/HTTP collector that gets every
 	// span too, such as http://127.0.0.1:4318 for Jaeger; "" for none.
 	Forward string
@@ -75,7 +78,7 @@ type Receiver struct {
 	closed bool
 }
 
-// Listen starts a receiver on a free port of 127.0.0.1.
+// Listen starts a receiver.
 func Listen(c Config) (*Receiver, error) { return listen(c, defaults) }
 
 func listen(c Config, l limits) (*Receiver, error) {
@@ -92,7 +95,7 @@ func listen(c Config, l limits) (*Receiver, error) {
 		}
 		r.next = next
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", cmp.Or(c.Addr, "127.0.0.1:0"))
 	if err != nil {
 		return nil, fmt.Errorf("no port to receive spans on: %w", err)
 	}

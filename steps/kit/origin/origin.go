@@ -93,6 +93,9 @@ type Stats struct {
 	Waiting     int            `json:"waiting"`     // requests that it holds now
 	Most        int            `json:"most"`        // the most that it held at once
 	Channels    map[string]int `json:"channels"`    // requests by channel
+	// Traceparents are the requests' headers of that name by channel, "" where
+	// there was none, in the order in which they came: the first 1000 in all.
+	Traceparents map[string][]string `json:"-"`
 }
 
 // Feed is the stand-in. Its methods may be called at once.
@@ -112,7 +115,7 @@ type round struct {
 }
 
 func newRound(s Script) *round {
-	r := &round{script: s, stats: Stats{Channels: map[string]int{}}}
+	r := &round{script: s, stats: Stats{Channels: map[string]int{}, Traceparents: map[string][]string{}}}
 	r.script.Next = slices.Clone(s.Next)
 	if s.Gate || s.Hold > 0 {
 		r.gate = make(chan struct{})
@@ -256,14 +259,14 @@ func (f *Feed) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.round.stats
-	s.Channels = maps.Clone(s.Channels)
+	s.Channels, s.Traceparents = maps.Clone(s.Channels), maps.Clone(s.Traceparents)
 	return s
 }
 
 // answer serves one request for a feed, as the script has it.
 func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	channel := r.URL.Query().Get("channel_id")
-	name, delay, held := f.arrive(r.Context(), channel)
+	name, delay, held := f.arrive(r.Context(), channel, r.Header.Get("traceparent"))
 	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
 		attr("channel", channel), attr("answer", name)))
 	if held != nil && !f.wait(r.Context(), held) {
@@ -283,13 +286,16 @@ type hold struct {
 
 // arrive counts a request and takes its answer from the script. It may go on at
 // once where held is nil.
-func (f *Feed) arrive(ctx context.Context, channel string) (name string, delay time.Duration, held *hold) {
+func (f *Feed) arrive(ctx context.Context, channel, traceparent string) (name string, delay time.Duration, held *hold) {
 	counted, _ := ctx.Value(countedKey{}).(*atomic.Bool)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := f.round
 	r.stats.Requests++
 	r.stats.Channels[channel]++
+	if r.stats.Requests <= 1000 {
+		r.stats.Traceparents[channel] = append(r.stats.Traceparents[channel], traceparent)
+	}
 	if counted != nil && !counted.Swap(true) {
 		r.stats.Connections++
 	}

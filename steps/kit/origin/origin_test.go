@@ -64,10 +64,10 @@ func ask(ctx context.Context, f *Feed, channel string) <-chan reply {
 	return replies
 }
 
-// counted is Stats without the map.
+// counted is Stats without the maps.
 func counted(f *Feed) Stats {
 	s := f.Stats()
-	s.Channels = nil
+	s.Channels, s.Traceparents = nil, nil
 	return s
 }
 
@@ -271,7 +271,7 @@ func TestChannel(t *testing.T) {
 		}
 		a := ask(t.Context(), f, "A")
 		synctest.Wait()
-		want := Stats{Requests: 2, Waiting: 1, Most: 1, Channels: map[string]int{"A": 1, "B": 1}}
+		want := Stats{Requests: 2, Waiting: 1, Most: 1, Channels: map[string]int{"A": 1, "B": 1}, Traceparents: map[string][]string{"A": {""}, "B": {""}}}
 		if got := f.Stats(); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
@@ -299,7 +299,7 @@ func TestSet(t *testing.T) {
 		}
 		fresh := ask(t.Context(), f, "B")
 		synctest.Wait()
-		want := Stats{Requests: 1, Waiting: 1, Most: 1, Channels: map[string]int{"B": 1}}
+		want := Stats{Requests: 1, Waiting: 1, Most: 1, Channels: map[string]int{"B": 1}, Traceparents: map[string][]string{"B": {""}}}
 		if got := f.Stats(); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
