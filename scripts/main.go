@@ -36,6 +36,7 @@ func commands() []command {
 		{"load", "STEP [-n 10 -c 5 -t 2]", "load the running step with hey, as one trace", load},
 		{"feed", "[--hold N] [--delay D] [ANSWER...]", "tell the running step's feed what to serve next", feed},
 		{"diff", "STEP", "show what changed since the step before", diff},
+		{"check", "STEP | --addr ADDR | --exercise STEP | -- COMMAND", "judge a server in any language, property by property", checkCommand},
 		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
 		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},
 		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants},

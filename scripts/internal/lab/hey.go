@@ -88,12 +88,12 @@ func classify(err string) string {
 		return "timeout"
 	case has("refused"):
 		return "refused"
-	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
-		return "lost"
-	case has("malformed HTTP", "malformed MIME", "unexpected response"):
-		return "rubbish"
 	case has("response headers exceeded"):
 		return "too long"
+	case has("malformed HTTP", "malformed MIME", "unexpected response"):
+		return "rubbish"
+	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
+		return "lost"
 	}
 	return "error"
 }

@@ -182,6 +182,14 @@ func (s *Server) Dead() bool {
 	}
 }
 
+// WaitDead waits for the process to end by itself, at most so long.
+func (s *Server) WaitDead(most time.Duration) {
+	select {
+	case <-s.exited:
+	case <-time.After(most):
+	}
+}
+
 // Ended says how the process ended, once Dead.
 func (s *Server) Ended() string {
 	if s.err != nil {

@@ -54,6 +54,11 @@ type Exercise struct {
 	Why   string   `yaml:"why"`   // what the solution shows
 }
 
+// Properties are those that judge an attempt at the exercise, by Property.Name.
+func (e Exercise) Properties() []string {
+	return append(slices.Sorted(maps.Keys(e.Fails)), e.Keeps...)
+}
+
 // Number is the step's two digits: "05".
 func (l *Lesson) Number() string { return l.Step[:2] }
 
@@ -206,7 +211,7 @@ var Properties = []Property{
 	{"clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed},
 	{"serves-old", "an old answer is served at once while a new one loads", Feed},
 	{"trace-requests", "every request is a span in its caller's trace", Spans},
-	{"trace-loads", "every load that the feed counts is a span in its caller's trace, and no other is", FeedSpans},
+	{"trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans},
 	{"trace-joined", "callers who share a load link to its span", FeedSpans},
 	{"trace-errors", "a load that panics is an error in the trace", FeedSpans},
 	{"let-go", "a caller who hangs up is let go at once, whoever loads", FeedSpans},

@@ -1,0 +1,406 @@
+// Package check judges a server in any language from outside: which of the
+// workshop's properties it has. It knows the server by the contract in
+// scripts/CONTRACT.md alone.
+//
+// The checker is the feed that the server reads: it counts loads, holds them
+// behind a gate, dooms them, and lets callers leave. So a verdict rests on
+// counts and on what must hold on every schedule. Where nothing shows from
+// outside, such as that a caller has joined a load, it waits for a bound and
+// says so. A property is measured three times, and one bad time loses it.
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/trace"
+	"plaque/steps/kit/origin"
+)
+
+const (
+	// FeedAddr and SpansAddr are where the checker listens for a server that
+	// somebody else has started: behind the three ports of a step.
+	FeedAddr  = "127.0.0.1:3782"
+	SpansAddr = "127.0.0.1:3783"
+
+	rounds    = 3
+	atOnce    = 6                // properties of servers that we start ourselves
+	joinFor   = time.Second      // after which callers who can join a load have joined it
+	answerFor = 2 * time.Second  // in which one is answered whom nothing holds up
+	ttl       = 5 * time.Second  // the contract's
+	timeout   = 3 * time.Second  // of a load: the contract's
+	callFor   = 9 * time.Second  // the longest that a caller of ours waits at all
+	spansFor  = 7 * time.Second  // until spans have come: SDKs send them every 5 s
+	judgeFor  = 90 * time.Second // the longest that one property can take
+)
+
+// Options say what to judge. Exactly one of Command and Addr is set.
+type Options struct {
+	// Command starts the server: a program and its arguments. Each property gets
+	// a fresh one, told where to listen by ADDR, what to read by FEED_URL, and
+	// where spans go by OTEL_EXPORTER_OTLP_ENDPOINT.
+	Command []string
+	// Addr is where a server listens that runs already, as HOST:PORT.
+	Addr string
+	// Feed and Spans are where the checker listens for the server at Addr; ""
+	// means FeedAddr and SpansAddr.
+	Feed, Spans string
+	// Only are the properties to judge, by name; none means all.
+	Only []string
+	// Each is called with every verdict, in the order of lesson.Properties; nil
+	// means nobody is told before the end.
+	Each func(Verdict)
+}
+
+// Verdict is what was found about one property.
+type Verdict struct {
+	Property string   `json:"property"`
+	Says     string   `json:"says"`
+	Has      string   `json:"has"` // yes, no or n/a, as in lesson.yaml
+	Done     string   `json:"done"`
+	Expected string   `json:"expected"`
+	Seen     string   `json:"seen"`             // n/a: why it could not be judged
+	Likely   string   `json:"likely,omitempty"` // the usual cause, where it has it not
+	ByHand   []string `json:"by_hand,omitempty"`
+	Shows    string   `json:"shows,omitempty"` // what the last line by hand prints where a server has it
+}
+
+// Run judges a server. The error says why nothing, or not everything, could be
+// judged; the verdicts are those up to then. It always ends by itself: every
+// wait has a bound.
+func Run(ctx context.Context, o Options) ([]Verdict, error) {
+	picked, err := pick(o.Only)
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{Options: o}
+	spans := ""
+	if o.Addr != "" {
+		spans = orElse(o.Spans, SpansAddr)
+	}
+	if c.spans, err = trace.Listen(trace.Config{Addr: spans}); err != nil {
+		return nil, fmt.Errorf("%w\nIf another program has that port, move the checker's with --spans 127.0.0.1:PORT", err)
+	}
+	defer c.spans.Close()
+	if o.Addr != "" {
+		if c.running, err = c.join(ctx); err != nil {
+			return nil, err
+		}
+		defer c.running.end()
+	}
+	if err := c.open(ctx); err != nil {
+		return nil, err
+	}
+	return c.judgeAll(ctx, picked)
+}
+
+// pick finds the properties with these names.
+func pick(names []string) ([]property, error) {
+	all := properties()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var known []string
+	for _, p := range all {
+		known = append(known, p.Name)
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, fmt.Errorf("there is no property %q; there are %s", n, strings.Join(known, ", "))
+		}
+	}
+	return slices.DeleteFunc(all, func(p property) bool { return !slices.Contains(names, p.Name) }), nil
+}
+
+// checker is a check that runs.
+type checker struct {
+	Options
+	spans   *trace.Receiver
+	running *subject // the server at Addr; nil where we start servers
+
+	readsFeed, sendsSpans bool // what open found
+}
+
+// subject is a server with the feed that it reads.
+type subject struct {
+	url   string
+	feed  *origin.Feed
+	stop  context.CancelFunc // of the feed
+	owned *lab.Server        // nil if somebody else started it
+	spans *trace.Receiver
+}
+
+// serveFeed starts a feed at addr and returns the URL to read it at.
+func serveFeed(ctx context.Context, addr string) (*origin.Feed, string, context.CancelFunc, error) {
+	ctx, stop := context.WithCancel(ctx)
+	feed := origin.New(noop.NewTracerProvider())
+	base, err := feed.Serve(ctx, addr)
+	if err != nil {
+		stop()
+		return nil, "", nil, err
+	}
+	return feed, base + origin.Path, stop, nil
+}
+
+// join makes a subject of the server at Addr.
+func (c *checker) join(ctx context.Context) (*subject, error) {
+	conn, err := (&net.Dialer{Timeout: answerFor}).DialContext(ctx, "tcp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("nothing listens on %s: start your server there first, with %s", c.Addr, c.environment())
+	}
+	_ = conn.Close()
+	addr := orElse(c.Feed, FeedAddr)
+	feed, _, stop, err := serveFeed(ctx, addr)
+	if err != nil {
+		cause, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, fmt.Errorf("%s\nThe checker is the feed that your server reads. If another program has that port, move the checker's with --feed 127.0.0.1:PORT", cause)
+	}
+	return &subject{url: "http://" + c.Addr, feed: feed, stop: stop, spans: c.spans}, nil
+}
+
+// environment is what a server at Addr must be started with.
+func (c *checker) environment() string {
+	_, port, _ := net.SplitHostPort(orElse(c.Feed, FeedAddr))
+	return fmt.Sprintf("FEED_URL=http://localhost:%s%s OTEL_EXPORTER_OTLP_ENDPOINT=http://%s", port, origin.Path, orElse(c.Spans, SpansAddr))
+}
+
+// start starts a server with a feed of its own.
+func (c *checker) start(ctx context.Context) (*subject, error) {
+	if c.running != nil {
+		return c.running, nil
+	}
+	feed, url, stop, err := serveFeed(ctx, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	for tries := 2; ; tries-- {
+		addr, err := freeAddr()
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		server, err := lab.StartServer(ctx, lab.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: url})
+		if err == nil {
+			return &subject{server.URL, feed, stop, server, c.spans}, nil
+		}
+		// Between our look and its start somebody else may have taken the port.
+		if tries == 1 || ctx.Err() != nil {
+			stop()
+			return nil, err
+		}
+	}
+}
+
+// freeAddr is an address of 127.0.0.1 that nobody uses, with two free ports
+// behind it: a step takes three. Systems give outgoing connections higher ones.
+func freeAddr() (string, error) {
+	for range 100 {
+		port := 20000 + rand.IntN(10000)
+		free := true
+		for i := range 3 {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)))
+			if err != nil {
+				free = false
+				break
+			}
+			_ = l.Close()
+		}
+		if free {
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
+		}
+	}
+	return "", errors.New("there are no three free ports in a row between 20000 and 30000")
+}
+
+// release lets go of whatever a property has left at the gate, and stops a
+// server that was started for it, which flushes its spans.
+func (s *subject) release() {
+	s.feed.Open()
+	if s.owned != nil {
+		_ = s.owned.Stop()
+		s.stop()
+	}
+}
+
+// end stops the feed of a server that we did not start.
+func (s *subject) end() {
+	s.feed.Open()
+	s.stop()
+}
+
+// open makes the first request, from which it learns what the server does. What
+// is wrong here is wrong with everything.
+func (c *checker) open(ctx context.Context) error {
+	s, err := c.start(ctx)
+	if err != nil {
+		return err
+	}
+	b := newBurst(ctx, s)
+	channel := newChannel()
+	a := b.ask(channel).wait(callFor)
+	loads := s.feed.Stats().Channels[channel]
+	if s.owned != nil && a.Failed != "" {
+		s.owned.WaitDead(time.Second)
+	}
+	s.release()
+	if s.owned != nil && a.Failed != "" && s.owned.Dead() && s.owned.Ended() != "" && a.Failed != "timeout" {
+		return fmt.Errorf("the first request, GET /, was not answered: the process had ended by then (%s). Its last words:\n%s", s.owned.Ended(), s.owned.Log())
+	}
+	if err := unfit(a, channel, loads); err != nil {
+		if c.Addr != "" && a.Status == 200 {
+			err = fmt.Errorf("%w\nStart it with %s", err, c.environment())
+		}
+		return err
+	}
+	c.readsFeed = loads > 0
+	if s.owned == nil {
+		bound, cancel := context.WithTimeout(ctx, spansFor)
+		defer cancel()
+		_ = c.spans.Wait(bound, func(spans []trace.Span) bool { return len(spans) > 0 })
+	}
+	c.sendsSpans = len(c.spans.Spans()) > 0
+	return ctx.Err()
+}
+
+// unfit says why a server with this first answer cannot be judged at all.
+func unfit(a lab.Answer, channel string, loads int) error {
+	video, isJSON := videoID(a.Body)
+	switch {
+	case a.Failed == "refused":
+		return errors.New("nothing listens there any more: it ended when somebody connected")
+	case a.Failed == "timeout":
+		return fmt.Errorf("it takes connections and does not answer: GET / had %v", callFor)
+	case a.Failed == "lost":
+		return fmt.Errorf("it takes connections and ends them without an answer to GET / (%w)", a.Err)
+	case a.Failed == "rubbish":
+		return fmt.Errorf("it answers GET /, but not in HTTP: %.200s", a.Err)
+	case a.Failed == "too long":
+		return errors.New("its answer to GET / is longer than 1 MiB, and the checker reads no further: it should be a line")
+	case a.Failed != "":
+		return fmt.Errorf("GET / failed: %w", a.Err)
+	case a.Status != 200:
+		return fmt.Errorf("it answers GET /?channel=%s with %d, and the contract wants 200: %.200q", channel, a.Status, a.Body)
+	case loads == 0 && isJSON:
+		return errors.New("it answers with a video, but has not asked the checker's feed: does it read FEED_URL, and hand the channel on as channel_id?")
+	case loads > 0 && video != origin.VideoID(channel):
+		return fmt.Errorf(`it asked the feed, and answered %.200q; the contract wants {"video_id":%q}`, a.Body, origin.VideoID(channel))
+	}
+	return nil
+}
+
+// judgeAll judges properties, each with a server of its own and a few at once
+// where we start the servers; else one after the other.
+func (c *checker) judgeAll(ctx context.Context, picked []property) ([]Verdict, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, atOnce)
+	if c.running != nil {
+		slots = make(chan struct{}, 1)
+	}
+	found := make([]chan Verdict, len(picked))
+	for i := range picked {
+		found[i] = make(chan Verdict, 1)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		for i, p := range picked {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				v, err := c.judge(ctx, p)
+				if err != nil {
+					cancel(fmt.Errorf("%s: %w", p.Name, err))
+					return
+				}
+				found[i] <- v
+			})
+		}
+	})
+	var verdicts []Verdict
+	for i := range picked {
+		select {
+		case v := <-found[i]:
+			verdicts = append(verdicts, v)
+			if c.Each != nil {
+				c.Each(v)
+			}
+		case <-ctx.Done():
+			return verdicts, context.Cause(ctx)
+		}
+	}
+	return verdicts, nil
+}
+
+// judge measures one property. The error says that no server could be started.
+func (c *checker) judge(ctx context.Context, p property) (Verdict, error) {
+	v := Verdict{Property: p.Name, Says: p.Says, Done: p.done, Expected: p.expected}
+	switch {
+	case !c.readsFeed && (p.Needs == lesson.Feed || p.Needs == lesson.FeedSpans):
+		v.Has, v.Seen = "n/a", "it reads no feed"
+		return v, nil
+	case !c.sendsSpans && (p.Needs == lesson.Spans || p.Needs == lesson.FeedSpans):
+		v.Has, v.Seen = "n/a", "it sends no spans"
+		return v, nil
+	}
+	s, err := c.start(ctx)
+	if err != nil {
+		return v, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, judgeFor)
+	defer cancel()
+	seen, later := p.measure(bounded, s)
+	if seen.held && later == nil && bounded.Err() != nil {
+		seen = no("it did not end within %v", judgeFor)
+	}
+	if s.owned != nil && !seen.held {
+		s.owned.WaitDead(time.Second)
+	}
+	died := s.owned != nil && s.owned.Dead()
+	s.release()
+	if later != nil && seen.held {
+		seen = c.settle(ctx, s, later)
+	}
+	if died {
+		seen = no("%s; the process has ended: %s", seen.what, s.owned.Ended())
+	}
+	v.Has, v.Seen = "yes", seen.what
+	if !seen.held {
+		v.Has, v.Likely, v.ByHand, v.Shows = "no", p.likely, p.hand, p.shows
+	}
+	return v, ctx.Err()
+}
+
+// settle judges spans: all have come from a server that has stopped; from
+// another one they may take a while.
+func (c *checker) settle(ctx context.Context, s *subject, later func([]trace.Span) seen) seen {
+	if s.owned == nil {
+		bound, cancel := context.WithTimeout(ctx, spansFor)
+		defer cancel()
+		_ = c.spans.Wait(bound, func(spans []trace.Span) bool { return later(spans).held })
+	}
+	return later(c.spans.Spans())
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

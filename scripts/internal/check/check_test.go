@@ -1,0 +1,466 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+)
+
+var update = flag.Bool("update", false, "write the golden transcripts anew")
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 {
+		if fault, ok := strings.CutPrefix(os.Args[1], faultPrefix); ok {
+			fmt.Fprintln(os.Stderr, serveFaulty(fault))
+			os.Exit(1)
+		}
+	}
+	flag.Parse()
+	// A check waits much and computes little, so more of them run at once than
+	// there are cores.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+func lessons(t *testing.T) []*lesson.Lesson {
+	t.Helper()
+	root, err := lab.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := lesson.All(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// needs says that a program is missing. In CI that is a failure.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI must have it: %v", err)
+		}
+		t.Skip(err)
+	}
+}
+
+// judged is a check's verdicts, which must come without an error.
+func judged(t *testing.T, o Options) []Verdict {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	verdicts, err := Run(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verdicts
+}
+
+// lacks are the names of the properties that a server has not.
+func lacks(verdicts []Verdict) []string {
+	names := []string{}
+	for _, v := range verdicts {
+		if v.Has == "no" {
+			names = append(names, v.Property)
+		}
+	}
+	return names
+}
+
+// transcript is what a person reads.
+func transcript(verdicts []Verdict) string {
+	var b bytes.Buffer
+	for _, v := range verdicts {
+		Style{}.Write(&b, v)
+	}
+	return b.String()
+}
+
+// golden compares a transcript with the one that is kept.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the transcript is not %s:\n%s", path, got)
+	}
+}
+
+// overlaid builds a step's package with other texts in some files, as mutants
+// have them.
+func overlaid(t *testing.T, l *lesson.Lesson, pkg string, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for path, text := range files {
+		to := filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		replace[path] = to
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	bin := lab.BinPath(dir, l)
+	if err := lab.Build(t.Context(), l.Dir, pkg, bin, overlay); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// The table on the front page: every step has what its row says, and has not
+// yet what the row says that it has not.
+func TestFingerprints(t *testing.T) {
+	for _, l := range lessons(t) {
+		t.Run(l.Step, func(t *testing.T) {
+			t.Parallel()
+			verdicts := judged(t, Options{Command: []string{overlaid(t, l, ".", nil)}})
+			for i, p := range lesson.Properties {
+				if v := verdicts[i]; v.Property != p.Name || v.Has != l.Fingerprint[p.Name] {
+					t.Errorf("%s: measured %q, the lesson says %q; seen: %s", p.Name, v.Has, l.Fingerprint[p.Name], v.Seen)
+				}
+			}
+			golden(t, l.Step, transcript(verdicts))
+		})
+	}
+}
+
+// A server that is wrong in one way lacks what it should lack, and nothing else.
+func TestFaults(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fault, want := range faults {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			verdicts := judged(t, Options{Command: []string{self, faultPrefix + fault}})
+			want := append(slices.Clone(want), "serves-old")
+			got := lacks(verdicts)
+			slices.Sort(want)
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("it lacks %q, want %q\n%s", got, want, transcript(verdicts))
+			}
+			if _, _, notJudged := Count(verdicts); notJudged != 5 { // it sends no spans
+				t.Errorf("%d properties were not judged, want the 5 about spans", notJudged)
+			}
+			if fault == "dies of a doomed load" {
+				golden(t, "dies", transcript(verdicts))
+			}
+		})
+	}
+}
+
+// Every property is lost by some server: none is a row that cannot fail.
+func TestEveryPropertyIsLost(t *testing.T) {
+	lost := map[string]bool{"serves-old": true} // by every step
+	for _, names := range faults {
+		for _, n := range names {
+			lost[n] = true
+		}
+	}
+	for _, m := range spanFaults {
+		for _, n := range m.lacks {
+			lost[n] = true
+		}
+	}
+	for _, p := range lesson.Properties {
+		if !lost[p.Name] {
+			t.Errorf("no faulty server lacks %s", p.Name)
+		}
+	}
+}
+
+// spanFaults are changes to step 09 after which its spans tell less.
+var spanFaults = []struct {
+	name, file, old, new string
+	lacks                []string
+}{
+	{"requests start traces of their own", "../kit/web/web.go", `return otelhttp.NewHandler(observe(mux), "server", opts...)`,
+		`return otelhttp.NewHandler(observe(mux), "server", append(opts, otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return true }))...)`,
+		[]string{"trace-requests", "trace-loads", "trace-joined", "trace-errors", "let-go"}},
+	{"a load does not tell the feed its trace", "../kit/youtube/youtube.go", "otelhttp.NewTransport(transport,", "otelhttp.NewTransport(transport, otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()),",
+		[]string{"trace-loads", "trace-joined", "trace-errors"}},
+	{"waiters leave no link", "cache/cache.go", "span.AddLink(trace.Link{SpanContext: f.span.SpanContext()})", "",
+		[]string{"trace-joined"}},
+	{"the link leads to the waiter's own span", "cache/cache.go", "span.AddLink(trace.Link{SpanContext: f.span.SpanContext()})", "span.AddLink(trace.Link{SpanContext: span.SpanContext()})",
+		[]string{"trace-joined"}},
+	{"a waiter waits for the flight alone", "cache/cache.go", "case <-ctx.Done():\n\t\tc.leave(key, f)", "case <-context.WithoutCancel(ctx).Done():\n\t\tc.leave(key, f)",
+		[]string{"let-go"}},
+}
+
+func TestSpanFaults(t *testing.T) {
+	l, err := lesson.Find(lessons(t), "09")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range lesson.Properties {
+		if p.Needs == lesson.Spans || p.Needs == lesson.FeedSpans {
+			names = append(names, p.Name)
+		}
+	}
+	for _, f := range spanFaults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(l.Dir, filepath.FromSlash(f.file))
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Count(string(b), f.old) != 1 {
+				t.Fatalf("%s has changed: mend this test", f.file)
+			}
+			text := strings.Replace(string(b), f.old, f.new, 1)
+			if strings.Contains(f.new, "propagation.") {
+				text = strings.Replace(text, "import (\n", "import (\n\t\"go.opentelemetry.io/otel/propagation\"\n", 1)
+			}
+			verdicts := judged(t, Options{Command: []string{overlaid(t, l, ".", map[string]string{path: text})}, Only: names})
+			if got := lacks(verdicts); !slices.Equal(got, f.lacks) {
+				t.Errorf("it lacks %q, want %q\n%s", got, f.lacks, transcript(verdicts))
+			}
+		})
+	}
+}
+
+// A server in Python's standard library is blamed for what it lacks and nothing
+// else.
+func TestPython(t *testing.T) {
+	t.Parallel()
+	needs(t, "python3")
+	verdicts := judged(t, Options{Command: []string{"python3", filepath.Join("testdata", "server.py")}})
+	if got, want := lacks(verdicts), []string{"silent-ends", "bounded", "serves-old"}; !slices.Equal(got, want) {
+		t.Errorf("it lacks %q, want %q", got, want)
+	}
+	golden(t, "python", transcript(verdicts))
+}
+
+// The same verdicts come of a server that runs already, one for all properties.
+func TestRunningServer(t *testing.T) {
+	t.Parallel()
+	all := lessons(t)
+	l, err := lesson.Find(all, "08")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(feed)
+	spans := net.JoinHostPort(host, port[:len(port)-1]+"9")
+	o := Options{Addr: addr, Feed: feed, Spans: spans,
+		Only: []string{"silent-client", "one-load", "heals", "clean-500", "trace-joined", "let-go"}}
+	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{overlaid(t, l, ".", nil)}, Addr: addr,
+		Collector: "http://" + spans, Feed: "http://localhost:" + port + "/feeds/videos.xml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Stop() }()
+	for _, v := range judged(t, o) {
+		if want := l.Fingerprint[v.Property]; v.Has != want {
+			t.Errorf("%s: measured %q, the lesson says %q; seen: %s", v.Property, v.Has, want, v.Seen)
+		}
+	}
+}
+
+// What cannot be judged at all is told in a sentence, and the check ends.
+func TestCannotBeJudged(t *testing.T) {
+	raw := func(speak func(net.Conn)) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go speak(conn)
+			}
+		}()
+		return l.Addr().String()
+	}
+	handler := func(h http.HandlerFunc) string {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		return s.Listener.Addr().String()
+	}
+	for name, c := range map[string]struct {
+		options Options
+		want    []string
+	}{
+		"nobody there":     {Options{Addr: "127.0.0.1:1"}, []string{"nothing listens on 127.0.0.1:1", "FEED_URL=http://localhost:"}},
+		"no such program":  {Options{Command: []string{"no-such-program"}}, []string{"no-such-program", "not found"}},
+		"ends at once":     {Options{Command: []string{"go", "nonsense"}}, []string{"ended before it listened at ADDR=127.0.0.1:", "unknown command"}},
+		"hangs":            {Options{Addr: raw(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}, []string{"takes connections and does not answer", "9s"}},
+		"hangs up":         {Options{Addr: raw(func(c net.Conn) { _ = c.Close() })}, []string{"ends them without an answer"}},
+		"speaks rubbish":   {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n") })}, []string{"not in HTTP", "mail.example"}},
+		"answers 10 GB":    {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { endless(w) })}, []string{"longer than 1 MiB"}},
+		"endless header":   {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"); endless(c) })}, []string{"longer than 1 MiB"}},
+		"always 404":       {Options{Addr: handler(http.NotFound)}, []string{"with 404, and the contract wants 200"}},
+		"another's feed":   {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"video_id":"x"}`) })}, []string{"has not asked the checker's feed", "FEED_URL=http://localhost:"}},
+		"no such property": {Options{Addr: "127.0.0.1:1", Only: []string{"flies"}}, []string{`no property "flies"`, "silent-client"}},
+		"its feed's port":  {Options{Addr: handler(http.NotFound), Feed: raw(func(net.Conn) {})}, []string{"cannot listen on", "--feed"}},
+		"the spans' port":  {Options{Addr: handler(http.NotFound), Spans: raw(func(net.Conn) {})}, []string{"--spans"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := c.options
+			if o.Addr != "" && o.Feed == "" {
+				o.Feed = "127.0.0.1:0"
+			}
+			if o.Addr != "" && o.Spans == "" {
+				o.Spans = "127.0.0.1:0"
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			verdicts, err := Run(ctx, o)
+			if err == nil || ctx.Err() != nil {
+				t.Fatalf("it was judged: %v, %v", lacks(verdicts), err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+// endless writes until nobody reads.
+func endless(w io.Writer) {
+	line := []byte(strings.Repeat("x", 4000) + ": x\r\n")
+	for range 10 << 30 / len(line) {
+		if _, err := w.Write(line); err != nil {
+			return
+		}
+	}
+}
+
+// A check that is stopped ends, and leaves no process behind.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	judged := 0
+	o := Options{Command: []string{self, faultPrefix + "none"}, Each: func(Verdict) {
+		judged++
+		cancel()
+	}}
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ends with %v", err)
+	}
+	if judged != 1 {
+		t.Errorf("%d verdicts came, want the one before the stop", judged)
+	}
+}
+
+// The lines to try by hand show what they say, on a step that has the property
+// and on one that has it not.
+func TestByHand(t *testing.T) {
+	needs(t, "curl")
+	needs(t, "nc")
+	all := lessons(t)
+	bins := map[string]string{}
+	for _, p := range properties() {
+		if p.shows == "" {
+			continue
+		}
+		for _, has := range []string{"yes", "no"} {
+			i := slices.IndexFunc(all, func(l *lesson.Lesson) bool { return l.Fingerprint[p.Name] == has })
+			if i < 0 {
+				continue
+			}
+			l := all[i]
+			if bins[l.Step] == "" {
+				bins[l.Step] = overlaid(t, l, ".", nil)
+			}
+			t.Run(p.Name+" "+l.Number(), func(t *testing.T) {
+				t.Parallel()
+				addr, err := freeAddr()
+				if err != nil {
+					t.Fatal(err)
+				}
+				server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{bins[l.Step]}, Addr: addr, Collector: "http://127.0.0.1:1"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = server.Stop() }()
+				host, port, _ := net.SplitHostPort(addr)
+				var number int
+				_, _ = fmt.Sscan(port, &number)
+				script := strings.NewReplacer("127.0.0.1:3779", addr, "127.0.0.1 3779", host+" "+port,
+					"127.0.0.1:3780", fmt.Sprintf("%s:%d", host, number+1)).Replace(strings.Join(p.hand, "\n"))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				out, err := exec.CommandContext(ctx, "sh", "-c", script).Output()
+				var exit *exec.ExitError
+				if err != nil && !errors.As(err, &exit) { // curl tells of a lost connection so
+					t.Fatal(err)
+				}
+				lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+				last := lines[len(lines)-1]
+				if regexp.MustCompile(p.shows).MatchString(last) != (has == "yes") {
+					t.Errorf("%s has it: %s. The last line is %q, and it should match %s only where a server has it\n%s", l.Step, has, last, p.shows, script)
+				}
+			})
+		}
+	}
+}
+
+func TestWrite(t *testing.T) {
+	var b bytes.Buffer
+	s := Style{Width: 40, Good: func(s string) string { return "\x1b[32m" + s + "\x1b[0m" }}
+	s.Write(&b, Verdict{Property: "p", Says: "one two three four five six seven eight", Has: "yes", Done: "that", Seen: "this"})
+	want := "\x1b[32m✓\x1b[0m p: one two three four five six seven\n  eight\n    that: this\n"
+	if b.String() != want {
+		t.Errorf("wrote\n%q, want\n%q", b.String(), want)
+	}
+}

@@ -1,0 +1,256 @@
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The tests' own server meets the contract, but for the one fault that it is
+// told. It is this test's binary, started again with this and the fault.
+const faultPrefix = "fault="
+
+// faults are the ways in which the server can be wrong, each with the
+// properties that it then lacks, besides serves-old, which it never has.
+var faults = map[string][]string{
+	"none":                          {},
+	"one connection at a time":      {"silent-client", "other-key", "bounded"},
+	"silent clients stay":           {"silent-ends"},
+	"closes after each answer":      {"keep-alive"},
+	"takes any channel":             {"malformed"},
+	"remembers nothing":             {"remembers"},
+	"remembers for ever":            {"expires"},
+	"does not coalesce":             {"one-load"},
+	"one flight for all keys":       {"own-answer"},
+	"a lock across the load":        {"other-key", "bounded"},
+	"retries in silence":            {"failure-told"},
+	"remembers errors":              {"failure-forgotten"},
+	"hangs after a doomed load":     {"heals", "clean-500"},
+	"dies of a doomed load":         {"heals", "clean-500"},
+	"a load has no timeout":         {"bounded"},
+	"the leader's hang-up is all's": {"first-leaves"},
+	"passes the panic on":           {"clean-500"},
+	"200 to everything":             {"not-found", "malformed", "failure-told", "bounded", "clean-500"},
+}
+
+type faulty struct {
+	fault string
+	feed  *url.URL
+
+	load    sync.Mutex // held across a load where that is the fault
+	mu      sync.Mutex // protects entries and flights
+	entries map[string]kept
+	flights map[string]*flying
+}
+
+type kept struct {
+	value string
+	err   error
+	until time.Time
+}
+
+type flying struct {
+	done  chan struct{}
+	value string
+	err   error
+}
+
+// statusError is an error with the status to answer.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+// serveFaulty is the server's main.
+func serveFaulty(fault string) error {
+	feed, err := url.Parse(os.Getenv("FEED_URL"))
+	if err != nil {
+		return err
+	}
+	f := &faulty{fault: fault, feed: feed, entries: map[string]kept{}, flights: map[string]*flying{}}
+	l, err := net.Listen("tcp", os.Getenv("ADDR"))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{ReadHeaderTimeout: 2 * time.Second}
+	mux := http.NewServeMux()
+	pattern := "GET /{$}"
+	switch fault {
+	case "200 to everything":
+		pattern = "/"
+	case "one connection at a time":
+		l = &oneByOne{Listener: l, free: make(chan struct{}, 1)}
+	case "silent clients stay":
+		server.ReadHeaderTimeout = 0
+	case "closes after each answer":
+		server.SetKeepAlivesEnabled(false)
+	}
+	mux.HandleFunc(pattern, f.answer)
+	server.Handler = mux
+	return server.Serve(l)
+}
+
+// oneByOne accepts a connection when the one before is closed.
+type oneByOne struct {
+	net.Listener
+	free chan struct{}
+}
+
+func (l *oneByOne) Accept() (net.Conn, error) {
+	l.free <- struct{}{}
+	conn, err := l.Listener.Accept()
+	return &oneByOneConn{Conn: conn, release: sync.OnceFunc(func() { <-l.free })}, err
+}
+
+type oneByOneConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *oneByOneConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
+
+var goodChannel = regexp.MustCompile(`^UC[A-Za-z0-9_-]{22}$`)
+
+func (f *faulty) answer(w http.ResponseWriter, r *http.Request) {
+	channel := r.URL.Query().Get("channel")
+	if channel == "" {
+		channel = keyA
+	}
+	if !goodChannel.MatchString(channel) && f.fault != "takes any channel" && f.fault != "200 to everything" {
+		http.Error(w, "no such channel", http.StatusBadRequest)
+		return
+	}
+	value, err := f.get(r.Context(), channel)
+	if err != nil && f.fault != "200 to everything" {
+		code := http.StatusInternalServerError
+		var coded *statusError
+		if errors.As(err, &coded) {
+			code = coded.status
+		}
+		http.Error(w, err.Error(), code)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]string{"video_id": value})
+}
+
+func (f *faulty) get(ctx context.Context, channel string) (string, error) {
+	if f.fault == "a lock across the load" {
+		f.load.Lock()
+		defer f.load.Unlock()
+	}
+	f.mu.Lock()
+	if k, ok := f.entries[channel]; ok && time.Now().Before(k.until) {
+		f.mu.Unlock()
+		return k.value, k.err
+	}
+	key := channel
+	if f.fault == "one flight for all keys" {
+		key = "all"
+	}
+	fl := f.flights[key]
+	if fl == nil || f.fault == "does not coalesce" {
+		fl = &flying{done: make(chan struct{})}
+		f.flights[key] = fl
+		go f.fly(ctx, key, channel, fl)
+	}
+	f.mu.Unlock()
+	select {
+	case <-fl.done:
+		if f.fault == "passes the panic on" && fl.err != nil && strings.Contains(fl.err.Error(), "doom") {
+			panic(http.ErrAbortHandler)
+		}
+		return fl.value, fl.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func (f *faulty) fly(ctx context.Context, key, channel string, fl *flying) {
+	if f.fault != "the leader's hang-up is all's" {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if f.fault != "a load has no timeout" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			if f.fault == "dies of a doomed load" {
+				panic(p)
+			}
+			if f.fault == "hangs after a doomed load" {
+				return
+			}
+			fl.err = fmt.Errorf("the load panicked: %v", p)
+		}
+		f.mu.Lock()
+		k := kept{fl.value, fl.err, time.Now().Add(ttl)}
+		if f.fault == "remembers for ever" {
+			k.until = time.Now().Add(time.Hour)
+		}
+		var coded *statusError
+		if f.fault != "remembers nothing" && fl.err == nil || f.fault == "remembers errors" && errors.As(fl.err, &coded) && coded.status == http.StatusBadGateway {
+			f.entries[channel] = k
+		}
+		if f.flights[key] == fl {
+			delete(f.flights, key)
+		}
+		f.mu.Unlock()
+		close(fl.done)
+	}()
+	fl.value, fl.err = f.read(ctx, channel)
+	if fl.err != nil && f.fault == "retries in silence" && ctx.Err() == nil {
+		fl.value, fl.err = f.read(ctx, channel)
+	}
+}
+
+var video = regexp.MustCompile(`<id>yt:video:([^<]+)</id>`)
+
+func (f *faulty) read(ctx context.Context, channel string) (string, error) {
+	u := *f.feed
+	u.RawQuery = url.Values{"channel_id": {channel}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", failed(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return "", failed(err)
+	}
+	m := video.FindSubmatch(b)
+	if res.StatusCode != http.StatusOK || m == nil {
+		return "", failed(fmt.Errorf("the feed answered %s", res.Status))
+	}
+	if string(m[1]) == "doom" {
+		panic("doom")
+	}
+	return string(m[1]), nil
+}
+
+func failed(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &statusError{http.StatusGatewayTimeout, err.Error()}
+	}
+	return &statusError{http.StatusBadGateway, err.Error()}
+}
