@@ -62,6 +62,17 @@ func (e Exercise) Properties() []string {
 // Number is the step's two digits: "05".
 func (l *Lesson) Number() string { return l.Step[:2] }
 
+// ExerciseFile is where a reader mends the exercise.
+func (l *Lesson) ExerciseFile() string {
+	return filepath.Join(l.Dir, "exercise", filepath.FromSlash(l.Exercise.Code))
+}
+
+// SolutionFile is what stands there once it is mended. The go command builds it
+// only in the other's place, by an overlay.
+func (l *Lesson) SolutionFile() string {
+	return filepath.Join(l.Dir, "exercise", "testdata", "solution", filepath.FromSlash(l.Exercise.Code))
+}
+
 // Experiment is what is done to one fresh server, act by act.
 type Experiment struct {
 	Name string   `yaml:"name"`
@@ -313,6 +324,9 @@ func (l *Lesson) check() error {
 	for name := range left {
 		return fmt.Errorf("fingerprint: there is no property %q", name)
 	}
+	if err := l.checkExercise(); err != nil {
+		return fmt.Errorf("exercise: %w", err)
+	}
 	if len(l.Experiments) == 0 {
 		return errors.New("there are no experiments")
 	}
@@ -332,6 +346,56 @@ func (l *Lesson) check() error {
 	}
 	if pictures == 0 {
 		return errors.New("no act has a picture")
+	}
+	return nil
+}
+
+func (l *Lesson) checkExercise() error {
+	e := l.Exercise
+	for name, text := range map[string]string{"asks": e.Asks, "code": e.Code, "why": e.Why} {
+		if strings.TrimSpace(text) == "" {
+			return fmt.Errorf("%s is missing", name)
+		}
+	}
+	for _, file := range []string{l.ExerciseFile(), l.SolutionFile()} {
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("code: %w", err)
+		}
+	}
+	if len(e.Hints) != 2 || strings.TrimSpace(e.Hints[0]) == "" || strings.TrimSpace(e.Hints[1]) == "" {
+		return fmt.Errorf("hints: there must be two, not %d or an empty one", len(e.Hints))
+	}
+	if len(e.Fails) == 0 {
+		return errors.New("fails is missing: what has the unsolved exercise not?")
+	}
+	// The checker must be able to judge it here.
+	judged := func(name string) error {
+		switch l.Fingerprint[name] {
+		case "":
+			return fmt.Errorf("there is no property %q", name)
+		case "n/a":
+			return fmt.Errorf("%s is n/a in this step", name)
+		}
+		return nil
+	}
+	for name, seen := range e.Fails {
+		if err := judged(name); err != nil {
+			return fmt.Errorf("fails: %w", err)
+		}
+		if strings.TrimSpace(seen) == "" {
+			return fmt.Errorf("fails: %s does not say what is seen", name)
+		}
+	}
+	for i, name := range e.Keeps {
+		if err := judged(name); err != nil {
+			return fmt.Errorf("keeps: %w", err)
+		}
+		if _, both := e.Fails[name]; both {
+			return fmt.Errorf("%s is in fails and in keeps", name)
+		}
+		if slices.Contains(e.Keeps[:i], name) {
+			return fmt.Errorf("keeps: %s is there twice", name)
+		}
 	}
 	return nil
 }

@@ -15,6 +15,13 @@ fixes: something
 breaks: something else
 code: main.go
 fingerprint: {` + row() + `}
+exercise:
+  asks: Why?
+  code: main.go
+  fails: {one-load: 30 loads}
+  keeps: [remembers, expires]
+  hints: [Look., Look again.]
+  why: Because.
 experiments:
   - name: one
     says: It does.
@@ -38,16 +45,22 @@ func row() string {
 func write(t *testing.T, root, step, text string) string {
 	t.Helper()
 	dir := filepath.Join(root, "steps", step)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{File: text, "main.go": "package main\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+	const code = "package main\n"
+	for name, text := range map[string]string{File: text, "main.go": code, "exercise/main.go": code,
+		"exercise/testdata/solution/main.go": code, "exercise/lonely.go": code} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return dir
 }
+
+// exercise is what good says of its exercise.
+var exercise = good[strings.Index(good, "exercise:"):strings.Index(good, "experiments:")]
 
 func TestGood(t *testing.T) {
 	l, err := Read(write(t, t.TempDir(), "01-one", good))
@@ -71,10 +84,28 @@ func TestBroken(t *testing.T) {
 		{"no title", "title: A title\n", "", "title is missing"},
 		{"no minutes", "minutes: 5", "minutes: 0", "minutes is missing"},
 		{"minutes that are no number", "minutes: 5", "minutes: five", "line 4"},
-		{"no such file", "code: main.go", "code: other.go", "other.go"},
+		{"no such file", "code: main.go\nfinger", "code: other.go\nfinger", "other.go"},
 		{"fingerprint incomplete", "heals: yes, ", "", "heals"},
 		{"fingerprint with a surprise", "heals: yes, ", "heals: yes, flies: yes, ", "flies"},
 		{"fingerprint neither yes nor no", "heals: yes", "heals: perhaps", "perhaps"},
+		{"no exercise", exercise, "", "exercise: "},
+		{"exercise with an unknown field", "  asks: Why?", "  begs: Why?", "begs"},
+		{"exercise asks nothing", "asks: Why?", "asks: ''", "exercise: asks is missing"},
+		{"exercise without a file", "  code: main.go", "  code: ''", "exercise: code is missing"},
+		{"exercise in no such file", "  code: main.go", "  code: other.go", filepath.Join("exercise", "other.go")},
+		{"exercise without a solution", "  code: main.go", "  code: lonely.go", filepath.Join("solution", "lonely.go")},
+		{"exercise without a reason", "why: Because.", "why: ' '", "exercise: why is missing"},
+		{"one hint", "[Look., Look again.]", "[Look.]", "hints: there must be two"},
+		{"three hints", "[Look., Look again.]", "[Look., Look again., Give up.]", "hints: there must be two"},
+		{"an empty hint", "[Look., Look again.]", "[Look., '']", "hints: there must be two"},
+		{"exercise that fails nothing", "fails: {one-load: 30 loads}", "fails: {}", "fails is missing"},
+		{"exercise that fails what is unknown", "fails: {one-load: 30 loads}", "fails: {flies: no wings}", `fails: there is no property "flies"`},
+		{"exercise that fails without words", "fails: {one-load: 30 loads}", "fails: {one-load: }", "fails: one-load does not say"},
+		{"exercise that fails what is not judged", "one-load: yes", "one-load: n/a", "fails: one-load is n/a"},
+		{"exercise that keeps what is unknown", "keeps: [remembers,", "keeps: [flies,", `keeps: there is no property "flies"`},
+		{"exercise that keeps what is not judged", "expires: yes", "expires: n/a", "keeps: expires is n/a"},
+		{"exercise that keeps what it fails", "keeps: [remembers,", "keeps: [one-load,", "one-load is in fails and in keeps"},
+		{"exercise that keeps a thing twice", "keeps: [remembers,", "keeps: [expires,", "keeps: expires is there twice"},
 		{"hey's rounds", "n: 10, c: 5", "n: 10, c: 3", "multiple"},
 		{"hey with nobody", "n: 10, c: 5", "n: 0, c: 0", "at least 1"},
 		{"two things at once", "hey: {n: 10, c: 5}", "hey: {n: 10, c: 5}\n        silent: 1", "it does 2 things"},

@@ -1,0 +1,66 @@
+// The solution of step 01: who has sent no request after 2 s is sent away.
+//
+// The others still wait for that long, and longer when several are silent.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	maxHeader    = 64 << 10        // bounds what one client can make us read, in bytes
+	readTimeout  = 2 * time.Second // for a client that sends no request, or a byte now and then
+	writeTimeout = 2 * time.Second // for a client that does not take its answer
+)
+
+// serve answers the clients of listener, one after the other, until ctx ends.
+func serve(ctx context.Context, listener net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	for {
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot accept: %w", err)
+		}
+		if err := handle(ctx, conn); err != nil { // this client's trouble, and nobody else's
+			slog.WarnContext(ctx, "connection failed", "error", err)
+		}
+	}
+}
+
+// handle answers one request and hangs up.
+func handle(ctx context.Context, conn net.Conn) error {
+	defer conn.Close()
+	// Once, for the whole header: a deadline for each read would be a new one
+	// after each byte. And before the next lines, whose deadline must win.
+	_ = conn.SetReadDeadline(time.Now().Add(readTimeout))
+	// When we are told to stop, whoever is still silent is out of time.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
+	defer stop()
+	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHeader)))
+	if err != nil {
+		return fmt.Errorf("no request: %w", err)
+	}
+	status, text := http.StatusOK, "Hello from plaque!\n"
+	switch {
+	case request.URL.Path != "/":
+		status, text = http.StatusNotFound, "There is only / here.\n"
+	case request.Method != http.MethodGet:
+		status, text = http.StatusMethodNotAllowed, "There is only GET here.\n"
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(text), text)
+	return err
+}

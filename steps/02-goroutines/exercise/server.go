@@ -1,0 +1,76 @@
+// The exercise of step 02: a goroutine for each connection, and a bound of four.
+//
+// With four clients that connect and say nothing, everybody else waits, for as
+// long as those stay.
+//
+// Check it, from the workshop's folder, with
+//
+//	go run ./scripts check --exercise 02
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	atOnce       = 4               // so many requests are answered at a time
+	maxHeader    = 64 << 10        // bounds what one client can make us read, in bytes
+	writeTimeout = 2 * time.Second // for a client that does not take its answer
+)
+
+// serve answers the clients of listener, atOnce at a time, until ctx ends.
+func serve(ctx context.Context, listener net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	slots := make(chan struct{}, atOnce) // send to take one, receive to give it back
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		slots <- struct{}{}
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot accept: %w", err)
+		}
+		open.Go(func() {
+			defer func() { <-slots }()
+			if err := handle(ctx, conn); err != nil { // this client's trouble, and nobody else's
+				slog.WarnContext(ctx, "connection failed", "error", err)
+			}
+		})
+	}
+}
+
+// handle answers one request and hangs up.
+func handle(ctx context.Context, conn net.Conn) error {
+	defer conn.Close()
+	// When we are told to stop, whoever is still silent is out of time.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
+	defer stop()
+	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHeader)))
+	if err != nil {
+		return fmt.Errorf("no request: %w", err)
+	}
+	status, text := http.StatusOK, "Hello from plaque!\n"
+	switch {
+	case request.URL.Path != "/":
+		status, text = http.StatusNotFound, "There is only / here.\n"
+	case request.Method != http.MethodGet:
+		status, text = http.StatusMethodNotAllowed, "There is only GET here.\n"
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(text), text)
+	return err
+}
