@@ -36,3 +36,22 @@ func stepDiff(before, after *lesson.Lesson) (string, error) {
 	}
 	return b.String(), nil
 }
+
+// solutionDiff is what a reader changes in a step's exercise.
+func solutionDiff(l *lesson.Lesson) (string, error) {
+	was, err := os.ReadFile(l.ExerciseFile())
+	if err != nil {
+		return "", err
+	}
+	is, err := os.ReadFile(l.SolutionFile())
+	if err != nil {
+		return "", err
+	}
+	// On Windows git may have written other ends of lines.
+	unix := func(b []byte) string { return strings.ReplaceAll(string(b), "\r\n", "\n") }
+	diff := udiff.Unified("exercise/"+l.Exercise.Code, "exercise/testdata/solution/"+l.Exercise.Code, unix(was), unix(is))
+	if diff == "" {
+		return "", fmt.Errorf("the exercise of %s and its solution do not differ", l.Step)
+	}
+	return diff, nil
+}

@@ -56,11 +56,16 @@ func pages(ctx context.Context, e *env, args []string) error {
 				return err
 			}
 		}
+		solution, err := solutionDiff(s)
+		if err != nil {
+			return err
+		}
 		failed = append(failed, report.Update(filepath.Join(s.Dir, "README.md"), map[string]string{
-			"claim":   report.Claim(e.lessons, s),
-			"seen":    seen,
-			"changed": report.Changed(before, s, changed),
-			"breaks":  report.Breaks(s),
+			"claim":    report.Claim(e.lessons, s),
+			"seen":     seen,
+			"changed":  report.Changed(before, s, changed),
+			"breaks":   report.Breaks(s),
+			"exercise": report.Exercise(s, solution),
 		}, *check))
 	}
 	if len(steps) == len(e.lessons) {

@@ -5,6 +5,7 @@ package report
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"plaque/scripts/internal/lesson"
@@ -191,6 +192,36 @@ func Changed(before, s *lesson.Lesson, diff string) string {
 		}
 	}
 	fmt.Fprintf(&b, "\n<details><summary>The code: %d lines more, %d lines less than in %s</summary>\n\n```diff\n%s```\n\n</details>\n", added, removed, before.Step, diff)
+	return b.String()
+}
+
+// Exercise is what a step's page asks of its reader: how to check an answer, what
+// the checker says at first, two hints and the solution, as a diff of the file
+// to mend.
+func Exercise(s *lesson.Lesson, diff string) string {
+	e := s.Exercise
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nThe file to mend is [exercise/%s](exercise/%s).\n\n", flat(e.Asks), e.Code, e.Code)
+	fmt.Fprintf(&b, "```sh\ngo run ./scripts check --exercise %s\n```\n\nAt first it finds:\n\n", s.Number())
+	for _, p := range lesson.Properties {
+		if seen, ok := e.Fails[p.Name]; ok {
+			fmt.Fprintf(&b, "- ✗ %s: %s\n", p.Says, flat(seen))
+		}
+	}
+	// In the checker's order, whatever the lesson's is.
+	var kept []string
+	for _, p := range lesson.Properties {
+		if slices.Contains(e.Keeps, p.Name) {
+			kept = append(kept, "- ✓ "+p.Says+"\n")
+		}
+	}
+	if len(kept) > 0 {
+		fmt.Fprintf(&b, "\nand what must stay so:\n\n%s", strings.Join(kept, ""))
+	}
+	for i, hint := range e.Hints {
+		fmt.Fprintf(&b, "\n<details><summary>Hint %d</summary>\n\n%s\n\n</details>\n", i+1, flat(hint))
+	}
+	fmt.Fprintf(&b, "\n<details><summary>Solution</summary>\n\n%s\n\n```diff\n%s```\n\n</details>\n", flat(e.Why), diff)
 	return b.String()
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/trace"
 )
 
@@ -67,6 +68,32 @@ func TestUpdate(t *testing.T) {
 	}
 	if err := Update(path, blocks, true); err != nil {
 		t.Errorf("a check after the update: %v", err)
+	}
+}
+
+func TestExercise(t *testing.T) {
+	got := Exercise(&lesson.Lesson{Step: "05-five", Exercise: lesson.Exercise{
+		Asks:  "Why?\nAnd how?",
+		Code:  "cache.go",
+		Fails: map[string]string{"bounded": "no end", "one-load": "30 loads"},
+		Keeps: []string{"expires", "remembers"},
+		Hints: []string{"Look.", "Look\nagain."},
+		Why:   "Because.",
+	}}, "-old\n+new\n")
+	const want = "Why? And how?\n\n" +
+		"The file to mend is [exercise/cache.go](exercise/cache.go).\n\n" +
+		"```sh\ngo run ./scripts check --exercise 05\n```\n\n" +
+		"At first it finds:\n\n" +
+		"- ✗ many callers who miss one key at once make one load: 30 loads\n" +
+		"- ✗ callers of a load that does not end in time are all answered within two load timeouts: no end\n\n" +
+		"and what must stay so:\n\n" +
+		"- ✓ the answer is remembered for 5 s\n" +
+		"- ✓ an answer older than 5 s is loaded again\n\n" +
+		"<details><summary>Hint 1</summary>\n\nLook.\n\n</details>\n\n" +
+		"<details><summary>Hint 2</summary>\n\nLook again.\n\n</details>\n\n" +
+		"<details><summary>Solution</summary>\n\nBecause.\n\n```diff\n-old\n+new\n```\n\n</details>\n"
+	if got != want {
+		t.Errorf("the exercise is\n%s\nwant\n%s", got, want)
 	}
 }
 
