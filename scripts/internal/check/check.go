@@ -140,6 +140,7 @@ type subject struct {
 	stop  context.CancelFunc // of the feed
 	owned *lab.Server        // nil if somebody else started it
 	spans *trace.Receiver
+	round int // of the property that is measured, from 0
 }
 
 // serveFeed starts a feed at addr and returns the URL to read it at.
@@ -193,7 +194,7 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 		}
 		server, err := lab.StartServer(ctx, lab.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: url})
 		if err == nil {
-			return &subject{server.URL, feed, stop, server, c.spans}, nil
+			return &subject{url: server.URL, feed: feed, stop: stop, owned: server, spans: c.spans}, nil
 		}
 		// Between our look and its start somebody else may have taken the port.
 		if tries == 1 || ctx.Err() != nil {

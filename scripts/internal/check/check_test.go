@@ -305,6 +305,38 @@ func TestRunningServer(t *testing.T) {
 	}
 }
 
+// An exercise fails for the reason that its page gives, and keeps what it should
+// keep; its solution passes.
+func TestExercises(t *testing.T) {
+	for _, l := range lessons(t) {
+		only := l.Exercise.Properties()
+		t.Run(l.Number(), func(t *testing.T) {
+			t.Parallel()
+			for _, v := range judged(t, Options{Command: []string{overlaid(t, l, "./exercise", nil)}, Only: only}) {
+				words, fails := l.Exercise.Fails[v.Property]
+				if fails && (v.Has != "no" || !strings.Contains(v.Seen, words)) {
+					t.Errorf("%s: %s, seen %q; the page says that it fails, with %q", v.Property, v.Has, v.Seen, words)
+				}
+				if !fails && v.Has != "yes" {
+					t.Errorf("%s: %s, seen %q; the page says that it holds from the start", v.Property, v.Has, v.Seen)
+				}
+			}
+		})
+		t.Run(l.Number()+" solved", func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(l.SolutionFile())
+			if err != nil {
+				t.Fatal(err)
+			}
+			solved := overlaid(t, l, "./exercise", map[string]string{l.ExerciseFile(): string(text)})
+			verdicts := judged(t, Options{Command: []string{solved}, Only: only})
+			if got := lacks(verdicts); len(got) > 0 || len(verdicts) != len(only) {
+				t.Errorf("the solution lacks %q\n%s", got, transcript(verdicts))
+			}
+		})
+	}
+}
+
 // What cannot be judged at all is told in a sentence, and the check ends.
 func TestCannotBeJudged(t *testing.T) {
 	raw := func(speak func(net.Conn)) string {
