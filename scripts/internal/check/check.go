@@ -13,10 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -187,7 +185,7 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 		return nil, err
 	}
 	for tries := 2; ; tries-- {
-		addr, err := freeAddr()
+		addr, err := lab.FreeAddr()
 		if err != nil {
 			stop()
 			return nil, err
@@ -202,27 +200,6 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 			return nil, err
 		}
 	}
-}
-
-// freeAddr is an address of 127.0.0.1 that nobody uses, with two free ports
-// behind it: a step takes three. Systems give outgoing connections higher ones.
-func freeAddr() (string, error) {
-	for range 100 {
-		port := 20000 + rand.IntN(10000)
-		free := true
-		for i := range 3 {
-			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)))
-			if err != nil {
-				free = false
-				break
-			}
-			_ = l.Close()
-		}
-		if free {
-			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
-		}
-	}
-	return "", errors.New("there are no three free ports in a row between 20000 and 30000")
 }
 
 // release lets go of whatever a property has left at the gate, and stops a

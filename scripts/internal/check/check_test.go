@@ -280,11 +280,11 @@ func TestRunningServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := freeAddr()
+	addr, err := lab.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	feed, err := freeAddr()
+	feed, err := lab.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +456,7 @@ func TestByHand(t *testing.T) {
 			}
 			t.Run(p.Name+" "+l.Number(), func(t *testing.T) {
 				t.Parallel()
-				addr, err := freeAddr()
+				addr, err := lab.FreeAddr()
 				if err != nil {
 					t.Fatal(err)
 				}
