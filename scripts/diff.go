@@ -1,16 +1,188 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
 
+	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/report"
+	"plaque/scripts/internal/trace"
 )
+
+// diff shows what changed since the step before: in the code, in the fingerprint,
+// and in a picture of each, from runs.
+func diff(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("diff")
+	code := fs.Bool("code", false, "show the code alone, and run nothing")
+	names, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	s, err := e.step("diff", names)
+	if err != nil {
+		return err
+	}
+	before := lesson.Before(e.lessons, s)
+	if before == nil {
+		return errUsage{fmt.Errorf("%s is the first step: there is nothing before it", s.Step)}
+	}
+	text, err := stepDiff(before, s)
+	if err != nil {
+		return err
+	}
+	p := newPrinter(e.stdout)
+	if *code {
+		_, err = fmt.Fprint(e.stdout, text)
+		return err
+	}
+	added, removed := report.Size(text)
+	p.linef("%s\n\n%s", p.bold(fmt.Sprintf("The code: %d lines more, %d lines less than in %s", added, removed, before.Step)), text)
+	rows := report.Rows(before, s)
+	if rows == "" {
+		rows = "- none\n"
+	}
+	p.linef("%s\n\n%s", p.bold("The properties that changed"), rows)
+
+	t := &tourist{env: e, steps: []*lesson.Lesson{before, s}}
+	if err := t.build(ctx); err != nil {
+		return err
+	}
+	defer t.clean()
+	l, err := lab.New(ctx, lab.Exe(filepath.Join(t.bins, "hey")), "")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	left, err := shown(ctx, l, t.bins, before, s, false)
+	if err != nil {
+		return err
+	}
+	right, err := shown(ctx, l, t.bins, s, before, false)
+	if err != nil {
+		return err
+	}
+	pictures, err := bursts(before, s, left, right, columns())
+	if err != nil {
+		return err
+	}
+	p.linef("%s\n\n%s", p.bold("The two side by side"), pictures)
+	return firstLie(left, right)
+}
+
+// columns is how wide the terminal is, as COLUMNS says; else wide enough for two
+// pictures.
+func columns() int {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= trace.MinWidth {
+		return n
+	}
+	return sideBySide
+}
+
+// sideBySide is the narrowest text with two pictures next to each other.
+const sideBySide = 120
+
+// shown runs the act whose picture stands for step s beside that of its
+// neighbour, and what comes before it in its experiment.
+func shown(ctx context.Context, l *lab.Lab, bins string, s, neighbour *lesson.Lesson, slow bool) (*lab.Act, error) {
+	x, i := lesson.Shown(s, neighbour)
+	x.Acts = x.Acts[:i+1]
+	if slow && lab.ReadsFeed(s) {
+		x = inSlowMotion(x)
+	}
+	r, err := l.Run(ctx, lab.BinPath(bins, s), s, x)
+	if err != nil {
+		return nil, err
+	}
+	return r.Acts[i], nil
+}
+
+// firstLie is an error about a claim that did not come true, if there is one.
+func firstLie(acts ...*lab.Act) error {
+	for _, a := range acts {
+		for _, c := range a.Checks {
+			if !c.Held {
+				return fmt.Errorf("%s: %s: claimed %s, seen %s", says(a.Act), c.What, c.Want, c.Got)
+			}
+		}
+	}
+	return nil
+}
+
+// bursts draws the acts of two steps next to each other, or one under the other
+// where the text must be narrower than sideBySide columns, or where a picture had
+// to be cut.
+func bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, error) {
+	if width >= sideBySide {
+		column := (sideBySide - len(report.Gap)) / 2
+		l, err := burst(before, left, trace.Options{Width: column})
+		if err != nil {
+			return "", err
+		}
+		r, err := burst(s, right, trace.Options{Width: column})
+		if err != nil {
+			return "", err
+		}
+		if !strings.Contains(l+r, "…") {
+			return report.Beside(l, r, column), nil
+		}
+	}
+	o := trace.Options{Width: min(width, 100), Notes: notes}
+	l, err := burst(before, left, o)
+	if err != nil {
+		return "", err
+	}
+	r, err := burst(s, right, o)
+	return l + "\n" + r, err
+}
+
+// burst is an act's picture below its step's name and what came out.
+func burst(s *lesson.Lesson, a *lab.Act, o trace.Options) (string, error) {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, s.Step)
+	fmt.Fprint(&b, lab.Answers(a.Answers))
+	if lab.ReadsFeed(s) {
+		fmt.Fprintf(&b, ", %s", plural(a.Loads, "load"))
+	}
+	b.WriteString("\n\n")
+	o.Only = a.Act.Picture
+	var picture bytes.Buffer
+	if err := trace.Waterfall(&picture, drawn(a), o); err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(picture.String()) {
+		// How many helper spans there are says nothing beside a neighbour.
+		if !strings.HasPrefix(line, "not drawn:") {
+			b.WriteString(line)
+		}
+	}
+	return b.String(), nil
+}
+
+// drawn are an act's spans without the links that lead out of its picture.
+func drawn(a *lab.Act) []trace.Span {
+	names := map[string]string{}
+	for _, s := range a.Spans {
+		names[s.ID] = s.Name
+	}
+	spans := slices.Clone(a.Spans)
+	for i := range spans {
+		spans[i].Links = slices.DeleteFunc(slices.Clone(spans[i].Links), func(l trace.Link) bool {
+			name, here := names[l.ID]
+			return here && !slices.Contains(a.Act.Picture, name)
+		})
+	}
+	return spans
+}
 
 // stepDiff compares what a reader reads of two steps: main.go and the file that
 // is the lesson. Where the lesson stands in another file than before, it is

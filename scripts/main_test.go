@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/report"
 )
 
 // ask runs a command of ours and returns what it printed.
@@ -89,8 +91,8 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestDiff(t *testing.T) {
-	out, _, err := ask(t, "diff", "06")
+func TestDiffCode(t *testing.T) {
+	out, progress, err := ask(t, "diff", "--code", "06")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +103,76 @@ func TestDiff(t *testing.T) {
 	}
 	if strings.Contains(out, "\n+func run(") {
 		t.Error("main.go differs by more than the step's name")
+	}
+	if progress != "" || strings.Contains(out, "side by side") {
+		t.Errorf("--code has done more than compare the code: %s", progress)
+	}
+}
+
+// A feed stands behind its step, wherever that is.
+func TestFeedFollowsAddr(t *testing.T) {
+	t.Setenv("ADDR", "127.0.0.1:1")
+	if _, _, err := ask(t, "feed", "doom"); err == nil || !strings.Contains(err.Error(), "127.0.0.1:2") {
+		t.Errorf("feed: %v; want it to ask the port behind ADDR", err)
+	}
+	t.Setenv("ADDR", "1")
+	if _, _, err := ask(t, "feed", "doom"); err == nil || !strings.Contains(err.Error(), "ADDR") {
+		t.Errorf("feed: %v; want an error about ADDR", err)
+	}
+}
+
+// A diff shows the code, the properties and two pictures, beside each other where
+// there is room.
+func TestDiff(t *testing.T) {
+	for _, c := range []struct {
+		columns string
+		beside  bool
+	}{{"120", true}, {"", true}, {"119", false}, {"80", false}} {
+		t.Setenv("COLUMNS", c.columns)
+		out, _, err := ask(t, "diff", "02")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := -1
+		for _, want := range []string{"The code: ", "+++ 02-goroutines/server.go", "The properties that changed", "- ✓ now: a silent client",
+			"The two side by side", "\n01-blocking-tcp", "02-goroutines\n", "handle_connection"} {
+			i := strings.Index(out[at+1:], want)
+			if i < 0 {
+				t.Fatalf("COLUMNS=%q: it does not say %q, in this order:\n%s", c.columns, want, out)
+			}
+			at += 1 + i
+		}
+		_, pictures, _ := strings.Cut(out, "The two side by side")
+		beside := false
+		for line := range strings.Lines(pictures) {
+			beside = beside || strings.Count(line, "ask slowly") == 2
+		}
+		if beside != c.beside {
+			t.Errorf("COLUMNS=%q: beside each other: %v, want %v:\n%s", c.columns, beside, c.beside, pictures)
+		}
+	}
+}
+
+// A step brings one new idea: its diff stays within its budget.
+func TestBudgets(t *testing.T) {
+	root, err := lab.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lessons, err := lesson.All(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range lessons[1:] {
+		text, err := stepDiff(lessons[i], s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		added, removed := report.Size(text)
+		if over := added + removed - s.Budget; over > 0 {
+			t.Errorf("%s: %d lines more and %d lines less than in %s are %d over the budget of %d: take something out, or raise the budget in its lesson.yaml",
+				s.Step, added, removed, lessons[i].Step, over, s.Budget)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -148,7 +147,11 @@ func listens(ctx context.Context, url string) error {
 // feed tells the feed of the step that runs what to serve next.
 func feed(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("feed")
-	base := fs.String("url", "http://127.0.0.1:3780", "where the feed listens")
+	addr, err := process.FeedAddr(os.Getenv("ADDR"))
+	if err != nil {
+		return errUsage{err}
+	}
+	base := fs.String("url", "http://"+addr, "where the feed listens")
 	hold := fs.Int("hold", 0, "answer nobody until so many wait (for at most 2 s)")
 	delay := fs.Duration("delay", 0, "how long an answer takes (0: 50ms)")
 	fs.Usage = func() {
@@ -177,25 +180,6 @@ func feed(ctx context.Context, e *env, args []string) error {
 	}
 	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", plural(seen.Requests, "load"), plural(seen.Connections, "connection"))
 	return nil
-}
-
-// diff shows what changed since the step before, in the lesson's file and in
-// main.go.
-func diff(ctx context.Context, e *env, args []string) error {
-	s, err := e.step("diff", args)
-	if err != nil {
-		return err
-	}
-	before := lesson.Before(e.lessons, s)
-	if before == nil {
-		return errUsage{fmt.Errorf("%s is the first step: there is nothing before it", s.Step)}
-	}
-	text, err := stepDiff(before, s)
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(e.stdout, text)
-	return err
 }
 
 func envOr(name, otherwise string) string {

@@ -373,6 +373,8 @@ func says(a lesson.Act) string {
 			path = a.Get.Path
 		}
 		return "one request, " + method + " " + path
+	case a.Slow > 0:
+		return plural(a.Slow, "client") + " take a second to say what they want; a quick one comes behind them"
 	case a.Silent == 1:
 		return "a client connects and says nothing"
 	case a.Silent > 0:

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,11 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
 // The lab's own clients are what hey cannot be: they say nothing, behave badly,
@@ -22,6 +28,11 @@ const (
 	// heldFor is how long we watch whether somebody is answered while another
 	// load is held.
 	heldFor = time.Second
+	slowFor = time.Second // how long a slow caller takes to say its request
+	// quickAfter is when the quick caller comes behind the slow ones: late enough
+	// for a server to have begun with them, early enough to be answered before
+	// they have spoken.
+	quickAfter = slowFor / 4
 )
 
 // Caller is an HTTP client with one connection and no other: where that one is
@@ -101,6 +112,79 @@ func once(ctx context.Context, method, url string) <-chan string {
 		c.CloseIdleConnections()
 	}()
 	return ended
+}
+
+// The spans of callers whom a picture shows beside the server, which may read no
+// headers and then cannot say whom it kept waiting.
+const (
+	askSpan     = "ask"
+	askSlowSpan = "ask slowly"
+)
+
+// ask is call with a span of its own around it.
+func ask(ctx context.Context, url string) string {
+	ctx, span := otel.Tracer("plaque/load").Start(ctx, askSpan)
+	defer span.End()
+	c := caller()
+	defer c.CloseIdleConnections()
+	answer := call(ctx, c, http.MethodGet, url)
+	span.SetAttributes(attribute.String("answer", answer))
+	return answer
+}
+
+// slowCaller is a client that has said half of its request.
+type slowCaller struct {
+	conn net.Conn
+	span oteltrace.Span
+	rest string
+	err  error // the first one that came up
+}
+
+// startSlow connects and says the first half of a request.
+func startSlow(ctx context.Context, host string) (*slowCaller, error) {
+	conn, err := (&net.Dialer{Timeout: callFor}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(slowFor + callFor))
+	ctx, span := otel.Tracer("plaque/load").Start(ctx, askSlowSpan)
+	header := fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: plaque\r\nConnection: close\r\ntraceparent: %s\r\n\r\n", host, Traceparent(ctx))
+	half := len(header) / 2
+	c := &slowCaller{conn: conn, span: span, rest: header[half:]}
+	_, c.err = conn.Write([]byte(header[:half]))
+	return c, nil
+}
+
+// finish says the rest of the request.
+func (c *slowCaller) finish() {
+	if c.err == nil {
+		_, c.err = c.conn.Write([]byte(c.rest))
+	}
+}
+
+// answer reads the answer and says how the request ended, as call does.
+func (c *slowCaller) answer() string {
+	answer := ""
+	if c.err == nil {
+		var res *http.Response
+		if res, c.err = http.ReadResponse(bufio.NewReader(c.conn), nil); c.err == nil {
+			_, c.err = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))
+			answer = fmt.Sprint(res.StatusCode)
+			_ = res.Body.Close()
+		}
+	}
+	if c.err != nil {
+		answer = classify(c.err.Error())
+	}
+	c.span.SetAttributes(attribute.String("answer", answer))
+	c.span.End()
+	return answer
+}
+
+// close ends the caller, wherever it is.
+func (c *slowCaller) close() {
+	_ = c.conn.Close()
+	c.span.End()
 }
 
 // silent are clients that have connected and say nothing.

@@ -61,6 +61,9 @@ func (a *Act) judge(step *lesson.Lesson) {
 	if e.OtherKey != "" {
 		a.check("B, while A loads, is answered", e.OtherKey, a.otherKey)
 	}
+	if e.Quick != "" {
+		a.check("the quick caller is answered", e.Quick, a.quick)
+	}
 	if e.Closed != nil {
 		says := map[bool]string{true: "the server", false: "nobody"}
 		a.check("the connection is closed by", says[*e.Closed], says[a.closed])

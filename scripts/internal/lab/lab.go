@@ -110,7 +110,7 @@ type Act struct {
 	connections         int
 	goroutines, threads int
 	closed              bool
-	otherKey            string
+	otherKey, quick     string
 	from, to            time.Time
 }
 
@@ -287,6 +287,8 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 		requests = max(1, a.Get.Times)
 	case a.FirstLeaves > 0:
 		requests, concurrency = a.FirstLeaves+1, a.FirstLeaves+1
+	case a.Slow > 0:
+		requests, concurrency = a.Slow+1, a.Slow+1
 	case a.OtherKey:
 		requests, concurrency = 3, 2
 	}
@@ -302,6 +304,8 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 		return nil
 	case a.FirstLeaves > 0:
 		return s.firstLeaves(ctx, a, act)
+	case a.Slow > 0:
+		return s.slow(ctx, a, act)
 	}
 	return s.otherKey(ctx, act)
 }
@@ -377,6 +381,55 @@ func (s *scene) firstLeaves(ctx context.Context, a lesson.Act, act *Act) error {
 	s.feed.Open()
 	for _, o := range others {
 		act.Answers[<-o]++
+	}
+	return nil
+}
+
+// slow has callers who take a second to say their request, on one clock, and a
+// quick one who comes when all of them speak. The kernel accepts connections in
+// order, so a server that serves them in order comes to the quick one last.
+func (s *scene) slow(ctx context.Context, a lesson.Act, act *Act) error {
+	callers := make([]*slowCaller, a.Slow)
+	for i := range callers {
+		c, err := startSlow(ctx, s.host())
+		if err != nil {
+			return fmt.Errorf("slow client %d of %d: %w", i+1, a.Slow, err)
+		}
+		defer c.close()
+		callers[i] = c
+	}
+	spoken := time.After(slowFor)
+	// From outside, nothing shows when a server has begun to listen to all of them.
+	select {
+	case <-time.After(quickAfter):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	quick := make(chan string, 1)
+	go func() { quick <- ask(ctx, s.server.URL) }()
+	select {
+	case answer := <-quick:
+		act.quick = "at once"
+		act.Answers[answer]++
+		select {
+		case <-spoken:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	case <-spoken:
+		act.quick = "after the slow ones"
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// All have the rest of their requests sent before one of them waits.
+	for _, c := range callers {
+		c.finish()
+	}
+	for _, c := range callers {
+		act.Answers[c.answer()]++
+	}
+	if act.quick != "at once" {
+		act.Answers[<-quick]++
 	}
 	return nil
 }

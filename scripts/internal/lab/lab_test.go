@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,6 +191,46 @@ func TestNeighboursCacheFails(t *testing.T) {
 	}
 	if n < 8 {
 		t.Errorf("%d pairs of neighbours, want at least the 8 of 05 to 09", n)
+	}
+}
+
+// Slow clients tell a server that takes one at a time from one that takes all:
+// each of the two servers makes the other's claims false.
+func TestSlowClients(t *testing.T) {
+	l := newLab(t, "")
+	slow := func(step *lesson.Lesson) lesson.Experiment {
+		for _, e := range step.Experiments {
+			if e.Acts[0].Slow > 0 {
+				return e
+			}
+		}
+		t.Fatalf("%s has no slow clients", step.Step)
+		return lesson.Experiment{}
+	}
+	one, all := find(t, "01"), find(t, "02")
+	for _, c := range []struct {
+		server *lesson.Lesson
+		claims *lesson.Lesson
+		false_ []string
+	}{
+		{one, one, nil},
+		{all, all, nil},
+		{one, all, []string{
+			"handle_connection: claimed all at one moment, seen not all at one moment",
+			"the quick caller is answered: claimed at once, seen after the slow ones",
+		}},
+		{all, one, []string{
+			"handle_connection: claimed one after the other, seen some overlap",
+			"the quick caller is answered: claimed after the slow ones, seen at once",
+		}},
+	} {
+		r := run(t, l, build(t, c.server, nil), c.server, slow(c.claims))
+		if got := failures(r); !slices.Equal(got, c.false_) {
+			t.Errorf("%s under the claims of %s: false are %q, want %q", c.server.Step, c.claims.Step, got, c.false_)
+		}
+		if n := len(trace.Named(r.Acts[0].Spans, "ask slowly")); n != 3 {
+			t.Errorf("%s: %d spans of slow callers, want 3", c.server.Step, n)
+		}
 	}
 }
 

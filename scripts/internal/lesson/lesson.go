@@ -34,6 +34,9 @@ type Lesson struct {
 	Fixes   string `yaml:"fixes"`   // what it gets right that the step before got wrong
 	Breaks  string `yaml:"breaks"`  // what it still gets wrong: the reason for the next step
 	Code    string `yaml:"code"`    // the file that is the lesson, below Dir
+	// Budget is the most lines that the code's diff against the step before may
+	// add and remove together: one new idea a step. The first step has none.
+	Budget int `yaml:"budget"`
 
 	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by Property.Name
 	Exercise    Exercise          `yaml:"exercise"`
@@ -82,13 +85,14 @@ type Experiment struct {
 }
 
 // Act is one thing done to the server, and what must come out. Exactly one of
-// Hey, Get, Silent, Leave, Rude, FirstLeaves, OtherKey and Wait is set.
+// Hey, Get, Slow, Silent, Leave, Rude, FirstLeaves, OtherKey and Wait is set.
 type Act struct {
 	Says string         `yaml:"says"` // what is done, where the fields do not say it
 	Feed *origin.Script `yaml:"feed"` // told to the feed before
 
 	Hey         *Hey            `yaml:"hey"`          // a burst
 	Get         *Get            `yaml:"get"`          // requests on one connection, one after the other
+	Slow        int             `yaml:"slow"`         // so many take a second to say their request; a quick one comes behind them
 	Silent      int             `yaml:"silent"`       // so many clients connect and say nothing
 	Leave       bool            `yaml:"leave"`        // the silent clients leave
 	Rude        string          `yaml:"rude"`         // a client that behaves badly: one of Rudenesses
@@ -153,6 +157,9 @@ type Expect struct {
 	Together string `yaml:"together"`
 	// OtherKey is when B is answered: "at once" or "after A".
 	OtherKey string `yaml:"other_key"`
+	// Quick is when the quick caller behind the slow ones is answered: "at once",
+	// while they still speak, or "after the slow ones", when they have spoken.
+	Quick string `yaml:"quick"`
 	// Closed is true when the server ends the connection of a rude client, or
 	// of the silent ones, by itself.
 	Closed *bool `yaml:"closed"`
@@ -179,6 +186,10 @@ func (b Bounds) String() string {
 	}
 	return fmt.Sprintf("%d to %d", b.Min, b.Max)
 }
+
+// MaxSlow is how many slow callers there may be. They have to be connected well
+// within the second that they take.
+const MaxSlow = 10
 
 // Rudenesses are the values of Act.Rude.
 var Rudenesses = []string{"hangup", "rubbish", "endless header"}
@@ -269,6 +280,36 @@ func Find(all []*Lesson, name string) (*Lesson, error) {
 	return nil, fmt.Errorf("there is no step %q; there are %s", name, strings.Join(steps, ", "))
 }
 
+// Shown finds the act whose picture stands for a step beside the picture of its
+// neighbour: the slow clients where both steps have them, because there a burst
+// takes no time that a picture could show, or else the first act that has a
+// picture. Every lesson has one.
+func Shown(l, neighbour *Lesson) (x Experiment, act int) {
+	if l.slow() && neighbour.slow() {
+		x, act, _ = l.picture(func(a Act) bool { return a.Slow > 0 })
+		return x, act
+	}
+	x, act, _ = l.picture(func(Act) bool { return true })
+	return x, act
+}
+
+func (l *Lesson) slow() bool {
+	_, _, ok := l.picture(func(a Act) bool { return a.Slow > 0 })
+	return ok
+}
+
+// picture finds the first act that has a picture and is wanted.
+func (l *Lesson) picture(wanted func(Act) bool) (Experiment, int, bool) {
+	for _, x := range l.Experiments {
+		for i, a := range x.Acts {
+			if len(a.Picture) > 0 && wanted(a) {
+				return x, i, true
+			}
+		}
+	}
+	return Experiment{}, 0, false
+}
+
 // Before is the lesson before l, or nil.
 func Before(all []*Lesson, l *Lesson) *Lesson {
 	if i := slices.Index(all, l); i > 0 {
@@ -313,6 +354,12 @@ func (l *Lesson) check() error {
 	}
 	if _, err := os.Stat(filepath.Join(l.Dir, filepath.FromSlash(l.Code))); err != nil {
 		return fmt.Errorf("code: %w", err)
+	}
+	switch first := l.Number() == "01"; {
+	case !first && l.Budget < 1:
+		return errors.New("budget is missing: how many lines may the diff against the step before add and remove together?")
+	case first && l.Budget != 0:
+		return errors.New("budget: there is no step before this one to differ from")
 	}
 	left := maps.Clone(l.Fingerprint)
 	for _, p := range Properties {
@@ -402,13 +449,13 @@ func (l *Lesson) checkExercise() error {
 
 func (a Act) check() error {
 	kinds := 0
-	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Wait > 0} {
+	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Slow > 0, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Wait > 0} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return fmt.Errorf("it does %d things: say one of hey, get, silent, leave, rude, first_leaves, other_key, wait", kinds)
+		return fmt.Errorf("it does %d things: say one of hey, get, slow, silent, leave, rude, first_leaves, other_key, wait", kinds)
 	}
 	if h := a.Hey; h != nil && (h.Requests < 1 || h.Concurrency < 1 || h.Requests%h.Concurrency != 0 || h.Timeout < 0) {
 		return fmt.Errorf("hey: n %d, c %d: hey sends only whole rounds, so n must be a multiple of c, both at least 1", h.Requests, h.Concurrency)
@@ -426,6 +473,12 @@ func (a Act) check() error {
 	}
 	if k := a.Expect.OtherKey; a.OtherKey != (k != "") || k != "" && k != "at once" && k != "after A" {
 		return fmt.Errorf("expect: other_key: %q: it goes with the act other_key, and can be \"at once\" or \"after A\"", k)
+	}
+	if a.Slow > MaxSlow {
+		return fmt.Errorf("slow: %d: at most %d", a.Slow, MaxSlow)
+	}
+	if k := a.Expect.Quick; k != "" && (a.Slow == 0 || k != "at once" && k != "after the slow ones") {
+		return fmt.Errorf("expect: quick: %q: it goes with the act slow, and can be \"at once\" or \"after the slow ones\"", k)
 	}
 	return nil
 }

@@ -113,6 +113,11 @@ func TestBroken(t *testing.T) {
 		{"unknown answer", "doom, ", "gloom, ", "gloom"},
 		{"answer with a bad time", "ok:5ms", "ok:5", "ok:5"},
 		{"callers without a gate", "hey: {n: 10, c: 5}", "hey: {n: 10, c: 5}\n        callers: 5", "gate: true"},
+		{"slow and fast at once", "hey: {n: 10, c: 5}", "slow: 3\n        hey: {n: 10, c: 5}", "it does 2 things"},
+		{"more slow callers than can connect in time", "hey: {n: 10, c: 5}", "slow: 11", "at most 10"},
+		{"a quick caller behind nobody", "loads: 5}", "loads: 5, quick: at once}", "it goes with the act slow"},
+		{"quick as nobody is", "hey: {n: 10, c: 5}", "slow: 3\n        expect: {quick: soon}\n      - hey: {n: 10, c: 5}", "soon"},
+		{"a budget against nothing", "code: main.go", "code: main.go\nbudget: 10", "no step before"},
 		{"unknown rudeness", "hey: {n: 10, c: 5}", "rude: sulks", "sulks"},
 		{"no picture", "        picture: [burst]\n", "", "picture"},
 		{"no experiments", good[strings.Index(good, "experiments:"):], "experiments: []\n", "no experiments"},
@@ -134,7 +139,7 @@ func TestBroken(t *testing.T) {
 func TestFind(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "01-one", good)
-	write(t, root, "02-two-words", good)
+	write(t, root, "02-two-words", strings.Replace(good, "code: main.go", "code: main.go\nbudget: 10", 1))
 	write(t, root, "kit", "no lesson")
 	all, err := All(root)
 	if err != nil || len(all) != 2 {
@@ -155,6 +160,46 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := All(t.TempDir()); err == nil {
 		t.Error("a folder without steps is no error")
+	}
+}
+
+// From the second step on a lesson says how much its code may differ.
+func TestBudgetIsDemanded(t *testing.T) {
+	if _, err := Read(write(t, t.TempDir(), "02-two", good)); err == nil || !strings.Contains(err.Error(), "budget is missing") {
+		t.Errorf("a second step without a budget: %v", err)
+	}
+	l, err := Read(write(t, t.TempDir(), "02-two", strings.Replace(good, "code: main.go", "code: main.go\nbudget: 20", 1)))
+	if err != nil || l.Budget != 20 {
+		t.Errorf("a second step with a budget: %v, %v", l, err)
+	}
+}
+
+// Slow clients stand for a step beside a neighbour that has them too; else it is
+// the first act with a picture.
+func TestShown(t *testing.T) {
+	all, err := All(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		step, neighbour string
+		slow            bool
+	}{
+		{"01", "02", true}, {"02", "01", true}, {"02", "03", true}, {"03", "02", true},
+		{"03", "04", false}, {"04", "03", false}, {"06", "05", false},
+	} {
+		s, err := Find(all, c.step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := Find(all, c.neighbour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, i := Shown(s, n)
+		if a := x.Acts[i]; (a.Slow > 0) != c.slow || len(a.Picture) == 0 {
+			t.Errorf("%s beside %s: act %d of %q; want slow clients: %v", c.step, c.neighbour, i+1, x.Name, c.slow)
+		}
 	}
 }
 

@@ -163,12 +163,9 @@ func Breaks(s *lesson.Lesson) string {
 	return b.String()
 }
 
-// Changed is what a step does otherwise than the one before: the rows of the
-// fingerprint and the code.
-func Changed(before, s *lesson.Lesson, diff string) string {
-	if before == nil {
-		return "This is the first step.\n"
-	}
+// Rows lists the rows of the fingerprint in which a step differs from the one
+// before, as a Markdown list; "" if there is none.
+func Rows(before, s *lesson.Lesson) string {
 	var b strings.Builder
 	for _, p := range lesson.Properties {
 		switch was, is := before.Fingerprint[p.Name], s.Fingerprint[p.Name]; {
@@ -181,7 +178,11 @@ func Changed(before, s *lesson.Lesson, diff string) string {
 			fmt.Fprintf(&b, "- ✗ not yet: %s\n", p.Says)
 		}
 	}
-	added, removed := 0, 0
+	return b.String()
+}
+
+// Size counts the lines that a unified diff adds and removes.
+func Size(diff string) (added, removed int) {
 	for line := range strings.Lines(diff) {
 		switch {
 		case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"):
@@ -191,6 +192,20 @@ func Changed(before, s *lesson.Lesson, diff string) string {
 			removed++
 		}
 	}
+	return added, removed
+}
+
+// Changed is what a step does otherwise than the one before: the rows of the
+// fingerprint, the two bursts and the code. The first step has nothing before it:
+// there before is nil, and the rest is not read.
+func Changed(before, s *lesson.Lesson, bursts, diff string) string {
+	if before == nil {
+		return "This is the first step.\n"
+	}
+	var b strings.Builder
+	b.WriteString(Rows(before, s))
+	fmt.Fprintf(&b, "\n<details><summary>The two side by side: %s and %s</summary>\n\n```text\n%s```\n\n</details>\n", before.Step, s.Step, bursts)
+	added, removed := Size(diff)
 	fmt.Fprintf(&b, "\n<details><summary>The code: %d lines more, %d lines less than in %s</summary>\n\n```diff\n%s```\n\n</details>\n", added, removed, before.Step, diff)
 	return b.String()
 }

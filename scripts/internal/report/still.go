@@ -79,8 +79,9 @@ func (s *still) order(from []*trace.Node) []*node {
 	}
 	slices.SortStableFunc(nodes, func(a, b *node) int {
 		// Of those that start together, whoever does most stands first: the
-		// leader before its waiters, a miss before a hit.
-		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(b.size(), a.size()), cmp.Compare(a.signature, b.signature))
+		// leader before its waiters, a miss before a hit. So does whoever takes
+		// longest.
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(b.size(), a.size()), cmp.Compare(b.Duration(), a.Duration()), cmp.Compare(a.signature, b.signature))
 	})
 	return nodes
 }

@@ -25,6 +25,11 @@ type Options struct {
 	Notes func(Span) string
 }
 
+// narrow is the width below which a picture leaves out what it can do without:
+// the services, what links lead out of it, and half of what there is to say about
+// connections.
+const narrow = 72
+
 // MinWidth is the narrowest waterfall that can be drawn.
 const MinWidth = 40
 
@@ -297,7 +302,7 @@ func (p *canvas) notes(r *row) []part {
 		result += " → " + strings.Join(names, ", ")
 	}
 	say("", "%s", strings.TrimSpace(result))
-	if r.beyond != "" {
+	if r.beyond != "" && p.Width >= narrow {
 		say("", "→ %s", r.beyond)
 	}
 	if r.DroppedLinks > 0 {
@@ -311,7 +316,11 @@ func (p *canvas) notes(r *row) []part {
 		say("", "← %d %s", n, verb)
 	}
 	say("", "%s", p.keys[r.Attrs["cache.key"]])
-	say("", "%s", r.connection())
+	connection := r.connection()
+	if p.Width < narrow {
+		connection = strings.TrimSuffix(strings.TrimSuffix(connection, "s"), " connection")
+	}
+	say("", "%s", connection)
 	switch {
 	case r.Orphan:
 		say(dim, "parent not received")
@@ -472,7 +481,7 @@ func (p *canvas) layout() columns {
 		c.took = max(c.took, width(p.duration(r.Duration())))
 		note = max(note, widthOf(r.note))
 		all = max(all, widthOf(r.withMessage()))
-		if len(p.services) > 1 {
+		if len(p.services) > 1 && p.Width >= narrow {
 			c.service = max(c.service, width(plain(r.Service)))
 		}
 	}

@@ -410,6 +410,21 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// A narrow picture keeps what counts: every span, its time, its answer.
+func TestNarrow(t *testing.T) {
+	p := picture(t, coalesced().spans, Options{Only: loadNames[:len(loadNames)-1], Width: 59})
+	for _, want := range []string{"      flight a", "← 4 joined", "joined → flight a", "200 · new\n"} {
+		if !strings.Contains(p, want) {
+			t.Errorf("it does not say %q:\n%s", want, p)
+		}
+	}
+	for _, not := range []string{"service", "plaque", "connection", "…"} {
+		if strings.Contains(strings.Split(p, "not drawn:")[0], not) {
+			t.Errorf("it says %q:\n%s", not, p)
+		}
+	}
+}
+
 func TestNotesOfTheCaller(t *testing.T) {
 	s := coalesced()
 	p := picture(t, s.spans, Options{Only: loadNames, Width: 120, Notes: func(s Span) string {

@@ -92,6 +92,16 @@ func (p *Process) Feed(ctx context.Context) (string, error) {
 	return base + origin.Path, nil
 }
 
+// FeedAddr is where a step that listens on addr, or on DefaultAddr if that is "",
+// has its stand-in feed.
+func FeedAddr(addr string) (string, error) {
+	p, err := settings(addr, "")
+	if err != nil {
+		return "", err
+	}
+	return p.feedAddr, nil
+}
+
 // settings reads ADDR and FEED_URL. The feed and the debug pages stand at the
 // two ports behind the step's, on 127.0.0.1; with port 0 each is a free one.
 func settings(addr, feedURL string) (*Process, error) {

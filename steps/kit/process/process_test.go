@@ -181,6 +181,17 @@ func fetch(t *testing.T, url string) string {
 	return string(b)
 }
 
+func TestFeedAddr(t *testing.T) {
+	for addr, want := range map[string]string{"": "127.0.0.1:3780", "127.0.0.1:4000": "127.0.0.1:4001"} {
+		if got, err := FeedAddr(addr); got != want || err != nil {
+			t.Errorf("the feed of a step at %q is at %q, %v; want %q", addr, got, err, want)
+		}
+	}
+	if _, err := FeedAddr("4000"); err == nil {
+		t.Error("4000 is an address")
+	}
+}
+
 // A step starts its own feed and its debug pages, and stops when its standard
 // input does: a parent can stop its child so on every system.
 func TestStopsWhenItsInputEnds(t *testing.T) {
