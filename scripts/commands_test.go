@@ -1,0 +1,437 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"plaque/scripts/internal/jaeger/jaegertest"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/trace"
+)
+
+const (
+	commandWithin = 2 * time.Minute  // a command that ends; most take seconds
+	listenWithin  = time.Minute      // a command that stays, until it listens
+	stopCommand   = 30 * time.Second // a command that stays, from Ctrl-C to its end
+)
+
+// shell runs the commands of pages as a reader would, from the workshop's folder.
+//
+// A step listens on ports of the test's: ADDR moves it, its feed and its debug
+// pages, and `load` and `feed` read ADDR too. Where a command spells the usual
+// addresses out, they are replaced. So a test disturbs nobody's step.
+type shell struct {
+	root    string
+	scripts string // this program, built: stands for `go run ./scripts`
+	gate    string // what .ci/run does
+	lessons []*lesson.Lesson
+	otlp    string // where spans go
+	jaeger  func() // makes sure that there is a Jaeger to start
+}
+
+// newShell is a shell whose program is built once for all tests.
+func newShell(t *testing.T) *shell {
+	t.Helper()
+	root, err := lab.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := lab.Exe(filepath.Join(t.TempDir(), "scripts"))
+	if err := lab.Build(t.Context(), ".", ".", bin, ""); err != nil {
+		t.Fatal(err)
+	}
+	gate, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lessons, err := lesson.All(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spans, err := trace.Listen(trace.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spans.Close() })
+	return &shell{root: root, scripts: bin, gate: string(gate), lessons: lessons, otlp: spans.URL(),
+		jaeger: func() { jaegertest.Binary(t) }}
+}
+
+// comment is what stands behind a command for the reader.
+var comment = regexp.MustCompile(`(^|\s+)#.*$`)
+
+// try runs a block of commands, and says what does not work.
+func (s *shell) try(ctx context.Context, text string) (err error) {
+	addr, err := threePorts()
+	if err != nil {
+		return err
+	}
+	var staying []*stays
+	defer func() {
+		for _, c := range slices.Backward(staying) {
+			err = errors.Join(err, c.stop())
+		}
+	}()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(comment.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""))
+		if line == "" {
+			continue
+		}
+		if strings.ContainsAny(line, "|&;<>$`\"'\\*~") {
+			return fmt.Errorf("%s: it needs a shell, and shells differ: write a command that is the same everywhere", line)
+		}
+		if known, err := s.inGate(line); err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		} else if known {
+			continue
+		}
+		c, listens, err := s.command(ctx, line, addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+		if listens == "" {
+			if err := toTheEnd(c); err != nil {
+				return fmt.Errorf("%s: %w", line, err)
+			}
+			continue
+		}
+		running, err := start(ctx, c, listens)
+		if running != nil {
+			staying = append(staying, running)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", line, err)
+		}
+	}
+	return nil
+}
+
+// inGate reports whether .ci/run runs this command, so that it need not run here
+// once more: the tests of all modules, and the tour. The tour of all steps is also
+// a tour of each.
+func (s *shell) inGate(line string) (bool, error) {
+	words := strings.Fields(line)
+	var run *regexp.Regexp
+	switch {
+	case line == "go test work":
+		run = regexp.MustCompile(`(?m)^go test( -\S+)* work$`)
+	case len(words) >= 4 && slices.Equal(words[:4], []string{"go", "run", "./scripts", "tour"}):
+		for _, name := range words[4:] {
+			if strings.HasPrefix(name, "-") {
+				return false, nil // another tour than the gate's
+			}
+			if _, err := lesson.Find(s.lessons, name); err != nil {
+				return false, err
+			}
+		}
+		run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json)?$`)
+	default:
+		return false, nil
+	}
+	if !run.MatchString(s.gate) {
+		return false, errors.New(".ci/run does not run it, so nobody does")
+	}
+	return true, nil
+}
+
+// command makes a line of a page ready to run. listens is the address at which a
+// command that stays can be seen to be up; "" for one that ends.
+func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, listens string, err error) {
+	words := strings.Fields(line)
+	for i, usual := range []string{"127.0.0.1:3779", "127.0.0.1:3780", "127.0.0.1:3781"} {
+		for j := range words {
+			words[j] = strings.ReplaceAll(words[j], usual, behind(addr, i))
+		}
+	}
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return strings.HasPrefix(name, "OTEL_") || slices.Contains([]string{"FEED_URL", "LOG_LEVEL"}, name)
+	})
+	env = append(env, "ADDR="+addr, "OTEL_EXPORTER_OTLP_ENDPOINT="+s.otlp)
+	if rest := words[min(3, len(words)):]; len(rest) > 0 && slices.Equal(words[:3], []string{"go", "run", "./scripts"}) {
+		words = append([]string{s.scripts}, rest...)
+		switch rest[0] {
+		case "run":
+			listens = addr
+		case "jaeger":
+			s.jaeger()
+			// The other two ways need Docker or the network, and have tests of
+			// their own.
+			words = append(words, "--from", "source")
+			for _, name := range []string{"JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT", "JAEGER_UI_PORT"} {
+				if listens, err = freeAddr(); err != nil {
+					return nil, "", err
+				}
+				_, port, _ := net.SplitHostPort(listens)
+				env = append(env, name+"="+port)
+			}
+		}
+	}
+	c = exec.CommandContext(ctx, words[0], words[1:]...)
+	c.Dir, c.Env = s.root, env
+	return c, listens, nil
+}
+
+// toTheEnd runs a command that must end well within the bound.
+func toTheEnd(c *exec.Cmd) error {
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	c.WaitDelay = time.Second
+	timer := time.AfterFunc(commandWithin, func() { _ = c.Process.Kill() })
+	defer timer.Stop()
+	if err := c.Start(); err != nil {
+		return err
+	}
+	if err := c.Wait(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out.String())
+	}
+	return nil
+}
+
+// stays is a command that runs until it is told to stop.
+type stays struct {
+	cmd   *exec.Cmd
+	out   *safeBuffer
+	ended chan struct{}
+	err   error // set before ended is closed
+}
+
+// start starts a command that stays and waits until it listens. What it returns
+// must be stopped, also with an error.
+func start(ctx context.Context, c *exec.Cmd, listens string) (*stays, error) {
+	if conn, err := net.DialTimeout("tcp", listens, time.Second); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("something listens on %s already", listens)
+	}
+	s := &stays{cmd: c, out: new(safeBuffer), ended: make(chan struct{})}
+	c.Stdout, c.Stderr = s.out, s.out
+	c.WaitDelay = time.Second
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		s.err = c.Wait()
+		close(s.ended)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, listenWithin)
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", listens)
+		if err == nil {
+			return s, conn.Close()
+		}
+		select {
+		case <-s.ended:
+			return nil, fmt.Errorf("it ended before it listened: %v\n%s", s.err, s.out)
+		case <-ctx.Done():
+			return s, fmt.Errorf("it does not listen on %s within %v\n%s", listens, listenWithin, s.out)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// stop is Ctrl-C: the command must end by itself, and well.
+func (s *stays) stop() error {
+	select {
+	case <-s.ended:
+		return fmt.Errorf("%s ended before its time: %v\n%s", s.cmd, s.err, s.out)
+	default:
+	}
+	interrupted := runtime.GOOS != "windows" // there nobody can send another program Ctrl-C
+	if interrupted {
+		_ = s.cmd.Process.Signal(os.Interrupt)
+	} else {
+		_ = s.cmd.Process.Kill()
+	}
+	select {
+	case <-s.ended:
+		if interrupted && s.err != nil {
+			return fmt.Errorf("%s, after Ctrl-C: %w\n%s", s.cmd, s.err, s.out)
+		}
+		return nil
+	case <-time.After(stopCommand):
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		return fmt.Errorf("%s did not end within %v of Ctrl-C\n%s", s.cmd, stopCommand, s.out)
+	}
+}
+
+// safeBuffer is a buffer that may be read while a command writes.
+type safeBuffer struct {
+	mu sync.Mutex // protects b
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// ports makes sure that no two blocks of this test get the same three.
+var ports struct {
+	sync.Mutex
+	next int
+}
+
+// threePorts is an address with two free ports behind it, below those that
+// systems hand out by themselves.
+func threePorts() (string, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.next == 0 {
+		ports.next = 20000 + os.Getpid()%3000*3
+	}
+	for range 1000 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
+		ports.next += 3
+		free := true
+		for i := range 3 {
+			l, err := net.Listen("tcp", behind(addr, i))
+			if err != nil {
+				free = false
+				break
+			}
+			_ = l.Close()
+		}
+		if free {
+			return addr, nil
+		}
+	}
+	return "", errors.New("no three free ports in a row")
+}
+
+// behind is the address n ports behind this one.
+func behind(addr string, n int) string {
+	host, text, _ := net.SplitHostPort(addr)
+	port, _ := strconv.Atoi(text)
+	return net.JoinHostPort(host, strconv.Itoa(port+n))
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+const notRun = "not run: "
+
+// Every command of every page works, or says above its block why nobody has
+// tried: <!-- not run: REASON -->.
+func TestCommands(t *testing.T) {
+	s := newShell(t)
+	pages := allMarkdown(t)
+	tried := map[string]bool{} // blocks that stand on several pages
+	for _, m := range pages {
+		for _, b := range m.blocks() {
+			reason, excused := strings.CutPrefix(b.comment, notRun)
+			switch {
+			case b.language != "sh":
+				if excused {
+					t.Errorf("%s: it is said why it is not run, and it is no block of commands", b.at)
+				}
+				continue
+			case excused:
+				if len(strings.Fields(reason)) < 3 {
+					t.Errorf("%s: %q is no reason", b.at, reason)
+				}
+				continue
+			case strings.TrimSpace(b.text) == "":
+				t.Errorf("%s: there is no command in it", b.at)
+				continue
+			case tried[b.text]:
+				continue
+			}
+			tried[b.text] = true
+			t.Run(b.at, func(t *testing.T) {
+				t.Parallel()
+				if err := s.try(t.Context(), b.text); err != nil {
+					t.Errorf("%s: %v", b.at, err)
+				}
+			})
+		}
+	}
+	if len(tried) < 15 {
+		t.Errorf("only %d blocks of commands found", len(tried))
+	}
+}
+
+// What does not work is found.
+func TestBrokenCommandsAreFound(t *testing.T) {
+	s := newShell(t)
+	gateless := *s
+	gateless.gate = strings.ReplaceAll(strings.ReplaceAll(s.gate, "go test -race work", "# go test -race work"), "go run ./scripts tour", "go run ./scripts tours")
+	for _, c := range []struct {
+		name, text, want string
+		shell            *shell
+	}{
+		{"all is well", "go run ./scripts diff --code 06 # what changed\n\ngo run ./scripts help\n", "", s},
+		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\n", "", s},
+		{"an unknown command", "go run ./scripts turo", "no command \"turo\"", s},
+		{"an unknown program", "plaqued 05", "plaqued", s},
+		{"a command that fails", "go run ./scripts load 05", "nothing listens", s},
+		{"the second one fails", "go run ./scripts help\ngo run ./scripts diff 01", "first step", s},
+		{"a flag that is gone", "go run ./scripts diff --colour 06", "flag provided but not defined", s},
+		{"a tour of a step that is not there", "go run ./scripts tour 99", "no step \"99\"", s},
+		{"a test that is not there", "go test ./steps/02-gophers", "directory not found", s},
+		{"it stays, and cannot start", "go run ./scripts run 99", "ended before it listened", s},
+		{"it needs a shell", "go run ./scripts load 05 | less", "needs a shell", s},
+		{"the gate lost its tests", "go test work", ".ci/run does not run it", &gateless},
+		{"the gate lost its tour", "go run ./scripts tour 05", ".ci/run does not run it", &gateless},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			err := c.shell.try(t.Context(), c.text)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%q: %v; want %q", c.text, err, c.want)
+			}
+		})
+	}
+}
+
+// A command that ends before its block does has not done what the page says.
+func TestCommandThatDiesIsFound(t *testing.T) {
+	s := newShell(t)
+	addr, err := threePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, listens, err := s.command(t.Context(), "go run ./scripts run 01", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, err := start(t.Context(), c, listens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-running.ended
+	if err := running.stop(); err == nil || !strings.Contains(err.Error(), "ended before its time") {
+		t.Errorf("a dead command is stopped with %v", err)
+	}
+}
