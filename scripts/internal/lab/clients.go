@@ -14,7 +14,6 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
@@ -125,7 +124,7 @@ const (
 func ask(ctx context.Context, url string) string {
 	ctx, span := otel.Tracer("plaque/load").Start(ctx, askSpan)
 	defer span.End()
-	c := caller()
+	c := Caller(callFor)
 	defer c.CloseIdleConnections()
 	answer := call(ctx, c, http.MethodGet, url)
 	span.SetAttributes(attribute.String("answer", answer))

@@ -4,7 +4,9 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,13 +59,20 @@ func Fill(page string, blocks map[string]string) (string, error) {
 }
 
 // Update fills the page at path, or, when only checking, reports an error if
-// that would change it.
+// that would change it. Blocks that show code it fills by itself, from the files
+// that they name.
 func Update(path string, blocks map[string]string, check bool) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	text, err := Fill(strings.ReplaceAll(string(old), "\r\n", "\n"), blocks)
+	page := strings.ReplaceAll(string(old), "\r\n", "\n")
+	all, err := excerpts(filepath.Dir(path), page)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	maps.Copy(all, blocks)
+	text, err := Fill(page, all)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
