@@ -100,17 +100,17 @@ func (s *shell) try(ctx context.Context, text string) (err error) {
 		} else if known {
 			continue
 		}
-		c, listens, err := s.command(ctx, line, addr)
+		c, up, err := s.command(ctx, line, addr)
 		if err != nil {
 			return fmt.Errorf("%s: %w", line, err)
 		}
-		if listens == "" {
+		if up.listens == "" {
 			if err := toTheEnd(c); err != nil {
 				return fmt.Errorf("%s: %w", line, err)
 			}
 			continue
 		}
-		running, err := start(ctx, c, listens)
+		running, err := start(ctx, c, up)
 		if running != nil {
 			staying = append(staying, running)
 		}
@@ -149,9 +149,12 @@ func (s *shell) inGate(line string) (bool, error) {
 	return true, nil
 }
 
-// command makes a line of a page ready to run. listens is the address at which a
-// command that stays can be seen to be up; "" for one that ends.
-func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, listens string, err error) {
+// up is how a command that stays is seen to be up: it listens, and has said this.
+// For a command that ends, listens is "".
+type up struct{ listens, said string }
+
+// command makes a line of a page ready to run.
+func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, u up, err error) {
 	words := strings.Fields(line)
 	for i, usual := range []string{"127.0.0.1:3779", "127.0.0.1:3780", "127.0.0.1:3781"} {
 		for j := range words {
@@ -167,24 +170,25 @@ func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, li
 		words = append([]string{s.scripts}, rest...)
 		switch rest[0] {
 		case "run":
-			listens = addr
+			u.listens = addr
 		case "jaeger":
 			s.jaeger()
 			// The other two ways need Docker or the network, and have tests of
 			// their own.
 			words = append(words, "--from", "source")
+			u.said = "Ctrl-C stops it"
 			for _, name := range []string{"JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT", "JAEGER_UI_PORT"} {
-				if listens, err = freeAddr(); err != nil {
-					return nil, "", err
+				if u.listens, err = freeAddr(); err != nil {
+					return nil, up{}, err
 				}
-				_, port, _ := net.SplitHostPort(listens)
+				_, port, _ := net.SplitHostPort(u.listens)
 				env = append(env, name+"="+port)
 			}
 		}
 	}
 	c = exec.CommandContext(ctx, words[0], words[1:]...)
 	c.Dir, c.Env = s.root, env
-	return c, listens, nil
+	return c, u, nil
 }
 
 // toTheEnd runs a command that must end well within the bound.
@@ -211,12 +215,12 @@ type stays struct {
 	err   error // set before ended is closed
 }
 
-// start starts a command that stays and waits until it listens. What it returns
-// must be stopped, also with an error.
-func start(ctx context.Context, c *exec.Cmd, listens string) (*stays, error) {
-	if conn, err := net.DialTimeout("tcp", listens, time.Second); err == nil {
+// start starts a command that stays and waits until it is up. What it returns must
+// be stopped, also with an error.
+func start(ctx context.Context, c *exec.Cmd, u up) (*stays, error) {
+	if conn, err := net.DialTimeout("tcp", u.listens, time.Second); err == nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("something listens on %s already", listens)
+		return nil, fmt.Errorf("something listens on %s already", u.listens)
 	}
 	s := &stays{cmd: c, out: new(safeBuffer), ended: make(chan struct{})}
 	c.Stdout, c.Stderr = s.out, s.out
@@ -231,15 +235,18 @@ func start(ctx context.Context, c *exec.Cmd, listens string) (*stays, error) {
 	ctx, cancel := context.WithTimeout(ctx, listenWithin)
 	defer cancel()
 	for {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", listens)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", u.listens)
 		if err == nil {
-			return s, conn.Close()
+			_ = conn.Close()
+			if strings.Contains(s.out.String(), u.said) {
+				return s, nil
+			}
 		}
 		select {
 		case <-s.ended:
 			return nil, fmt.Errorf("it ended before it listened: %v\n%s", s.err, s.out)
 		case <-ctx.Done():
-			return s, fmt.Errorf("it does not listen on %s within %v\n%s", listens, listenWithin, s.out)
+			return s, fmt.Errorf("it does not listen on %s within %v\n%s", u.listens, listenWithin, s.out)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -419,11 +426,11 @@ func TestCommandThatDiesIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, listens, err := s.command(t.Context(), "go run ./scripts run 01", addr)
+	c, u, err := s.command(t.Context(), "go run ./scripts run 01", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	running, err := start(t.Context(), c, listens)
+	running, err := start(t.Context(), c, u)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,3 +147,22 @@ func TestStill(t *testing.T) {
 		}
 	}
 }
+
+// Of callers who begin together and do as much, whoever takes longest stands
+// first: a quick one stands below the slow ones, as it came.
+func TestStillPutsTheQuickLast(t *testing.T) {
+	began := time.Unix(1000, 0)
+	for _, order := range [][]string{{"slow", "quick"}, {"quick", "slow"}} {
+		var spans []trace.Span
+		for i, name := range order {
+			end := began.Add(time.Second)
+			if name == "quick" {
+				end = began
+			}
+			spans = append(spans, trace.Span{TraceID: "t", ID: string(rune('a' + i)), Name: "ask " + name, Start: began, End: end})
+		}
+		if got := Still(spans); got[0].Name != "ask slow" || got[1].Name != "ask quick" {
+			t.Errorf("from %v the order is %q, %q", order, got[0].Name, got[1].Name)
+		}
+	}
+}
