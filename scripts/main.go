@@ -37,6 +37,7 @@ func commands() []command {
 		{"feed", "[--hold N] [--delay D] [ANSWER...]", "tell the running step's feed what to serve next", feed},
 		{"check", "STEP | --addr ADDR | --exercise STEP | -- COMMAND", "judge a server in any language, property by property", checkCommand},
 		{"diff", "[--code] STEP", "show what changed since the step before: code, properties, pictures", diff},
+		{"doctor", "[--json]", "look at this machine, and whether a trace shows up", doctorCommand},
 		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
 		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},
 		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants},

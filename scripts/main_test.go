@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"check", "--only", "flies", "05"}, "there are silent-client"},
 		{[]string{"jaeger", "--from", "heaven"}, "docker, release, source"},
 		{[]string{"jaeger", "now"}, `takes no "now"`},
+		{[]string{"doctor", "--fast"}, "that was not understood"},
+		{[]string{"doctor", "now"}, `takes no "now"`},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {
@@ -88,6 +91,69 @@ func TestNobodyThere(t *testing.T) {
 	_, _, err = ask(t, "feed", "--url", "http://127.0.0.1:1", "doom")
 	if err == nil || !strings.Contains(err.Error(), "start a step first") {
 		t.Errorf("feed: %v; want what to start", err)
+	}
+}
+
+// The doctor's findings, as text and as a document. What is wrong is said with
+// what to do, and is exit 1.
+func TestDoctor(t *testing.T) {
+	for _, name := range []string{"ADDR", "FEED_URL", "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("ADDR", "127.0.0.1:0")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318")
+	out, _, err := ask(t, "doctor")
+	var usage errUsage
+	if !errors.Is(err, errSick) || errors.As(err, &usage) {
+		t.Errorf("a setting that a step refuses: %v", err)
+	}
+	for _, want := range []string{
+		"✓ go ", "✗ settings ", "is not a URL with a scheme: write it like http://127.0.0.1:4318\n      ", "A step refuses to start with that.", "· span ", "✓ feed ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the doctor does not say %q:\n%s", want, out)
+		}
+	}
+
+	out, _, err = ask(t, "doctor", "--json")
+	if !errors.Is(err, errSick) {
+		t.Errorf("--json: %v", err)
+	}
+	var doc struct {
+		OK       bool
+		Findings []struct{ Name, State, Found, Advice string }
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatalf("--json: %v\n%s", err, out)
+	}
+	failures := 0
+	for _, f := range doc.Findings {
+		if f.State == "failure" && f.Name == "settings" && strings.Contains(f.Advice, "refuses to start") {
+			failures++
+		}
+	}
+	if doc.OK || failures != 1 {
+		t.Errorf("--json: ok is %v, with %d failures of the settings; want false and 1:\n%s", doc.OK, failures, out)
+	}
+
+	// Tracing turned off is a warning, and warnings are exit 0. Jaeger's ports
+	// are looked at, so another program there would be a failure: take free ones.
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	var listeners []net.Listener // closed when all are open, so that no port comes twice
+	for _, name := range []string{"JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		t.Setenv(name, port)
+	}
+	for _, l := range listeners {
+		l.Close()
+	}
+	if out, _, err := ask(t, "doctor"); err != nil || !strings.Contains(out, "! settings ") {
+		t.Errorf("tracing turned off: %v\n%s", err, out)
 	}
 }
 

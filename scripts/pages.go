@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"plaque/scripts/internal/doctor"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
@@ -114,6 +115,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 			"map":          report.Map(e.lessons),
 			"fixes":        report.Fixes(e.lessons),
 			"fingerprints": report.Fingerprints(e.lessons),
+			"no-traces":    doctor.NoTraces(),
 		}, *check))
 	}
 	return errors.Join(failed...)

@@ -147,11 +147,11 @@ func listens(ctx context.Context, url string) error {
 // feed tells the feed of the step that runs what to serve next.
 func feed(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("feed")
-	addr, err := process.FeedAddr(os.Getenv("ADDR"))
+	settings, err := process.ReadSettings()
 	if err != nil {
 		return errUsage{err}
 	}
-	base := fs.String("url", "http://"+addr, "where the feed listens")
+	base := fs.String("url", "http://"+settings.FeedAddr, "where the feed listens")
 	hold := fs.Int("hold", 0, "answer nobody until so many wait (for at most 2 s)")
 	delay := fs.Duration("delay", 0, "how long an answer takes (0: 50ms)")
 	fs.Usage = func() {

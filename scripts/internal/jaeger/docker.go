@@ -56,10 +56,19 @@ func (o Options) compose(ctx context.Context, p ports) (launch, error) {
 	}, nil
 }
 
-// dockerAnswers returns nil where Compose is installed and an engine runs.
+// ErrNoDocker is in the error of a machine without the docker command.
+var ErrNoDocker = errors.New("it is not installed")
+
+// DockerAnswers returns nil where the way FromDocker can be gone: Compose is
+// installed, and an engine runs. It waits for patience at each of the two
+// questions; the error is ErrNoDocker or says what docker said.
+func DockerAnswers(ctx context.Context, patience time.Duration) error {
+	return Options{docker: "docker", dockerPatience: patience}.dockerAnswers(ctx)
+}
+
 func (o Options) dockerAnswers(ctx context.Context) error {
 	if _, err := exec.LookPath(o.docker); err != nil {
-		return fmt.Errorf("there is no %s command", o.docker)
+		return fmt.Errorf("there is no %s command: %w", o.docker, ErrNoDocker)
 	}
 	for _, args := range [][]string{{"compose", "version"}, {"info", "--format", "{{.ServerVersion}}"}} {
 		bounded, cancel := context.WithTimeout(ctx, o.dockerPatience)

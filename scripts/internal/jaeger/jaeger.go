@@ -134,7 +134,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.client = cmp.Or(o.client, http.DefaultClient)
 	o.ReleaseURL = cmp.Or(o.ReleaseURL, "https://github.com/jaegertracing/jaeger/releases/download")
 	if o.CacheDir == "" {
-		if o.CacheDir, err = cacheDir(); err != nil {
+		if o.CacheDir, err = CacheDir(); err != nil {
 			return o, err
 		}
 	}
@@ -143,8 +143,9 @@ func (o Options) withDefaults() (Options, error) {
 
 func (o Options) config() string { return filepath.Join(o.Root, "jaeger", "config.yaml") }
 
-// cacheDir is where binaries are kept when Options name no other place.
-func cacheDir() (string, error) {
+// CacheDir is where binaries are kept when Options name no other place. It need
+// not be there yet.
+func CacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("there is nowhere to keep Jaeger: %w", err)

@@ -113,29 +113,24 @@ func Find(ctx context.Context) (*Server, error) {
 func find(ctx context.Context, p ports) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	s := newServer(p)
-	var found [len(p)]finding
-	var wg sync.WaitGroup
-	for i := range p {
-		wg.Go(func() { found[i] = look(ctx, s, i) })
-	}
-	wg.Wait()
-	if found[uiPort].ours && found[otlpHTTPPort].ours {
+	survey := lookAtAll(ctx, p)
+	s, ui, otlp := survey.Server, survey.UI(), survey.OTLP()
+	if ui.Ours && otlp.Ours {
 		s.Pages = s.hasPages(ctx)
 		return s, nil
 	}
 	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
 		return nil, err
 	}
-	if found[uiPort].ours {
+	if ui.Ours {
 		return nil, fmt.Errorf("a Jaeger answers at %s, but takes no spans at %s (%s): stop it and start one with `go run ./scripts jaeger`",
-			s.UI, s.OTLP, found[otlpHTTPPort].text)
+			s.UI, s.OTLP, otlp.Text)
 	}
 	var taken []string
-	for i, f := range found {
-		if !f.free {
+	for _, at := range survey.Ports {
+		if !at.Free {
 			taken = append(taken, fmt.Sprintf("port %d (%s) is in use: %s. Stop that program, or set %s to another port",
-				p[i], known[i].use, f.text, known[i].env))
+				at.Number, at.Use, at.Text, at.Env))
 		}
 	}
 	if taken != nil {
@@ -144,43 +139,109 @@ func find(ctx context.Context, p ports) (*Server, error) {
 	return nil, ErrNotRunning
 }
 
-// finding is what a look at a port found.
-type finding struct {
-	free bool
-	ours bool   // it is what belongs there
-	text string // what answers, for people
+// Survey is what a look at Jaeger's ports found.
+type Survey struct {
+	// Server is the Jaeger that is at the ports, or would be. Nothing says that
+	// it answers.
+	Server *Server
+	Ports  []Port
+}
+
+// UI and OTLP are the two ports without which there is no Jaeger.
+func (s Survey) UI() Port   { return s.Ports[uiPort] }
+func (s Survey) OTLP() Port { return s.Ports[otlpHTTPPort] }
+
+// Port is one of the ports of jaeger/config.yaml.
+type Port struct {
+	Use    string // what it is for
+	Env    string // the variable that moves it
+	Number int
+	Finding
+}
+
+// Finding is what a look at a port found.
+type Finding struct {
+	Free bool   // whoever wants to listen there can
+	Ours bool   // what belongs there answers; of UI and OTLP alone can that be told
+	Text string // what answers, for people
+}
+
+// Look looks at the ports where Find looks, within about two seconds. The error
+// is that of a JAEGER_ variable which is no port.
+func Look(ctx context.Context) (Survey, error) {
+	p, err := portsFromEnv()
+	if err != nil {
+		return Survey{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	survey := lookAtAll(ctx, p)
+	if survey.UI().Ours {
+		survey.Server.Pages = survey.Server.hasPages(ctx)
+	}
+	return survey, nil
+}
+
+func lookAtAll(ctx context.Context, p ports) Survey {
+	s := Survey{Server: newServer(p), Ports: make([]Port, len(p))}
+	var wg sync.WaitGroup
+	for i, k := range known {
+		wg.Go(func() { s.Ports[i] = Port{k.use, k.env, p[i], s.Server.look(ctx, i)} })
+	}
+	wg.Wait()
+	return s
 }
 
 // look finds out what is at port i.
-func look(ctx context.Context, s *Server, i int) finding {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.ports.addr(i))
+func (s *Server) look(ctx context.Context, i int) Finding {
+	return lookAt(ctx, s.ports.addr(i), func(ctx context.Context) Finding {
+		switch i {
+		case uiPort:
+			r := ask(ctx, http.MethodGet, s.API+"/services", "")
+			return Finding{Ours: r.isServices(), Text: r.String()}
+		case otlpHTTPPort:
+			r := s.askOTLP(ctx)
+			if r.isOTLP() {
+				return Finding{Ours: true, Text: "some collector takes spans there"}
+			}
+			return Finding{Text: r.String()}
+		}
+		return home(ctx, s.ports.addr(i))
+	})
+}
+
+// LookAt finds out what is at an address that is none of Jaeger's, within about
+// two seconds. Ours is never set.
+func LookAt(ctx context.Context, addr string) Finding {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	return lookAt(ctx, addr, func(ctx context.Context) Finding { return home(ctx, addr) })
+}
+
+// lookAt asks whoever takes a connection at addr.
+func lookAt(ctx context.Context, addr string, ask func(context.Context) Finding) Finding {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return lookUnanswered(s.ports.addr(i))
+		return lookUnanswered(addr)
 	}
 	conn.Close()
-	switch i {
-	case uiPort:
-		r := ask(ctx, http.MethodGet, s.API+"/services", "")
-		return finding{ours: r.isServices(), text: r.String()}
-	case otlpHTTPPort:
-		r := s.askOTLP(ctx)
-		if r.isOTLP() {
-			return finding{ours: true, text: "some collector takes spans there"}
-		}
-		return finding{text: r.String()}
-	}
-	return finding{text: ask(ctx, http.MethodGet, "http://"+s.ports.addr(i)+"/", "").String()}
+	return ask(ctx)
+}
+
+// home is what answers when asked for its first page.
+func home(ctx context.Context, addr string) Finding {
+	return Finding{Text: ask(ctx, http.MethodGet, "http://"+addr+"/", "").String()}
 }
 
 // lookUnanswered is for a port where no connection can be made: only who tries to
 // listen there knows whether it is free.
-func lookUnanswered(addr string) finding {
+func lookUnanswered(addr string) Finding {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return finding{text: fmt.Sprintf("nothing takes connections there, and yet it cannot be used (%v)", err)}
+		return Finding{Text: fmt.Sprintf("nothing takes connections there, and yet it cannot be used (%v)", err)}
 	}
 	l.Close()
-	return finding{free: true, text: "nothing listens there"}
+	return Finding{Free: true, Text: "nothing listens there"}
 }
 
 // reply is what a program answered to one request.
@@ -288,6 +349,16 @@ func (r reply) problem() error {
 		return r.err
 	}
 	return errors.New(r.String())
+}
+
+// Clock is what this Jaeger's clock said when it answered, in whole seconds: in
+// Docker it can be another than this machine's.
+func (s *Server) Clock(ctx context.Context) (time.Time, error) {
+	r := ask(ctx, http.MethodGet, s.API+"/services", "")
+	if r.err != nil {
+		return time.Time{}, r.err
+	}
+	return http.ParseTime(r.header.Get("Date"))
 }
 
 // hasPages is false where a page stands in for the web pages, as in a build from

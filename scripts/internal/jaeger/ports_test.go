@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // usePorts moves the usual ports to free ones and returns them.
@@ -193,6 +194,31 @@ func TestJaegerWithoutOTLP(t *testing.T) {
 		t.Fatal("Find is content")
 	}
 	mustSay(t, "the error", err.Error(), "http://"+p.addr(uiPort), "takes no spans", "http://"+p.addr(otlpHTTPPort), "nothing listens there")
+
+	look, err := Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ui := look.UI(); !ui.Ours || ui.Free || ui.Number != p[uiPort] || ui.Env != "JAEGER_UI_PORT" {
+		t.Errorf("at the API's port: %+v", ui)
+	}
+	if otlp := look.OTLP(); otlp.Ours || !otlp.Free || otlp.Number != p[otlpHTTPPort] || len(look.Ports) != len(p) {
+		t.Errorf("at the port for spans: %+v of %d ports", otlp, len(look.Ports))
+	}
+	if clock, err := look.Server.Clock(t.Context()); err != nil || time.Since(clock).Abs() > time.Minute {
+		t.Errorf("its clock says %v, %v; it is ours", clock, err)
+	}
+}
+
+func TestLookAt(t *testing.T) {
+	p := usePorts(t)
+	if at := LookAt(t.Context(), p.addr(0)); !at.Free || at.Ours {
+		t.Errorf("where nobody is: %+v", at)
+	}
+	serveAt(t, p, 0, http.NotFoundHandler())
+	if at := LookAt(t.Context(), p.addr(0)); at.Free || at.Ours || at.Text != "HTTP 404 from a server without a name" {
+		t.Errorf("where a server is: %+v", at)
+	}
 }
 
 func TestFindIsCancelled(t *testing.T) {

@@ -24,15 +24,22 @@ import (
 // DefaultAddr is where a step listens when ADDR is not set.
 const DefaultAddr = "127.0.0.1:3779"
 
-// Process is a step that runs.
-type Process struct {
+// Settings are what ADDR and FEED_URL say.
+type Settings struct {
 	// Addr is where the step listens: ADDR, or DefaultAddr.
 	Addr string
+	// FeedAddr and DebugAddr are where the stand-in feed and the debug pages
+	// listen.
+	FeedAddr, DebugAddr string
+	// FeedURL is FEED_URL; "" means the stand-in.
+	FeedURL string
+}
+
+// Process is a step that runs.
+type Process struct {
+	Settings
 	// Telemetry sends the step's spans.
 	Telemetry *telemetry.Telemetry
-
-	feedAddr, debugAddr string
-	feedURL             string // FEED_URL; "" means the stand-in
 }
 
 // Main runs a step until it fails or is told to stop, and exits: 0 after a
@@ -62,16 +69,17 @@ func Main(step string, run func(context.Context, *Process) error) {
 }
 
 func start(ctx context.Context, step string, run func(context.Context, *Process) error) error {
-	p, err := settings(os.Getenv("ADDR"), os.Getenv("FEED_URL"))
+	s, err := ReadSettings()
 	if err != nil {
 		return err
 	}
+	p := &Process{Settings: s}
 	if p.Telemetry, err = telemetry.Start(ctx, telemetry.Config{Version: step}); err != nil {
 		return err
 	}
 	// Lost spans are told of in the log; they are no reason to fail.
 	defer func() { _ = p.Telemetry.Stop() }()
-	if err := web.ServeDebug(ctx, p.debugAddr); err != nil {
+	if err := web.ServeDebug(ctx, p.DebugAddr); err != nil {
 		return err
 	}
 	return run(ctx, p)
@@ -80,11 +88,11 @@ func start(ctx context.Context, step string, run func(context.Context, *Process)
 // Feed is the URL of the feed to read: FEED_URL, or that of a stand-in which it
 // starts in this process and which stops with ctx.
 func (p *Process) Feed(ctx context.Context) (string, error) {
-	if p.feedURL != "" {
-		return p.feedURL, nil
+	if p.FeedURL != "" {
+		return p.FeedURL, nil
 	}
 	feed := origin.New(p.Telemetry.For("feed"))
-	base, err := feed.Serve(ctx, p.feedAddr)
+	base, err := feed.Serve(ctx, p.FeedAddr)
 	if err != nil {
 		return "", err
 	}
@@ -92,27 +100,21 @@ func (p *Process) Feed(ctx context.Context) (string, error) {
 	return base + origin.Path, nil
 }
 
-// FeedAddr is where a step that listens on addr, or on DefaultAddr if that is "",
-// has its stand-in feed.
-func FeedAddr(addr string) (string, error) {
-	p, err := settings(addr, "")
-	if err != nil {
-		return "", err
-	}
-	return p.feedAddr, nil
-}
+// ReadSettings reads ADDR and FEED_URL. An error names the variable and how to
+// write it.
+func ReadSettings() (Settings, error) { return settings(os.Getenv("ADDR"), os.Getenv("FEED_URL")) }
 
-// settings reads ADDR and FEED_URL. The feed and the debug pages stand at the
-// two ports behind the step's, on 127.0.0.1; with port 0 each is a free one.
-func settings(addr, feedURL string) (*Process, error) {
-	p := &Process{Addr: cmp.Or(addr, DefaultAddr), feedURL: feedURL}
-	host, text, err := net.SplitHostPort(p.Addr)
+// settings puts the feed and the debug pages at the two ports behind the step's,
+// on 127.0.0.1; with port 0 each gets a free one.
+func settings(addr, feedURL string) (Settings, error) {
+	s := Settings{Addr: cmp.Or(addr, DefaultAddr), FeedURL: feedURL}
+	host, text, err := net.SplitHostPort(s.Addr)
 	port, perr := strconv.Atoi(text)
 	if err != nil || perr != nil || port < 0 || port > 65533 {
-		return nil, fmt.Errorf("ADDR=%q is not an address: write it like %s, with a port up to 65533", addr, DefaultAddr)
+		return s, fmt.Errorf("ADDR=%q is not an address: write it like %s, with a port up to 65533", addr, DefaultAddr)
 	}
 	if host == "" {
-		return nil, fmt.Errorf("ADDR=%q would listen on every interface: write 127.0.0.1%s, or 0.0.0.0%s if you mean it", addr, addr, addr)
+		return s, fmt.Errorf("ADDR=%q would listen on every interface: write 127.0.0.1%s, or 0.0.0.0%s if you mean it", addr, addr, addr)
 	}
 	next := func(n int) string {
 		if port == 0 {
@@ -120,12 +122,12 @@ func settings(addr, feedURL string) (*Process, error) {
 		}
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+n))
 	}
-	p.feedAddr, p.debugAddr = next(1), next(2)
+	s.FeedAddr, s.DebugAddr = next(1), next(2)
 	if feedURL != "" {
 		u, err := url.Parse(feedURL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			return nil, fmt.Errorf("FEED_URL=%q is not an http or https URL: write it like https://www.youtube.com/feeds/videos.xml", feedURL)
+			return s, fmt.Errorf("FEED_URL=%q is not an http or https URL: write it like https://www.youtube.com/feeds/videos.xml", feedURL)
 		}
 	}
-	return p, nil
+	return s, nil
 }

@@ -96,7 +96,7 @@ func TestSettings(t *testing.T) {
 			}
 		case err != nil:
 			t.Errorf("ADDR=%q FEED_URL=%q: %v", c.addr, c.feedURL, err)
-		case p.Addr != c.listens || p.feedAddr != c.feedAt || p.debugAddr != c.debugsAt || p.feedURL != c.feedURL:
+		case p.Addr != c.listens || p.FeedAddr != c.feedAt || p.DebugAddr != c.debugsAt || p.FeedURL != c.feedURL:
 			t.Errorf("ADDR=%q FEED_URL=%q: %+v", c.addr, c.feedURL, p)
 		}
 	}
@@ -179,17 +179,6 @@ func fetch(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-func TestFeedAddr(t *testing.T) {
-	for addr, want := range map[string]string{"": "127.0.0.1:3780", "127.0.0.1:4000": "127.0.0.1:4001"} {
-		if got, err := FeedAddr(addr); got != want || err != nil {
-			t.Errorf("the feed of a step at %q is at %q, %v; want %q", addr, got, err, want)
-		}
-	}
-	if _, err := FeedAddr("4000"); err == nil {
-		t.Error("4000 is an address")
-	}
 }
 
 // A step starts its own feed and its debug pages, and stops when its standard

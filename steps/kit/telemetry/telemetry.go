@@ -124,6 +124,15 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 // Provider is the TracerProvider of the service that was started.
 func (t *Telemetry) Provider() trace.TracerProvider { return t.provider }
 
+// Endpoint is where spans are sent, as the settings write it, and "" when they
+// are not sent at all but printed, or thrown away.
+func (t *Telemetry) Endpoint() string {
+	if t.delivery == nil {
+		return ""
+	}
+	return t.delivery.endpoint
+}
+
 // For returns a TracerProvider whose spans carry another service's name and
 // travel the same way. The stand-in feed lives in a step's process and is
 // another service all the same.
@@ -154,7 +163,8 @@ func (t *Telemetry) Flush(ctx context.Context) error {
 }
 
 // Stop delivers what is left and ends within stopWithin. Spans that could not be
-// delivered are counted in one line of the log; the error says the same.
+// delivered are counted in one line of the log; the error says the same, and why
+// the first of them was lost.
 func (t *Telemetry) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
@@ -164,7 +174,11 @@ func (t *Telemetry) Stop() error {
 	}
 	if ended, sent := t.delivery.ended.Load(), t.delivery.sent.Load(); sent < ended {
 		t.log.Warn("spans lost", "lost", ended-sent, "of", ended, "endpoint", t.delivery.endpoint)
-		return errors.Join(err, fmt.Errorf("%d of %d spans did not reach %s", ended-sent, ended, t.delivery.endpoint))
+		lost := fmt.Errorf("%d of %d spans did not reach %s", ended-sent, ended, t.delivery.endpoint)
+		if why := t.delivery.why.Load(); why != nil {
+			lost = fmt.Errorf("%w: %w", lost, *why)
+		}
+		return errors.Join(err, lost)
 	}
 	return err
 }
@@ -242,11 +256,13 @@ type delivery struct {
 	log         *slog.Logger
 	ended, sent atomic.Int64
 	warn        sync.Once
+	why         atomic.Pointer[error] // of the first loss
 }
 
 func (d *delivery) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	if err := d.exporter.ExportSpans(ctx, spans); err != nil {
 		d.warn.Do(func() {
+			d.why.Store(&err)
 			d.log.Warn("no spans are delivered: is Jaeger running? start it with `go run ./scripts jaeger`, or set OTEL_TRACES_EXPORTER=none",
 				"endpoint", d.endpoint, "error", err)
 		})

@@ -305,8 +305,11 @@ func TestCollectorAway(t *testing.T) {
 		t.Errorf("five lost batches, logged as\n%s", log)
 	}
 	err := tel.Stop()
-	if want := "5 of 5 spans did not reach " + c.URL; err == nil || err.Error() != want {
-		t.Errorf("Stop returned %v, want %s", err, want)
+	if want := "5 of 5 spans did not reach " + c.URL + ": "; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "dial tcp") {
+		t.Errorf("Stop returned %v, want %s and that nobody could be called", err, want)
+	}
+	if tel.Endpoint() != c.URL {
+		t.Errorf("Endpoint is %q, want %q", tel.Endpoint(), c.URL)
 	}
 	if log := out.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, `msg="spans lost" lost=5 of=5`) {
 		t.Errorf("log:\n%s", log)

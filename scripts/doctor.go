@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"plaque/scripts/internal/doctor"
+)
+
+// errSick says that something failed: exit 1, all is said.
+var errSick = errors.New("not everything is as it should be: see each ✗")
+
+// doctorCommand prints what the doctor finds.
+func doctorCommand(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("doctor")
+	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
+	rest, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return errUsage{fmt.Errorf("doctor takes no %q", rest[0])}
+	}
+	began := time.Now()
+	found := doctor.Examine(ctx, doctor.Options{Root: e.root})
+	if ctx.Err() != nil {
+		return ctx.Err() // what was found then is what Ctrl-C did
+	}
+	healthy := true
+	for _, f := range found {
+		healthy = healthy && f.State != doctor.Failure
+	}
+	if *asJSON {
+		enc := json.NewEncoder(e.stdout)
+		enc.SetIndent("", "  ")
+		err := enc.Encode(struct {
+			OK       bool             `json:"ok"`
+			Seconds  float64          `json:"seconds"`
+			Findings []doctor.Finding `json:"findings"`
+		}{healthy, time.Since(began).Seconds(), found})
+		if err != nil {
+			return err
+		}
+	} else {
+		newPrinter(e.stdout).findings(found)
+	}
+	if !healthy {
+		return errSick
+	}
+	return nil
+}
+
+// findings prints a line for each finding, and below it what to do.
+func (p *printer) findings(found []doctor.Finding) {
+	width := 0
+	for _, f := range found {
+		width = max(width, len(f.Name))
+	}
+	for _, f := range found {
+		mark := f.State.Mark()
+		switch f.State {
+		case doctor.OK:
+			mark = p.good(mark)
+		case doctor.Failure:
+			mark = p.bad(mark)
+		}
+		p.linef("%s %-*s  %s", mark, width, f.Name, f.Found)
+		if f.Advice != "" {
+			p.wrap(strings.Repeat(" ", width+4), f.Advice)
+		}
+	}
+}

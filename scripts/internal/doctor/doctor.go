@@ -1,0 +1,159 @@
+// Package doctor looks at a machine before the workshop starts, and when no
+// trace shows up: at Go, the ports, the way of a span to Jaeger and back, the
+// clock, room on disk and in memory, Docker, and the feed.
+//
+// What it says when something is not as it should be stands in one table, and
+// the README's section about missing traces is made from that table.
+package doctor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"plaque/scripts/internal/jaeger"
+	"plaque/steps/kit/process"
+)
+
+const (
+	// checkPatience bounds each check as far as it listens to its context.
+	checkPatience = 8 * time.Second
+	// patience bounds all of them, also one that hangs where no context
+	// reaches, such as on the folder of a server that is gone.
+	patience = 9 * time.Second
+)
+
+// State is how bad a finding is.
+type State string
+
+const (
+	OK      State = "ok"
+	Note    State = "note"    // nothing to judge
+	Warning State = "warning" // the workshop goes on without it
+	Failure State = "failure"
+)
+
+// Mark is the state as one character.
+func (s State) Mark() string {
+	return map[State]string{OK: "✓", Note: "·", Warning: "!", Failure: "✗"}[s]
+}
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	Name   string `json:"name"`
+	State  State  `json:"state"`
+	Found  string `json:"found"`
+	Advice string `json:"advice,omitempty"` // what to do; each Warning and Failure has one
+}
+
+func ok(name, found string) Finding   { return Finding{Name: name, State: OK, Found: found} }
+func note(name, found string) Finding { return Finding{Name: name, State: Note, Found: found} }
+
+// Options say what to look at.
+type Options struct {
+	// Root is the workshop's folder: the one with go.work.
+	Root string
+
+	// What follows is for tests; withDefaults sets what is used otherwise.
+	now                        func() time.Time
+	disk                       func(ctx context.Context, dir string) (volume, error)
+	memory                     func(context.Context) (available, total uint64, err error)
+	youtube                    string
+	checkPatience, allPatience time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.now == nil {
+		o.now = time.Now
+	}
+	if o.disk == nil {
+		o.disk = diskOf
+	}
+	if o.memory == nil {
+		o.memory = memoryOf
+	}
+	if o.youtube == "" {
+		o.youtube = "https://www.youtube.com/feeds/videos.xml"
+	}
+	if o.checkPatience == 0 {
+		o.checkPatience, o.allPatience = checkPatience, patience
+	}
+	return o
+}
+
+// exam is one look at the machine. What several checks need is found out once.
+type exam struct {
+	Options
+	step      process.Settings
+	stepErr   error
+	survey    func() (jaeger.Survey, error)
+	goEnv     func() (goEnv, error)
+	listeners func() map[uint32]int32 // the process at each port; empty where that is not told
+}
+
+// check is one of the checks, which run at once. Its findings may have other
+// names.
+type check struct {
+	name string
+	run  func(*exam, context.Context) []Finding
+}
+
+func checks() []check {
+	return []check{
+		{"go", (*exam).goVersion},
+		{"ports", (*exam).stepPorts},
+		{"Jaeger's ports", (*exam).jaegerPorts},
+		{"span", (*exam).span},
+		{"clock", (*exam).clock},
+		{"disk", (*exam).diskSpace},
+		{"memory", (*exam).freeMemory},
+		{"docker", (*exam).docker},
+		{"feed", (*exam).feed},
+		{"youtube", (*exam).realFeed},
+	}
+}
+
+// Examine looks at everything at once and returns what it found, always in one
+// order and within ten seconds. It reads the environment as a step does, and
+// like a step it installs the global TracerProvider and logger.
+func Examine(ctx context.Context, o Options) []Finding { return examine(ctx, o, checks()) }
+
+func examine(ctx context.Context, o Options, checks []check) []Finding {
+	o = o.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, o.checkPatience)
+	defer cancel()
+	x := &exam{Options: o}
+	x.step, x.stepErr = process.ReadSettings()
+	x.survey = sync.OnceValues(func() (jaeger.Survey, error) { return jaeger.Look(ctx) })
+	x.goEnv = sync.OnceValues(func() (goEnv, error) { return readGoEnv(ctx, o.Root) })
+	x.listeners = sync.OnceValue(func() map[uint32]int32 { return listenersOf(ctx) })
+
+	found := make([]chan []Finding, len(checks))
+	for i, c := range checks {
+		found[i] = make(chan []Finding, 1)
+		go func() { found[i] <- c.run(x, ctx) }()
+	}
+	late := time.NewTimer(o.allPatience)
+	defer late.Stop()
+	var all []Finding
+	over := false
+	for i, c := range checks {
+		if !over {
+			select {
+			case f := <-found[i]:
+				all = append(all, f...)
+				continue
+			case <-late.C:
+				over = true
+			}
+		}
+		// Those behind it may have ended long ago.
+		select {
+		case f := <-found[i]:
+			all = append(all, f...)
+		default:
+			all = append(all, say(c.name, "stuck", "patience", o.allPatience.String()))
+		}
+	}
+	return all
+}

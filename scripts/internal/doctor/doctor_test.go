@@ -1,0 +1,751 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"plaque/scripts/internal/jaeger"
+	"plaque/scripts/internal/jaeger/jaegertest"
+	"plaque/scripts/internal/lab"
+	"plaque/steps/kit/origin"
+)
+
+// skipped is true once a test could not have the real Jaeger.
+var skipped bool
+
+// realJaeger starts one, and the doctor finds it.
+func realJaeger(t *testing.T) *jaeger.Server {
+	t.Helper()
+	skipped = true // a skip does not return
+	s := jaegertest.Start(t)
+	skipped = false
+	for name, url := range map[string]string{"JAEGER_UI_PORT": s.UI, "JAEGER_OTLP_HTTP_PORT": s.OTLP} {
+		t.Setenv(name, url[strings.LastIndexByte(url, ':')+1:])
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.OTLP)
+	return s
+}
+
+var jaegerVariables = []string{"JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT"}
+
+// clean takes away every variable that a step or Jaeger reads, and moves all
+// ports to free ones. Spans go to the port for them, where nobody listens yet.
+func clean(t *testing.T) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "OTEL_") || name == "FEED_URL" || name == "LOG_LEVEL" {
+			t.Setenv(name, "")
+		}
+	}
+	var listeners []net.Listener
+	for _, name := range jaegerVariables {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		t.Setenv(name, port(l.Addr().String()))
+	}
+	for _, l := range listeners {
+		l.Close()
+	}
+	t.Setenv("ADDR", threeFree(t))
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+addr("JAEGER_OTLP_HTTP_PORT"))
+}
+
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
+
+// addr is where one of Jaeger's variables says.
+func addr(variable string) string { return "127.0.0.1:" + os.Getenv(variable) }
+
+// plus is the address n ports behind ADDR.
+func plus(n int) string {
+	first, _ := strconv.Atoi(port(os.Getenv("ADDR")))
+	return fmt.Sprintf("127.0.0.1:%d", first+n)
+}
+
+// threeFree is an address with two more free ports behind it.
+func threeFree(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if first < 65000 && free(fmt.Sprintf("127.0.0.1:%d", first)) && free(fmt.Sprintf("127.0.0.1:%d", first+1)) && free(fmt.Sprintf("127.0.0.1:%d", first+2)) {
+			return fmt.Sprintf("127.0.0.1:%d", first)
+		}
+	}
+	t.Fatal("no three free ports in a row")
+	return ""
+}
+
+// look runs the checks of these names and returns what they found.
+func look(t *testing.T, o Options, names ...string) []Finding {
+	t.Helper()
+	if o.Root == "" {
+		o.Root = jaegertest.Root(t)
+	}
+	var some []check
+	for _, c := range checks() {
+		if slices.Contains(names, c.name) {
+			some = append(some, c)
+		}
+	}
+	if len(some) != len(names) {
+		t.Fatalf("there are not all checks of %q", names)
+	}
+	return examine(t.Context(), o, some)
+}
+
+// must fails unless found has exactly one finding in that state whose text has
+// all of says, found and advice together.
+func must(t *testing.T, found []Finding, state State, says ...string) {
+	t.Helper()
+	for _, f := range found {
+		all := f.Found + "\n" + f.Advice
+		if f.State == state && !slices.ContainsFunc(says, func(s string) bool { return !strings.Contains(all, s) }) {
+			return
+		}
+	}
+	t.Errorf("found\n%s\nand nothing of state %s that says %q", text(found), state, says)
+}
+
+func text(found []Finding) string {
+	var b strings.Builder
+	for _, f := range found {
+		fmt.Fprintf(&b, "%s %s: %s\n    %s\n", f.State.Mark(), f.Name, f.Found, f.Advice)
+	}
+	return b.String()
+}
+
+// serve answers HTTP at an address.
+func serve(t *testing.T, at string, h http.Handler) {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
+	s.Start()
+	t.Cleanup(s.Close)
+}
+
+// connect hands each connection at an address to talk, and closes it at the end.
+func connect(t *testing.T, at string, talk func(net.Conn)) {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, c)
+			talk(c)
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+}
+
+func silent(net.Conn) {}
+
+func rubbish(c net.Conn) {
+	_, _ = io.WriteString(c, "220 mail.example.com\r\n")
+	c.Close()
+}
+
+// collector takes spans as OTLP has it, and keeps none.
+var collector = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/v1/traces" {
+		http.NotFound(w, r)
+		return
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/x-protobuf")
+})
+
+// emptyAPI answers as a Jaeger does that has no trace.
+var emptyAPI = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Path == "/api/services" {
+		_, _ = io.WriteString(w, `{"data":null,"total":0,"limit":0,"offset":0,"errors":null}`)
+		return
+	}
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = io.WriteString(w, `{"data":null,"total":0,"limit":0,"offset":0,"errors":[{"code":404,"msg":"trace not found"}]}`)
+})
+
+// me is how the doctor names this program where the system tells.
+func me() string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	return fmt.Sprintf("(%s, pid %d)", filepath.Base(os.Args[0]), os.Getpid())
+}
+
+// A machine on which all is well, with the real Jaeger.
+func TestHealthy(t *testing.T) {
+	clean(t)
+	s := realJaeger(t)
+	found := examine(t.Context(), Options{Root: jaegertest.Root(t), youtube: "http://127.0.0.1:1/"}, checks())
+	for _, f := range found {
+		if f.State == Failure || (f.State == Warning && !slices.Contains([]string{"disk", "memory", "docker"}, f.Name)) {
+			t.Errorf("%s %s: %s", f.State.Mark(), f.Name, f.Found)
+		}
+		if (f.Advice == "") != (f.State == OK || f.State == Note) {
+			t.Errorf("%s %s has the advice %q", f.State.Mark(), f.Name, f.Advice)
+		}
+	}
+	must(t, found, OK, "go.work needs 1.26.0")
+	must(t, found, OK, port(plus(0))+", "+port(plus(1))+", "+port(plus(2))+" are free")
+	must(t, found, OK, "a Jaeger answers at "+s.UI)
+	must(t, found, OK, "spans go to "+s.OTLP+" (OTEL_EXPORTER_OTLP_ENDPOINT set)")
+	must(t, found, OK, "one went to "+s.OTLP, "Jaeger had it", "later: "+s.API+"/traces/")
+	must(t, found, OK, "the same as Jaeger's")
+	must(t, found, OK, "each step starts its own")
+	must(t, found, Note, "the real feed cannot be read from here", "refused")
+
+	// The span is there, once, and is the doctor's.
+	traces, err := s.Traces(t.Context(), jaeger.Query{Service: "doctor"})
+	if err != nil || len(traces) != 1 || len(traces[0].Spans) != 1 || traces[0].Spans[0].Name != "doctor" {
+		t.Errorf("Jaeger has %+v, %v; want the doctor's one span", traces, err)
+	}
+	if names, err := s.Services(t.Context()); err != nil || len(names) != 1 {
+		t.Errorf("Jaeger has the services %v, %v; want the doctor alone", names, err)
+	}
+}
+
+func TestServiceIsRenamed(t *testing.T) {
+	clean(t)
+	realJaeger(t)
+	t.Setenv("OTEL_SERVICE_NAME", "shop")
+	must(t, look(t, Options{}, "span"), Warning, "the service shop, not under plaque", "OTEL_SERVICE_NAME")
+}
+
+func TestGo(t *testing.T) {
+	clean(t)
+	root := t.TempDir()
+	must(t, look(t, Options{Root: root}, "go"), Failure, "go.work", "https://go.dev/dl/")
+
+	if err := os.WriteFile(filepath.Join(root, "go.work"), []byte("// comment\n\ngo 1.99.0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOWORK", "")
+	t.Setenv("GOTOOLCHAIN", "local")
+	must(t, look(t, Options{Root: root}, "go"), Failure, "go.work needs 1.99.0 (GOTOOLCHAIN=local)", "Install Go 1.99.0 or newer", "GOTOOLCHAIN=auto")
+
+	t.Setenv("GOTOOLCHAIN", "nonsense")
+	must(t, look(t, Options{Root: root}, "go", "disk"), Failure, "`go env` fails:", "nonsense", "Install Go 1.99.0")
+}
+
+// Whatever is at a step's port, it is said what that is, who, and what to do.
+func TestStepPorts(t *testing.T) {
+	for name, put := range map[string]struct {
+		at   int
+		use  string
+		put  func(t *testing.T, at string)
+		says string
+	}{
+		"HTTP":    {0, "a step", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
+		"rubbish": {1, "its feed", func(t *testing.T, at string) { connect(t, at, rubbish) }, "it takes connections and speaks no HTTP"},
+		"silent":  {2, "its debug pages", func(t *testing.T, at string) { connect(t, at, silent) }, "it takes connections and does not answer within 2s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clean(t)
+			put.put(t, plus(put.at))
+			found := look(t, Options{}, "ports")
+			must(t, found, Failure, fmt.Sprintf("port %s (%s) is in use: %s", port(plus(put.at)), put.use, put.says), me(), "Stop that program, or start each step with ADDR=")
+			if len(found) != 1 {
+				t.Errorf("found\n%s", text(found))
+			}
+		})
+	}
+	t.Run("the feed's port on IPv6 alone", func(t *testing.T) {
+		clean(t)
+		l, err := net.Listen("tcp", "[::1]:"+port(plus(1)))
+		if err != nil {
+			t.Skip("this machine has no IPv6 loopback")
+		}
+		defer l.Close()
+		must(t, look(t, Options{}, "ports"), Failure, "port "+port(plus(1))+" (its feed)")
+	})
+	t.Run("free ports are asked for", func(t *testing.T) {
+		clean(t)
+		t.Setenv("ADDR", "127.0.0.1:0")
+		must(t, look(t, Options{}, "ports"), OK, "free ones")
+	})
+	t.Run("ADDR is none", func(t *testing.T) {
+		clean(t)
+		t.Setenv("ADDR", "5000")
+		found := look(t, Options{}, "ports", "feed")
+		must(t, found, Failure, `ADDR="5000" is not an address`, "Correct the variable")
+		must(t, found, Note, "not looked at")
+	})
+}
+
+// A step that runs is no failure; and looking at it loads nothing.
+func TestStepRuns(t *testing.T) {
+	clean(t)
+	bin := filepath.Join(t.TempDir(), "05-naive-cache")
+	if runtime.GOOS == "windows" {
+		bin += ".exe"
+	}
+	if err := lab.Build(t.Context(), filepath.Join(jaegertest.Root(t), "steps", "05-naive-cache"), ".", bin, ""); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin)
+	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer stdin.Close() // the step ends with it
+	until := time.Now().Add(30 * time.Second)
+	for free(plus(0)) || free(plus(1)) || free(plus(2)) {
+		if time.Now().After(until) {
+			t.Fatal("the step does not start")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	found := look(t, Options{}, "ports")
+	who := ""
+	if runtime.GOOS == "linux" {
+		who = fmt.Sprintf("(05-naive-cache, pid %d)", cmd.Process.Pid)
+	}
+	must(t, found, OK, "05-naive-cache runs at "+plus(0), who)
+	if len(found) != 1 {
+		t.Errorf("found\n%s", text(found))
+	}
+	seen, err := origin.Remote{Base: "http://" + plus(1), Client: http.DefaultClient}.Stats(t.Context())
+	if err != nil || seen.Requests != 0 {
+		t.Errorf("the feed was asked %d times, %v", seen.Requests, err)
+	}
+}
+
+// A step without a feed, and another program where the next step's would be.
+func TestStrangerBesideStep(t *testing.T) {
+	clean(t)
+	serve(t, plus(1), http.NotFoundHandler())
+	root := t.TempDir()
+	serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "/tmp/x/01-blocking-tcp\x00arg")
+	}))
+	if err := os.MkdirAll(filepath.Join(root, "steps", "01-blocking-tcp"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	must(t, look(t, Options{Root: root}, "ports"), Failure, "port "+port(plus(2))) // no such step there
+	if err := os.WriteFile(filepath.Join(root, "steps", "01-blocking-tcp", "lesson.yaml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := look(t, Options{Root: root}, "ports")
+	must(t, found, OK, "01-blocking-tcp runs at "+plus(0))
+	must(t, found, Failure, "port "+port(plus(1))+" (its feed) is in use: HTTP 404")
+}
+
+func TestJaegerPorts(t *testing.T) {
+	t.Run("free", func(t *testing.T) {
+		clean(t)
+		found := look(t, Options{}, "Jaeger's ports", "span", "clock")
+		must(t, found, OK, os.Getenv("JAEGER_UI_PORT")+", ", "are free")
+		must(t, found, Warning, "nothing listens at http://"+addr("JAEGER_OTLP_HTTP_PORT"), "docker compose up", "go run ./scripts jaeger")
+		must(t, found, OK, "not behind the workshop's files")
+		for _, f := range found {
+			if f.State == Failure {
+				t.Errorf("no Jaeger is no failure: %s", f.Found)
+			}
+		}
+	})
+	t.Run("no port", func(t *testing.T) {
+		clean(t)
+		t.Setenv("JAEGER_UI_PORT", "abc")
+		found := look(t, Options{}, "Jaeger's ports", "span")
+		must(t, found, Failure, `JAEGER_UI_PORT="abc" is not a port`, "usual ports")
+		must(t, found, Note, "not looked for")
+	})
+	for name, put := range map[string]struct {
+		variable string
+		put      func(t *testing.T, at string)
+		says     string
+	}{
+		"HTTP":    {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
+		"rubbish": {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, rubbish) }, "speaks no HTTP"},
+		"silent":  {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, silent) }, "does not answer within 2s"},
+		"pages":   {"JAEGER_UI_PORT", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clean(t)
+			put.put(t, addr(put.variable))
+			found := look(t, Options{}, "Jaeger's ports", "span")
+			must(t, found, Failure, "port "+os.Getenv(put.variable), "is in use", put.says, me(), "set "+put.variable+" to another port")
+			if put.variable == "JAEGER_OTLP_HTTP_PORT" {
+				must(t, found, Failure, "what listens there takes none: ", put.says, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318")
+			}
+		})
+	}
+}
+
+// Each way that a span can get lost has its own words.
+func TestLostSpans(t *testing.T) {
+	ui, otlp := "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT"
+	for name, c := range map[string]struct {
+		put  func(t *testing.T)
+		says []string
+	}{
+		"swallowed": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+		}, []string{"did not have it 3s later", "Stop both"}},
+		"no API": {func(t *testing.T) { serve(t, addr(otlp), collector) },
+			[]string{"took a span, but no Jaeger answers at http://", "nothing listens there", "Some other collector"}},
+		"no OTLP": {func(t *testing.T) { serve(t, addr(ui), emptyAPI) },
+			[]string{"a Jaeger answers at http://", "takes no spans at http://", "nothing listens there"}},
+		"a refusing collector elsewhere": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+		}, []string{"spans go to http://127.0.0.1:1 and do not arrive", "refused", "while a Jaeger takes them at http://"}},
+		"nothing elsewhere": {func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+		}, []string{"spans go to http://127.0.0.1:1 and do not arrive", "refused", "Unset `OTEL_EXPORTER_OTLP_ENDPOINT`"}},
+		"another path": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:"+os.Getenv(otlp)+"/")
+		}, []string{"and do not arrive", "404"}},
+		"TLS to a plain port": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://"+addr(otlp))
+		}, []string{"with TLS, and do not arrive", "HTTP response to HTTPS client", "speaks plain HTTP"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clean(t)
+			c.put(t)
+			must(t, look(t, Options{}, "span"), Failure, c.says...)
+		})
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		state       State
+		says        []string
+	}{
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", Failure, []string{"is not a URL with a scheme", "Without a scheme an exporter would fall back to TLS"}},
+		{"OTEL_TRACES_EXPORTER", "zipkin", Failure, []string{`OTEL_TRACES_EXPORTER="zipkin": it can be otlp, console or none`}},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", Failure, []string{"speaks http/protobuf only"}},
+		{"LOG_LEVEL", "loud", Failure, []string{`LOG_LEVEL="loud"`}},
+		{"OTEL_TRACES_EXPORTER", "none", Warning, []string{"no span is sent to Jaeger: OTEL_TRACES_EXPORTER=none"}},
+		{"OTEL_TRACES_EXPORTER", "console", Warning, []string{"no span is sent to Jaeger: OTEL_TRACES_EXPORTER=console"}},
+		{"OTEL_SDK_DISABLED", "true", Warning, []string{"no span is sent to Jaeger: OTEL_SDK_DISABLED=true"}},
+		{"OTEL_TRACES_SAMPLER", "always_off", Warning, []string{"thrown away before it was sent: OTEL_TRACES_SAMPLER=always_off"}},
+	} {
+		t.Run(c.name+"="+c.value, func(t *testing.T) {
+			clean(t)
+			serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
+			serve(t, addr("JAEGER_OTLP_HTTP_PORT"), collector)
+			t.Setenv(c.name, c.value)
+			must(t, look(t, Options{}, "span"), c.state, c.says...)
+		})
+	}
+	t.Run("passwords are not printed", func(t *testing.T) {
+		clean(t)
+		t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")
+		found := look(t, Options{}, "span")
+		must(t, found, OK, "OTEL_EXPORTER_OTLP_HEADERS")
+		if strings.Contains(text(found), "hunter2") {
+			t.Errorf("found\n%s", text(found))
+		}
+	})
+}
+
+func TestClock(t *testing.T) {
+	clean(t)
+	root := t.TempDir()
+	path := filepath.Join(root, "go.work")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, look(t, Options{Root: root}, "clock"), OK, "not behind")
+	ahead := time.Now().Add(2 * time.Hour)
+	if err := os.Chtimes(path, ahead, ahead); err != nil {
+		t.Fatal(err)
+	}
+	must(t, look(t, Options{Root: root}, "clock"), Warning, "go.work was written", "after now", "set the clock")
+
+	serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
+	must(t, look(t, Options{Root: root}, "clock"), OK, "the same as Jaeger's")
+	for _, wrong := range []time.Duration{-2 * time.Hour, -61*time.Second - clockSlack, 2 * time.Hour} {
+		now := func() time.Time { return time.Now().Add(wrong) }
+		must(t, look(t, Options{Root: root, now: now}, "clock"), Failure, "Jaeger's clock says", "this machine's "+now().Local().Format("2006-01-02 15:"), "Set the clock that is wrong")
+	}
+}
+
+// workshopWithoutJaeger is a root whose Jaeger has not been built.
+func workshopWithoutJaeger(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.CopyFS(filepath.Join(root, "jaeger"), os.DirFS(filepath.Join(jaegertest.Root(t), "jaeger"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "jaeger", "go.sum"), []byte("another\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func TestDisk(t *testing.T) {
+	clean(t)
+	root := workshopWithoutJaeger(t)
+	for name, c := range map[string]struct {
+		free  uint64
+		state State
+		says  []string
+	}{
+		"full":   {849 * mb, Warning, []string{"849 MB free for GOCACHE, GOMODCACHE, ", "take 850 MB", "GOMODCACHE and GOTMPDIR"}},
+		"scarce": {850 * mb, Warning, []string{"850 MB free for ", "5.3 GB in all", "--from release"}},
+		"enough": {6000 * mb, OK, []string{"5.9 GB free for GOCACHE, GOMODCACHE, ", ", Jaeger; "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := func(context.Context, string) (volume, error) { return volume{c.free, 1 << 40}, nil }
+			must(t, look(t, Options{Root: root, disk: disk}, "disk"), c.state, c.says...)
+		})
+	}
+	t.Run("two disks", func(t *testing.T) {
+		t.Setenv("GOTMPDIR", t.TempDir())
+		disk := func(_ context.Context, dir string) (volume, error) {
+			if dir == os.Getenv("GOTMPDIR") {
+				return volume{299 * mb, 1 << 30}, nil
+			}
+			return volume{1 << 40, 1 << 41}, nil
+		}
+		found := look(t, Options{Root: root, disk: disk}, "disk")
+		must(t, found, Warning, "299 MB free for GOTMPDIR; ", "take 300 MB")
+		must(t, found, OK, "1024.0 GB free for GOCACHE, GOMODCACHE, Jaeger; ")
+	})
+	t.Run("unknown", func(t *testing.T) {
+		disk := func(context.Context, string) (volume, error) { return volume{}, errors.New("no such disk") }
+		must(t, look(t, Options{Root: root, disk: disk}, "disk"), Warning, "cannot be told: no such disk", "850 MB")
+	})
+	t.Run("this machine's", func(t *testing.T) {
+		v, err := diskOf(t.Context(), filepath.Join(root, "not", "there", "yet"))
+		if err != nil || v.free == 0 || v.free > v.total {
+			t.Errorf("%+v, %v", v, err)
+		}
+	})
+}
+
+func TestMemory(t *testing.T) {
+	clean(t)
+	root := workshopWithoutJaeger(t)
+	for name, c := range map[string]struct {
+		available uint64
+		err       error
+		state     State
+		says      []string
+	}{
+		"none":    {100 * mb, nil, Warning, []string{"100 MB available of 8.0 GB", "takes 1.0 GB", "GOFLAGS=-p=1"}},
+		"little":  {2048 * mb, nil, Warning, []string{"2.0 GB available of 8.0 GB", "Jaeger from source takes 3.5 GB", "--from release"}},
+		"enough":  {4096 * mb, nil, OK, []string{"4.0 GB available of 8.0 GB"}},
+		"unknown": {0, errors.New("no such file"), Warning, []string{"cannot be told: no such file", "1.0 GB"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			memory := func(context.Context) (uint64, uint64, error) { return c.available, 8 << 30, c.err }
+			must(t, look(t, Options{Root: root, memory: memory}, "memory"), c.state, c.says...)
+		})
+	}
+	t.Run("this machine's", func(t *testing.T) {
+		if available, total, err := memoryOf(t.Context()); err != nil || available == 0 || available > total {
+			t.Errorf("%d of %d, %v", available, total, err)
+		}
+	})
+}
+
+func fakeDocker(mode, what string) int {
+	switch {
+	case mode == "no engine" && what == "info":
+		fmt.Fprintln(os.Stderr, "Cannot connect to the Docker daemon")
+		return 1
+	case mode == "hangs" && what == "info":
+		time.Sleep(time.Hour)
+	}
+	return 0
+}
+
+func TestDocker(t *testing.T) {
+	clean(t)
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	must(t, look(t, Options{}, "docker"), Note, "not installed, and not needed", "official release")
+
+	name := "docker"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	for mode, c := range map[string]struct {
+		state State
+		says  []string
+	}{
+		"an engine": {OK, []string{"an engine answers", "docker compose up"}},
+		"no engine": {Warning, []string{"cannot be used: `docker info` fails", "Cannot connect to the Docker daemon", "You need not"}},
+		"hangs":     {Warning, []string{"`docker info` fails: no answer within 3s"}},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Setenv("FAKE_DOCKER", mode)
+			must(t, look(t, Options{}, "docker"), c.state, c.says...)
+		})
+	}
+}
+
+func TestFeed(t *testing.T) {
+	clean(t)
+	feed := origin.New(noop.NewTracerProvider())
+	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := base + origin.Path
+	for name, c := range map[string]struct {
+		url, answer string
+		state       State
+		says        []string
+	}{
+		"refuses":       {"http://127.0.0.1:1/", "ok", Failure, []string{"FEED_URL=http://127.0.0.1:1/: the feed failed", "refused", "Unset FEED_URL"}},
+		"rubbish":       {url, "rubbish", Failure, []string{"it is no feed that we can read"}},
+		"fine":          {url, "ok", OK, []string{url + " answers: its newest video is "}},
+		"doomed":        {url, "doom", Warning, []string{"serves the video on which a load panics", "go run ./scripts feed ok"}},
+		"never answers": {url, "hang", Failure, []string{"the feed took too long"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := feed.Set(origin.Script{Next: []string{c.answer}}); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("FEED_URL", c.url)
+			must(t, look(t, Options{}, "feed"), c.state, c.says...)
+		})
+	}
+	t.Run("no URL", func(t *testing.T) {
+		t.Setenv("FEED_URL", "www.youtube.com")
+		must(t, look(t, Options{}, "ports", "feed"), Failure, `FEED_URL="www.youtube.com" is not an http or https URL`)
+	})
+	t.Run("the real one", func(t *testing.T) {
+		must(t, look(t, Options{youtube: url}, "youtube"), Note, "the real feed answers", "FEED_URL="+url)
+		must(t, look(t, Options{youtube: "http://127.0.0.1:1/"}, "youtube"), Note, "nothing needs it", "refused")
+	})
+}
+
+// What the doctor asks of a feed is no trace of the workshop's.
+func TestFeedIsNotTraced(t *testing.T) {
+	clean(t)
+	recorder := tracetest.NewSpanRecorder()
+	before := otel.GetTracerProvider()
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)))
+	defer otel.SetTracerProvider(before)
+	base, err := origin.New(noop.NewTracerProvider()).Serve(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := read(t.Context(), base+origin.Path); err != nil {
+		t.Fatal(err)
+	}
+	if spans := recorder.Started(); len(spans) != 0 {
+		t.Errorf("%d spans, the first is %s", len(spans), spans[0].Name())
+	}
+}
+
+// All ports take connections and never answer, and so do both feeds: the whole
+// ends within its bound.
+func TestAllHang(t *testing.T) {
+	clean(t)
+	for _, v := range jaegerVariables {
+		connect(t, addr(v), silent)
+	}
+	for n := range 3 {
+		connect(t, plus(n), silent)
+	}
+	t.Setenv("FEED_URL", "http://"+plus(0)+"/")
+	began := time.Now()
+	found := examine(t.Context(), Options{Root: jaegertest.Root(t), youtube: "http://" + plus(0) + "/"}, checks())
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	must(t, found, Failure, "what listens there takes none: it takes connections and does not answer")
+	must(t, found, Failure, "FEED_URL=http://", "the feed took too long")
+	for _, f := range found {
+		if strings.HasPrefix(f.Found, "no answer within 9s") {
+			t.Errorf("%s did not keep its own bound", f.Name)
+		}
+	}
+}
+
+// A check that hangs where no context reaches is left behind, and hides no other.
+func TestStuck(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never)
+	var ended sync.WaitGroup
+	ended.Add(1)
+	found := examine(t.Context(), Options{checkPatience: time.Minute, allPatience: 2 * time.Second}, []check{
+		{"hangs", func(*exam, context.Context) []Finding { <-never; return nil }},
+		{"ends", func(*exam, context.Context) []Finding { defer ended.Done(); return []Finding{ok("ends", "well")} }},
+	})
+	ended.Wait()
+	if len(found) != 2 || found[0].Name != "hangs" || found[0].State != Failure || found[0].Found != "no answer within 2s" || found[1].Found != "well" {
+		t.Errorf("found\n%s", text(found))
+	}
+}
+
+func TestTool(t *testing.T) {
+	for system, want := range map[string]string{"linux": "ss -ltnp sport = :4318", "darwin": "lsof -nP -iTCP:4318 -sTCP:LISTEN", "windows": "netstat -ano | findstr :4318"} {
+		if got := tool(system, "4318"); got != want {
+			t.Errorf("%s: %s", system, got)
+		}
+	}
+}

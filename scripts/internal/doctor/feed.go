@@ -1,0 +1,66 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/youtube"
+)
+
+// untraced keeps the doctor's requests to a feed out of Jaeger: the sampler
+// follows a parent that is not sampled.
+func untraced(ctx context.Context) context.Context {
+	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Remote: true,
+	}))
+}
+
+// read asks a feed as a step does, within youtube.Timeout.
+func read(ctx context.Context, url string) (id string, doomed bool, err error) {
+	// On this one video a load panics; anything else that panics is a bug.
+	defer func() {
+		if r := recover(); r != nil {
+			if fmt.Sprint(r) != doom {
+				panic(r)
+			}
+			doomed = true
+		}
+	}()
+	id, err = youtube.NewClient(url).LatestVideo(untraced(ctx), youtube.DefaultChannel)
+	return id, false, err
+}
+
+// doom is what the panic of such a load says.
+var doom = func() (text string) {
+	defer func() { text = fmt.Sprint(recover()) }()
+	return youtube.Doomed("doom")
+}()
+
+func (x *exam) feed(ctx context.Context) []Finding {
+	switch {
+	case x.stepErr != nil:
+		return []Finding{note("feed", "not looked at: see the ports")}
+	case x.step.FeedURL == "":
+		return []Finding{ok("feed", "each step starts its own, since FEED_URL is not set")}
+	}
+	url := x.step.FeedURL
+	id, doomed, err := read(ctx, url)
+	switch {
+	case doomed:
+		return []Finding{say("feed", "feed-doomed", "url", url)}
+	case err != nil:
+		return []Finding{say("feed", "feed-failed", "url", url, "why", flat(err.Error()))}
+	}
+	return []Finding{ok("feed", fmt.Sprintf("%s answers: its newest video is %s", url, id))}
+}
+
+// realFeed is told for information: nothing in the workshop needs it.
+func (x *exam) realFeed(ctx context.Context) []Finding {
+	id, doomed, err := read(ctx, x.youtube)
+	if err != nil || doomed {
+		return []Finding{note("youtube", fmt.Sprintf("the real feed cannot be read from here, and nothing needs it: %s", flat(fmt.Sprint(err))))}
+	}
+	return []Finding{note("youtube", fmt.Sprintf("the real feed answers (its newest video is %s): FEED_URL=%s has a step read it", id, x.youtube))}
+}
