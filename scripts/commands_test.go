@@ -75,9 +75,10 @@ func newShell(t *testing.T) *shell {
 // comment is what stands behind a command for the reader.
 var comment = regexp.MustCompile(`(^|\s+)#.*$`)
 
-// try runs a block of commands, and says what does not work.
-func (s *shell) try(ctx context.Context, text string) (err error) {
-	addr, err := threePorts()
+// try runs a block of commands, and says what does not work. failing is what the
+// last of them says when it fails, as it should; "" means that all should work.
+func (s *shell) try(ctx context.Context, text, failing string) (err error) {
+	addr, err := lab.FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,8 @@ func (s *shell) try(ctx context.Context, text string) (err error) {
 			err = errors.Join(err, c.stop())
 		}
 	}()
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		last := !strings.HasSuffix(line, "\n")
 		line = strings.TrimSpace(comment.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""))
 		if line == "" {
 			continue
@@ -105,7 +107,11 @@ func (s *shell) try(ctx context.Context, text string) (err error) {
 			return fmt.Errorf("%s: %w", line, err)
 		}
 		if up.listens == "" {
-			if err := toTheEnd(c); err != nil {
+			err := toTheEnd(c)
+			if last && failing != "" {
+				err = fails(err, failing)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", line, err)
 			}
 			continue
@@ -117,6 +123,17 @@ func (s *shell) try(ctx context.Context, text string) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", line, err)
 		}
+	}
+	return nil
+}
+
+// fails is nil for a command that failed with these words.
+func fails(err error, words string) error {
+	switch {
+	case err == nil:
+		return errors.New("it worked, and the page says that it fails")
+	case !strings.Contains(err.Error(), words):
+		return fmt.Errorf("it fails, but does not say %q: %w", words, err)
 	}
 	return nil
 }
@@ -140,6 +157,10 @@ func (s *shell) inGate(line string) (bool, error) {
 			}
 		}
 		run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json)?$`)
+	case len(words) == 6 && slices.Equal(words[:5], []string{"go", "run", "./scripts", "check", "--exercise"}) && words[5] != "03":
+		// TestExercises judges each of them, unsolved and solved.
+		_, err := lesson.Find(s.lessons, words[5])
+		return err == nil, err
 	default:
 		return false, nil
 	}
@@ -296,39 +317,6 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// ports makes sure that no two blocks of this test get the same three.
-var ports struct {
-	sync.Mutex
-	next int
-}
-
-// threePorts is an address with two free ports behind it, below those that
-// systems hand out by themselves.
-func threePorts() (string, error) {
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.next == 0 {
-		ports.next = 20000 + os.Getpid()%3000*3
-	}
-	for range 1000 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
-		ports.next += 3
-		free := true
-		for i := range 3 {
-			l, err := net.Listen("tcp", behind(addr, i))
-			if err != nil {
-				free = false
-				break
-			}
-			_ = l.Close()
-		}
-		if free {
-			return addr, nil
-		}
-	}
-	return "", errors.New("no three free ports in a row")
-}
-
 // behind is the address n ports behind this one.
 func behind(addr string, n int) string {
 	host, text, _ := net.SplitHostPort(addr)
@@ -344,10 +332,14 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-const notRun = "not run: "
+const (
+	notRun = "not run: "
+	failed = "fails: "
+)
 
-// Every command of every page works, or says above its block why nobody has
-// tried: <!-- not run: REASON -->.
+// Every command of every page works. Where it should fail the page says above its
+// block with what words, <!-- fails: WORDS -->; and where nobody has tried, why:
+// <!-- not run: REASON -->.
 func TestCommands(t *testing.T) {
 	s := newShell(t)
 	pages := allMarkdown(t)
@@ -373,9 +365,13 @@ func TestCommands(t *testing.T) {
 				continue
 			}
 			tried[b.text] = true
+			failing, _ := strings.CutPrefix(b.comment, failed)
+			if failing == b.comment {
+				failing = ""
+			}
 			t.Run(b.at, func(t *testing.T) {
 				t.Parallel()
-				if err := s.try(t.Context(), b.text); err != nil {
+				if err := s.try(t.Context(), b.text, failing); err != nil {
 					t.Errorf("%s: %v", b.at, err)
 				}
 			})
@@ -394,24 +390,28 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name, text, want string
 		shell            *shell
+		failing          string
 	}{
-		{"all is well", "go run ./scripts diff --code 06 # what changed\n\ngo run ./scripts help\n", "", s},
-		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\n", "", s},
-		{"an unknown command", "go run ./scripts turo", "no command \"turo\"", s},
-		{"an unknown program", "plaqued 05", "plaqued", s},
-		{"a command that fails", "go run ./scripts load 05", "nothing listens", s},
-		{"the second one fails", "go run ./scripts help\ngo run ./scripts diff 01", "first step", s},
-		{"a flag that is gone", "go run ./scripts diff --colour 06", "flag provided but not defined", s},
-		{"a tour of a step that is not there", "go run ./scripts tour 99", "no step \"99\"", s},
-		{"a test that is not there", "go test ./steps/02-gophers", "directory not found", s},
-		{"it stays, and cannot start", "go run ./scripts run 99", "ended before it listened", s},
-		{"it needs a shell", "go run ./scripts load 05 | less", "needs a shell", s},
-		{"the gate lost its tests", "go test work", ".ci/run does not run it", &gateless},
-		{"the gate lost its tour", "go run ./scripts tour 05", ".ci/run does not run it", &gateless},
+		{"all is well", "go run ./scripts diff --code 06 # what changed\n\ngo run ./scripts help\n", "", s, ""},
+		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\n", "", s, ""},
+		{"an unknown command", "go run ./scripts turo", "no command \"turo\"", s, ""},
+		{"an unknown program", "plaqued 05", "plaqued", s, ""},
+		{"a command that fails", "go run ./scripts load 05", "nothing listens", s, ""},
+		{"the second one fails", "go run ./scripts help\ngo run ./scripts diff 01", "first step", s, ""},
+		{"a flag that is gone", "go run ./scripts diff --colour 06", "flag provided but not defined", s, ""},
+		{"a tour of a step that is not there", "go run ./scripts tour 99", "no step \"99\"", s, ""},
+		{"a test that is not there", "go test ./steps/02-gophers", "directory not found", s, ""},
+		{"it stays, and cannot start", "go run ./scripts run 99", "ended before it listened", s, ""},
+		{"it needs a shell", "go run ./scripts load 05 | less", "needs a shell", s, ""},
+		{"the gate lost its tests", "go test work", ".ci/run does not run it", &gateless, ""},
+		{"the gate lost its tour", "go run ./scripts tour 05", ".ci/run does not run it", &gateless, ""},
+		{"it fails as the page says", "go run ./scripts help\ngo run ./scripts load 05\n", "", s, "nothing listens"},
+		{"it fails otherwise", "go run ./scripts load 05", "does not say", s, "something listens"},
+		{"it works, and should fail", "go run ./scripts help", "it worked", s, "nothing listens"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			err := c.shell.try(t.Context(), c.text)
+			err := c.shell.try(t.Context(), c.text, c.failing)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%q: %v; want %q", c.text, err, c.want)
 			}
@@ -422,7 +422,7 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 // A command that ends before its block does has not done what the page says.
 func TestCommandThatDiesIsFound(t *testing.T) {
 	s := newShell(t)
-	addr, err := threePorts()
+	addr, err := lab.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

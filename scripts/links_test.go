@@ -16,8 +16,9 @@ import (
 )
 
 // housePorts are the ports on 127.0.0.1 that a page may send a reader to: a
-// step, its feed, its debug pages; Jaeger's pages and its two for spans.
-var housePorts = []string{"3779", "3780", "3781", "16686", "4317", "4318"}
+// step, its feed, its debug pages; the checker's feed and where it takes spans;
+// Jaeger's pages and its two for spans, and where to move the second.
+var housePorts = []string{"3779", "3780", "3781", "3782", "3783", "16686", "4317", "4318", "14318"}
 
 // ours finds addresses of this machine in text that is no link: commands, code.
 var ours = regexp.MustCompile(`(?:127\.0\.0\.1|localhost)[: ](\d+)`)
@@ -59,7 +60,8 @@ func (m *markdown) deadLinks() []string {
 		return ast.WalkContinue, nil
 	})
 	for _, found := range ours.FindAllSubmatchIndex(m.source, -1) {
-		if bytes.HasPrefix(m.source[found[0]:], []byte("localhost")) {
+		// Only a feed listens on both addresses that localhost can be.
+		if port := string(m.source[found[2]:found[3]]); bytes.HasPrefix(m.source[found[0]:], []byte("localhost")) && port != "3780" && port != "3782" {
 			dead = append(dead, fmt.Sprintf("%s: we listen on 127.0.0.1; localhost may be another address", m.at(found[0])))
 		}
 		if port := string(m.source[found[2]:found[3]]); !slices.Contains(housePorts, port) {
@@ -204,7 +206,8 @@ func TestDeadLinksAreFound(t *testing.T) {
 		{"[a](mailto:x@example.org)", "only http and https"},
 		{"[a](https://)", "names no host"},
 		{"[a](https://nowhere/x)", "no host that everybody knows"},
-		{"[a](http://127.0.0.1:3782/)", "nothing of ours listens"},
+		{"[a](http://127.0.0.1:3784/)", "nothing of ours listens"},
+		{"`FEED_URL=http://localhost:3782/feeds/videos.xml`", ""},
 		{"<https://127.0.0.1:3779>", "nothing of ours listens there"},
 		{"say `curl http://localhost:3779/`", "we listen on 127.0.0.1"},
 		{"say `nc 127.0.0.1 3778`", "nothing of ours listens on port 3778"},

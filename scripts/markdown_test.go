@@ -79,22 +79,17 @@ type block struct {
 	text      string
 	comment   string // the text of the HTML comment right above it
 	generated string // the name of the generated block that it stands in
-	section   string // the heading of level 2 above it
 }
 
 // blocks are the fenced and the indented blocks of a page, in order.
 func (m *markdown) blocks() []block {
 	var all []block
-	generated, section := "", ""
+	generated := ""
 	_ = ast.Walk(m.doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
 		if !entering {
 			return ast.WalkContinue, nil
 		}
 		switch n := n.(type) {
-		case *ast.Heading:
-			if n.Level <= 2 {
-				section = m.words(n)
-			}
 		case *ast.HTMLBlock:
 			// A block of HTML ends with its line, if it is a comment.
 			switch c := m.commentOf(n); {
@@ -104,7 +99,7 @@ func (m *markdown) blocks() []block {
 				generated = ""
 			}
 		case *ast.FencedCodeBlock:
-			b := block{language: string(n.Language(m.source)), text: string(n.Lines().Value(m.source)), generated: generated, section: section}
+			b := block{language: string(n.Language(m.source)), text: string(n.Lines().Value(m.source)), generated: generated}
 			if n.Info != nil {
 				b.at = m.at(n.Info.Segment.Start)
 			} else if n.Lines().Len() > 0 {
@@ -115,7 +110,7 @@ func (m *markdown) blocks() []block {
 			}
 			all = append(all, b)
 		case *ast.CodeBlock:
-			all = append(all, block{at: m.at(n.Lines().At(0).Start), text: string(n.Lines().Value(m.source)), generated: generated, section: section})
+			all = append(all, block{at: m.at(n.Lines().At(0).Start), text: string(n.Lines().Value(m.source)), generated: generated})
 		}
 		return ast.WalkContinue, nil
 	})

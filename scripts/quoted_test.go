@@ -9,7 +9,7 @@ import (
 const notGenerated = "not generated: "
 
 // unproven are the blocks of a page that nobody compares with anything: code, a
-// diff or output that was typed. Section Try is made otherwise and not looked at.
+// diff or output that was typed.
 func (m *markdown) unproven() []string {
 	var all []string
 	say := func(b block, format string, args ...any) {
@@ -18,7 +18,6 @@ func (m *markdown) unproven() []string {
 	for _, b := range m.blocks() {
 		reason, excused := strings.CutPrefix(b.comment, notGenerated)
 		switch {
-		case b.section == "Try":
 		case b.language == "sh":
 			if b.generated == "" && excused {
 				say(b, "commands are run: say %q and why, if that cannot be", notRun)
@@ -65,12 +64,10 @@ func TestTypedBlocksAreFound(t *testing.T) {
 		{"with a reason", "<!-- not generated: it differs each time -->\n" + typed("text"), ""},
 		{"in a list, with a reason", "- a\n\n  <!-- not generated: it differs each time -->\n  " + strings.ReplaceAll(typed("text"), "\n", "\n  "), ""},
 		{"commands", typed("sh"), ""},
-		{"an exercise", "## Try\n\n" + typed("go") + "\n### Hint\n\n" + typed("go"), ""},
 		{"typed go", typed("go"), "this go was typed"},
 		{"typed text", "text\n" + typed("text"), "this text was typed"},
 		{"typed diff", "- a\n\n  " + strings.ReplaceAll(typed("diff"), "\n", "\n  "), "this diff was typed"},
 		{"behind a generated block", "<!-- generated: a -->\n" + typed("go") + "<!-- end -->\n\n" + typed("go"), "page.md:7: this go was typed"},
-		{"behind the exercise", "## Try\n\n## Why\n\n" + typed("go"), "this go was typed"},
 		{"the comment stands too far above", "<!-- not generated: it differs each time -->\n\ntext\n\n" + typed("text"), "this text was typed"},
 		{"another comment", "<!-- it differs each time -->\n" + typed("text"), "this text was typed"},
 		{"no reason", "<!-- not generated: -->\n" + typed("text"), "this text was typed"},

@@ -226,7 +226,7 @@ func Exercise(s *lesson.Lesson, diff string) string {
 	e := s.Exercise
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nThe file to mend is [exercise/%s](exercise/%s).\n\n", flat(e.Asks), e.Code, e.Code)
-	fmt.Fprintf(&b, "```sh\ngo run ./scripts check --exercise %s\n```\n\nAt first it finds:\n\n", s.Number())
+	fmt.Fprintf(&b, "<!-- fails: and lacks %d. -->\n```sh\ngo run ./scripts check --exercise %s\n```\n\nAt first it finds:\n\n", len(e.Fails), s.Number())
 	for _, p := range lesson.Properties {
 		if seen, ok := e.Fails[p.Name]; ok {
 			fmt.Fprintf(&b, "- ✗ %s: %s\n", p.Says, flat(seen))

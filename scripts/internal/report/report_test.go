@@ -82,7 +82,7 @@ func TestExercise(t *testing.T) {
 	}}, "-old\n+new\n")
 	const want = "Why? And how?\n\n" +
 		"The file to mend is [exercise/cache.go](exercise/cache.go).\n\n" +
-		"```sh\ngo run ./scripts check --exercise 05\n```\n\n" +
+		"<!-- fails: and lacks 2. -->\n```sh\ngo run ./scripts check --exercise 05\n```\n\n" +
 		"At first it finds:\n\n" +
 		"- ✗ many callers who miss one key at once make one load: 30 loads\n" +
 		"- ✗ callers of a load that does not end in time are all answered within two load timeouts: no end\n\n" +
