@@ -201,7 +201,11 @@ func stepDiff(before, after *lesson.Lesson) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		b.WriteString(udiff.Unified(path.Join(before.Step, name), path.Join(after.Step, name), string(was), string(is)))
+		text, err := unified(path.Join(before.Step, name), path.Join(after.Step, name), was, is)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(text)
 	}
 	if b.Len() == 0 {
 		return "", fmt.Errorf("%s and %s do not differ", before.Step, after.Step)
@@ -219,11 +223,38 @@ func solutionDiff(l *lesson.Lesson) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// On Windows git may have written other ends of lines.
-	unix := func(b []byte) string { return strings.ReplaceAll(string(b), "\r\n", "\n") }
-	diff := udiff.Unified("exercise/"+l.Exercise.Code, "exercise/testdata/solution/"+l.Exercise.Code, unix(was), unix(is))
+	diff, err := unified("exercise/"+l.Exercise.Code, "exercise/testdata/solution/"+l.Exercise.Code, was, is)
+	if err != nil {
+		return "", err
+	}
 	if diff == "" {
 		return "", fmt.Errorf("the exercise of %s and its solution do not differ", l.Step)
 	}
 	return diff, nil
+}
+
+// unified is the difference of two files as `diff -u` writes it; "" if there is
+// none.
+func unified(oldName, newName string, was, is []byte) (string, error) {
+	// On Windows git may have written other ends of lines.
+	unix := func(b []byte) string { return strings.ReplaceAll(string(b), "\r\n", "\n") }
+	u, err := udiff.ToUnifiedDiff(oldName, newName, unix(was), udiff.Lines(unix(was), unix(is)), udiff.DefaultContextLines)
+	if err != nil {
+		return "", err
+	}
+	// The library (v0.4.1) forgets the lines between two changes of one hunk when
+	// it counts where the next hunk begins in the new file.
+	longer := 0
+	for _, h := range u.Hunks {
+		h.ToLine = h.FromLine + longer
+		for _, l := range h.Lines {
+			switch l.Kind {
+			case udiff.Insert:
+				longer++
+			case udiff.Delete:
+				longer--
+			}
+		}
+	}
+	return u.String(), nil
 }
