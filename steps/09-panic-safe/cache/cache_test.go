@@ -339,6 +339,15 @@ func TestDeaths(t *testing.T) {
 				if s := flight.Status(); s.Code != codes.Error || s.Description == "" {
 					t.Errorf("the flight has the status %v, want an error", s)
 				}
+				linked := 0
+				for _, s := range ended(spans, "cache.get") {
+					if l := s.Links(); len(l) == 1 && l[0].SpanContext.Equal(flight.SpanContext()) {
+						linked++
+					}
+				}
+				if linked != 4 {
+					t.Errorf("%d callers link to the dead flight, want the 4 who joined", linked)
+				}
 				get(t, c, "a") // the key heals
 				time.Sleep(time.Hour + time.Minute)
 				// What the dead load brought in the end was not stored: the
