@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -26,16 +27,17 @@ import (
 // and else, with what nests in it, to the trace's first row that is free for so
 // long.
 //
-// The file is whole JSON after each write, whatever becomes of the process: a
-// write puts the new events, and the end of the document after them, where the
-// end was.
+// The file is whole JSON after each write, whether the process stops, panics or
+// is killed: a write puts the new events, and the end of the document after
+// them, where the end was. Only a kill within a write can leave the end off, and
+// viewers read such a file too.
 type chrome struct {
 	*trees
 	queue *queue[*tree]
 	log   *slog.Logger
 
 	// What follows is for write alone.
-	file   *os.File
+	file   diskFile
 	end    int64 // where the document's end stands in file
 	empty  bool  // no events yet
 	failed bool  // a write has, and nothing more is written: it would refer to what is not there
@@ -47,6 +49,14 @@ type chrome struct {
 	// waiters are the slices that link to a span which is not written yet.
 	waiters *recent[trace.SpanID, []slice]
 	flows   int // so far
+}
+
+// diskFile is what chrome needs of an *os.File.
+type diskFile interface {
+	io.WriterAt
+	io.Closer
+	Truncate(size int64) error
+	Name() string
 }
 
 // rowsOf names what has rows of its own.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -339,9 +340,19 @@ func TestChromeUnfinished(t *testing.T) {
 	_ = stuck
 }
 
-// Whatever overlaps, the file is right, also while it is being written.
+// Whatever overlaps, the file is right after every write: a killed process would
+// have left it so.
 func TestChromeAtRandom(t *testing.T) {
 	c, read := chromeFile(t)
+	var left [][]byte // by the writer; read when it is idle
+	c.queue.write = func(trees []*tree, dropped int) {
+		c.write(trees, dropped)
+		b, err := os.ReadFile(c.file.Name())
+		if err != nil {
+			t.Error(err)
+		}
+		left = append(left, b)
+	}
 	plaque, feed := services(c)
 	const traces, requests = 4, 60
 	tracers := []trace.Tracer{plaque.Tracer("test"), plaque.Tracer("test"), feed.Tracer("test")}
@@ -376,13 +387,13 @@ func TestChromeAtRandom(t *testing.T) {
 			grow(trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
 				TraceID: trace.TraceID{byte(1 + i%traces)}, SpanID: trace.SpanID{9}, TraceFlags: trace.FlagsSampled, Remote: true})), us, 0)
 		})
-		if i%50 == 0 {
-			read() // what a killed process would have left
-		}
 	}
 	all.Wait()
 	if err := c.ForceFlush(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	for _, b := range left {
+		validate(t, b)
 	}
 	d := read()
 	n := 0
@@ -422,6 +433,21 @@ func TestChromeCannotBeWritten(t *testing.T) {
 	}
 }
 
+// fullDisk has room for so many bytes of a file.
+type fullDisk struct {
+	diskFile
+	room int64
+}
+
+func (f *fullDisk) WriteAt(b []byte, at int64) (int, error) {
+	fits := max(0, min(int64(len(b)), f.room-at))
+	n, err := f.diskFile.WriteAt(b[:fits], at)
+	if err == nil && n < len(b) {
+		err = errors.New("no space left")
+	}
+	return n, err
+}
+
 // When the disk is full, what was written stays readable.
 func TestChromeDiskFull(t *testing.T) {
 	c, read := chromeFile(t)
@@ -429,26 +455,20 @@ func TestChromeDiskFull(t *testing.T) {
 	c.log = slog.New(slog.NewTextHandler(log, nil))
 	sample(t, c)
 	before := len(read().TraceEvents)
-	writable := c.file
-	readOnly, err := os.Open(writable.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer readOnly.Close()
-	c.file = readOnly
+	disk := &fullDisk{c.file, c.end + 1000} // the next write breaks off in the middle of an event
+	c.file = disk
 	sample(t, c)
-	sample(t, c)
-	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "spans cannot be written") {
-		t.Errorf("the log: %s", got)
-	}
-	c.file = writable
 	if n := len(read().TraceEvents); n != before {
 		t.Errorf("%d events, before %d", n, before)
 	}
 	// Once there is room again, what comes would link to what is not there.
+	disk.room = 1 << 40
 	sample(t, c)
 	if n := len(read().TraceEvents); n != before {
 		t.Errorf("%d events later, before %d", n, before)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "spans cannot be written") {
+		t.Errorf("the log: %s", got)
 	}
 }
 

@@ -191,6 +191,29 @@ func TestConsoleGolden(t *testing.T) {
 	}
 }
 
+// writes keeps what each Write was given.
+type writes []string
+
+func (w *writes) Write(b []byte) (int, error) {
+	*w = append(*w, string(b))
+	return len(b), nil
+}
+
+// A tree is one write: what else goes to the terminal, such as the stack of a
+// panic, cannot land inside it.
+func TestConsoleWritesOnce(t *testing.T) {
+	var out writes
+	sample(t, plain(&out))
+	if len(out) != 5 {
+		t.Errorf("%d writes for 5 requests", len(out))
+	}
+	for _, w := range out {
+		if !strings.HasPrefix(w, "#") || strings.Count(w, "\n") < 3 {
+			t.Errorf("no whole tree: %q", w)
+		}
+	}
+}
+
 // slowWriter takes nothing until it is let go, like a terminal after Ctrl-S.
 type slowWriter struct {
 	buffer
