@@ -174,23 +174,32 @@ func (g *Goroutine) Aside() bool {
 }
 
 // At is the frame that says most about where a goroutine is: the innermost of
-// our own; where there is none, the innermost outside the runtime and the
-// packages that only pass a wait on.
+// our own; where there is none, the outermost, which says whose goroutine it is.
 func (g *Goroutine) At() Frame {
 	for _, f := range g.Frames {
 		if own(f.Func) {
 			return f
 		}
 	}
-	for _, f := range g.Frames {
-		if !slices.ContainsFunc([]string{"runtime.", "sync.", "internal/", "syscall.", "time."}, func(p string) bool { return strings.HasPrefix(f.Func, p) }) {
-			return f
-		}
-	}
-	if len(g.Frames) > 0 {
-		return g.Frames[0]
+	if n := len(g.Frames); n > 0 {
+		return g.Frames[n-1]
 	}
 	return Frame{}
+}
+
+// Call is the library's function that the goroutine waits in, such as
+// net.(*netFD).Read; "" when At is all there is.
+func (g *Goroutine) Call() string {
+	at := g.At()
+	for _, f := range g.Frames {
+		if f == at {
+			break
+		}
+		if !strings.HasPrefix(f.Func, "runtime.") && !strings.HasPrefix(f.Func, "internal/") {
+			return f.Func
+		}
+	}
+	return ""
 }
 
 // Trace is the id of the trace that the goroutine works for, or "".
@@ -209,10 +218,11 @@ func (g *Goroutine) Trace() string {
 type Group struct {
 	Count   int      `json:"count"`
 	State   string   `json:"state"`             // as Go words it: "chan receive", "IO wait"
-	Func    string   `json:"func"`              // the innermost function of our own, or else of a library
+	Func    string   `json:"func"`              // the innermost function of our own, or else the outermost of a library
 	File    string   `json:"file"`              // without the machine's folders
 	Line    int      `json:"line"`              // of the call that it is in
-	Own     bool     `json:"own"`               // the function is the workshop's
+	Own     bool     `json:"own"`               // Func is the workshop's
+	Call    string   `json:"call,omitempty"`    // the library's function that Func waits in
 	Minutes int      `json:"minutes,omitempty"` // how long the first of them has waited
 	Leaked  int      `json:"leaked,omitempty"`  // how many can never wake up
 	Traces  []string `json:"traces,omitempty"`  // the traces they work for, each once, sorted; at most MaxTraces
@@ -225,19 +235,19 @@ const MaxTraces = 20
 // Groups sums goroutines up: ours first, then by how many there are.
 func Groups(all []Goroutine) []Group {
 	type key struct {
-		state string
-		at    Frame
+		state, call string
+		at          Frame
 	}
 	index := map[key]int{}
 	var groups []Group
 	for _, g := range all {
 		at := g.At()
-		k := key{g.State, at}
+		k := key{g.State, g.Call(), at}
 		i, ok := index[k]
 		if !ok {
 			i = len(groups)
 			index[k] = i
-			groups = append(groups, Group{State: g.State, Func: at.Func, File: Short(at.File), Line: at.Line, Own: own(at.Func)})
+			groups = append(groups, Group{State: g.State, Func: at.Func, File: Short(at.File), Line: at.Line, Own: own(at.Func), Call: k.call})
 		}
 		groups[i].Count++
 		groups[i].Minutes = max(groups[i].Minutes, g.Minutes)
@@ -263,7 +273,7 @@ func Groups(all []Goroutine) []Group {
 			}
 			return 1
 		}
-		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Func, b.Func), a.Line-b.Line, cmp.Compare(a.State, b.State))
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Func, b.Func), a.Line-b.Line, cmp.Compare(a.State, b.State), cmp.Compare(a.Call, b.Call))
 	})
 	return groups
 }
