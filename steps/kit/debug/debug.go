@@ -17,7 +17,6 @@ import (
 	"net/http"
 	hpprof "net/http/pprof"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -106,10 +105,12 @@ func (p *Pages) Serve(ctx context.Context, addr string) error {
 		}
 	})
 	context.AfterFunc(ctx, func() {
-		_ = server.Close()
+		// There can be one recorder in a process; when the port is free, so is
+		// that place.
 		if p.recorder != nil {
 			p.recorder.Stop()
 		}
+		_ = server.Close()
 	})
 	slog.InfoContext(ctx, "debug pages", "url", "http://"+l.Addr().String())
 	return nil
@@ -161,7 +162,11 @@ func refuse(r *http.Request) string {
 	}
 	// A name of somebody else's may lead here, too; then the browser takes us
 	// for their site, and lets their pages read ours.
-	if u, err := url.Parse("//" + r.Host); err != nil || !loopback(u.Hostname()) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil { // without a port
+		host = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
+	}
+	if !loopback(host) {
 		return fmt.Sprintf("The debug pages do not answer as %q. Write 127.0.0.1 or localhost.", r.Host)
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {

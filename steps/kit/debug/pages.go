@@ -19,6 +19,7 @@ var source string
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"age":   age,
 	"fn":    ShortFunc,
+	"some":  some,
 	"dots":  func(n int) string { return strings.Repeat("· ", n) },
 	"trace": func(id string) string { return jaegerUI + "/trace/" + id },
 }).Parse(source))
@@ -75,6 +76,18 @@ func age(ms int64) string {
 		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 	default:
 		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
+
+// some writes 1 hit, 2 hits, 1 miss, 2 misses. n is any integer.
+func some(n any, what string) string {
+	switch text := fmt.Sprint(n); {
+	case text == "1":
+		return "1 " + what
+	case strings.HasSuffix(what, "s"):
+		return text + " " + what + "es"
+	default:
+		return text + " " + what + "s"
 	}
 }
 
