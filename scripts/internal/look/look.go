@@ -29,7 +29,7 @@ func State(ctx context.Context, base string) (*debug.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/debug/state", nil)
-	if err != nil {
+	if err != nil || req.URL.Scheme != "http" || req.URL.Host == "" {
 		return nil, fmt.Errorf("%q is not the address of debug pages: write it like http://127.0.0.1:3781", base)
 	}
 	// A connection for each look: one that was kept would say nothing of
