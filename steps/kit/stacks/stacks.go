@@ -181,8 +181,10 @@ func (g *Goroutine) At() Frame {
 			return f
 		}
 	}
-	if n := len(g.Frames); n > 0 {
-		return g.Frames[n-1]
+	for _, f := range slices.Backward(g.Frames) {
+		if !strings.HasPrefix(f.Func, "sync.(*WaitGroup).Go.") { // it is everybody's
+			return f
+		}
 	}
 	return Frame{}
 }
