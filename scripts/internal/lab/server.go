@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"plaque/steps/kit/stacks"
 )
 
 const (
@@ -249,10 +251,8 @@ func (s *Server) count(ctx context.Context, profile string) (int, error) {
 	return strconv.Atoi(m[1])
 }
 
-var (
-	inGet  = regexp.MustCompile(`/cache\.\(\*Cache\[[^\n]*\]\)\.[gG]et\(`)
-	parked = regexp.MustCompile(`^goroutine \d+ (gp=\S+ m=\S+ )?\[([^,\]]+)`)
-)
+// inGet is the step's cache: its methods Get and get.
+var inGet = regexp.MustCompile(`/cache\.\(\*Cache\[.*\]\)\.[gG]et$`)
 
 // inCache is how many callers are parked inside the step's cache: in Get,
 // waiting for a lock, a flight or a load.
@@ -261,12 +261,16 @@ func (s *Server) inCache(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parkedInGet(text), nil
+}
+
+// parkedInGet counts in a dump.
+func parkedInGet(dump string) int {
 	n := 0
-	for stack := range strings.SplitSeq(text, "\n\n") {
-		m := parked.FindStringSubmatch(stack)
-		if m != nil && m[2] != "running" && m[2] != "runnable" && inGet.MatchString(stack) {
+	for _, g := range stacks.Parse(dump) {
+		if g.Waits() && g.In(inGet.MatchString) {
 			n++
 		}
 	}
-	return n, nil
+	return n
 }

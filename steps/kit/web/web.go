@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/stacks"
 )
 
 // StopWithin is how long a server that stops waits for requests in the air.
@@ -89,7 +92,8 @@ func ServeOn(ctx context.Context, l net.Listener, server *http.Server) error {
 }
 
 // Trace gives every request a span. From outside in: otelhttp starts the span
-// and reads the caller's traceparent; observe adds what otelhttp leaves out;
+// and reads the caller's traceparent; observe adds what otelhttp leaves out, and
+// labels the goroutine, and those that it starts, with the trace;
 // the mux finds the route. A 404 and a 405 are traced because the mux is
 // inside.
 func Trace(mux http.Handler, opts ...otelhttp.Option) http.Handler {
@@ -105,6 +109,12 @@ func observe(next http.Handler) http.Handler {
 		span := trace.SpanFromContext(r.Context())
 		if sc := span.SpanContext(); sc.IsValid() {
 			w.Header().Set("traceresponse", fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags()))
+			// A goroutine that is stuck names its trace by this. Not in the
+			// request's context: a copy of the request would keep what the mux
+			// writes into it from us. Off again afterwards, because the
+			// connection's goroutine serves others.
+			pprof.SetGoroutineLabels(pprof.WithLabels(r.Context(), pprof.Labels(stacks.TraceLabel, sc.TraceID().String())))
+			defer pprof.SetGoroutineLabels(r.Context())
 		}
 		returned := false
 		defer func() {
