@@ -12,6 +12,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -31,7 +32,7 @@ const DefaultTimeout = 3 * time.Second
 
 // ErrGoexit is what callers get when the load ended its goroutine with
 // runtime.Goexit, as t.FailNow does.
-var ErrGoexit = fmt.Errorf("the load ended its goroutine without an answer")
+var ErrGoexit = errors.New("the load ended its goroutine without an answer")
 
 // hit is a variable so that a hit without a span allocates nothing.
 var hit = []attribute.KeyValue{attribute.String("cache.result", "hit")}
@@ -53,7 +54,6 @@ func (e *PanicError) Unwrap() error { err, _ := e.Value.(error); return err }
 type Cache[K comparable, V any] struct {
 	ttl, timeout time.Duration
 	load         func(context.Context, K) (V, error)
-	tooSlow      error // of a load that takes longer than timeout
 
 	// Stats, each by its name.
 	hits, misses, joined, loads, failures, panics atomic.Int64
@@ -109,8 +109,7 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 	for _, opt := range opts {
 		opt(&o)
 	}
-	return &Cache[K, V]{ttl: ttl, timeout: o.timeout, load: load, flights: map[K]*flight[V]{},
-		tooSlow: fmt.Errorf("the load did not end within %v: %w", o.timeout, context.DeadlineExceeded)}
+	return &Cache[K, V]{ttl: ttl, timeout: o.timeout, load: load, flights: map[K]*flight[V]{}}
 }
 
 // Get returns the value of key: the one that it remembers, or else what the
@@ -122,18 +121,11 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 // load takes longer than the timeout. A caller whose own ctx ends gets that
 // context's cause at once; the flight goes on as long as somebody waits.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
-	// A span that nobody records would take ten times as long as a hit.
 	span := trace.SpanFromContext(ctx)
-	if !span.IsRecording() {
-		return c.get(ctx, span, key)
+	if span.IsRecording() { // one that nobody records would take ten times as long as a hit
+		ctx, span = tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
+		defer span.End()
 	}
-	ctx, span = tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
-	defer span.End()
-	return c.get(ctx, span, key)
-}
-
-// get is Get under span.
-func (c *Cache[K, V]) get(ctx context.Context, span trace.Span, key K) (V, error) {
 	if value, ok := c.fresh(key); ok {
 		span.SetAttributes(hit...)
 		return value, nil
@@ -142,12 +134,14 @@ func (c *Cache[K, V]) get(ctx context.Context, span trace.Span, key K) (V, error
 		return *new(V), context.Cause(ctx)
 	}
 	value, f, result := c.board(ctx, key)
-	span.SetAttributes(attribute.String("cache.result", result))
-	switch result {
-	case "hit":
+	if span.IsRecording() { // else what it is told is thrown away, and costs an allocation
+		span.SetAttributes(attribute.String("cache.result", result))
+		if result == "joined" {
+			span.AddLink(trace.Link{SpanContext: f.span.SpanContext()})
+		}
+	}
+	if result == "hit" {
 		return value, nil
-	case "joined":
-		span.AddLink(trace.Link{SpanContext: f.span.SpanContext()})
 	}
 	select {
 	case <-f.done:
@@ -206,9 +200,11 @@ func (c *Cache[K, V]) board(ctx context.Context, key K) (value V, f *flight[V], 
 	// not its hang-up. In exchange it gets a timeout of its own. The span
 	// starts under the lock, so that whoever finds the flight can link to it.
 	ctx, f.span = tracer.Start(context.WithoutCancel(ctx), "flight")
-	ctx, f.cancel = context.WithTimeoutCause(ctx, c.timeout, c.tooSlow)
+	ctx, f.cancel = context.WithTimeout(ctx, c.timeout)
 	// A load that ignores its context holds nobody past the timeout.
-	f.timer = time.AfterFunc(c.timeout, func() { c.land(key, f, *new(V), c.tooSlow) })
+	f.timer = time.AfterFunc(c.timeout, func() {
+		c.land(key, f, *new(V), fmt.Errorf("the load did not end within %v: %w", c.timeout, context.DeadlineExceeded))
+	})
 	c.flights[key] = f
 	c.misses.Add(1)
 	go c.fly(ctx, key, f)
