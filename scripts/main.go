@@ -39,6 +39,7 @@ func commands() []command {
 		{"check", "STEP | --addr ADDR | --exercise STEP | -- COMMAND", "judge a server in any language, property by property", checkCommand},
 		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
 		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},
+		{"bench", "[--quick] [--count N] [--server]", "measure 09's cache beside its peers, or servers beside a bare one", benchCommand},
 		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants},
 	}
 }

@@ -66,6 +66,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"check", "--only", "flies", "05"}, "there are silent-client"},
 		{[]string{"jaeger", "--from", "heaven"}, "docker, release, source"},
 		{[]string{"jaeger", "now"}, `takes no "now"`},
+		{[]string{"bench", "09"}, `bench takes no "09"`},
+		{[]string{"bench", "--count", "0"}, "1 to 100"},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {

@@ -142,7 +142,7 @@ func Rows(g Group, rounds []Round) ([]Row, error) {
 // Write writes a group as a table for people.
 func Write(w io.Writer, g Group, rows []Row) {
 	fmt.Fprintf(w, "%s: %s\n", g.Name, g.Says)
-	fmt.Fprintf(w, "  %-34s %7s  %-15s %12s", "", "ratio", "from - to", g.Unit)
+	fmt.Fprintf(w, "  %-36s %7s  %-15s %12s", "", "ratio", "from - to", g.Unit)
 	for _, unit := range g.Also {
 		fmt.Fprintf(w, " %12s", unit)
 	}
@@ -154,7 +154,7 @@ func Write(w io.Writer, g Group, rows []Row) {
 		} else if kind, _, _ := strings.Cut(r.Name, "="); kind == "floor" {
 			name += " (floor)"
 		}
-		fmt.Fprintf(w, "  %-34s %7.2f  %-15s %12.4g", name, r.Median, fmt.Sprintf("%.2f - %.2f", r.Least, r.Most), r.Figure)
+		fmt.Fprintf(w, "  %-36s %7.2f  %-15s %12.4g", name, r.Median, fmt.Sprintf("%.2f - %.2f", r.Least, r.Most), r.Figure)
 		for _, n := range r.Also {
 			fmt.Fprintf(w, " %12.4g", n)
 		}

@@ -75,10 +75,10 @@ func TestRows(t *testing.T) {
 	var b strings.Builder
 	Write(&b, g, rows)
 	want := `Hit: one after the other
-                                       ratio  from - to              ns/op
-  map, no lock (floor)                  1.00  1.00 - 1.00               10
-  09                                    1.40  1.20 - 2.00               14  aim: at most 1.40, met
-  slow                                 12.50  12.50 - 12.50            125
+                                         ratio  from - to              ns/op
+  map, no lock (floor)                    1.00  1.00 - 1.00               10
+  09                                      1.40  1.20 - 2.00               14  aim: at most 1.40, met
+  slow                                   12.50  12.50 - 12.50            125
 
 `
 	if b.String() != want {
