@@ -100,7 +100,7 @@ func (b *bad) load(ctx context.Context, key int) (answer, error) {
 // rightly; a key has at most one load in the air; memory and goroutines stay
 // flat, and at the end nothing is left. For ten minutes of it:
 //
-//	go test -run Soak -soak 10m -timeout 15m -v ./steps/09-panic-safe/cache
+//	go test -v -timeout 15m -run Soak ./steps/09-panic-safe/cache -soak 10m
 func TestSoak(t *testing.T) {
 	b := &bad{t: t}
 	c := New(soakTTL, b.load, WithTimeout(soakTimeout))
