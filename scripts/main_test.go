@@ -77,6 +77,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"jaeger", "now"}, `takes no "now"`},
 		{[]string{"doctor", "--fast"}, "that was not understood"},
 		{[]string{"doctor", "now"}, `takes no "now"`},
+		{[]string{"bench", "09"}, `bench takes no "09"`},
+		{[]string{"bench", "--count", "0"}, "1 to 100"},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {

@@ -47,8 +47,9 @@ type Launch struct {
 	// Addr is its ADDR. It is up when somebody listens there. "" lets a step
 	// choose free ports; then it is up when its log says where.
 	Addr      string
-	Collector string // where its spans go: a base URL
-	Feed      string // its FEED_URL; "" leaves a step to start a feed itself
+	Collector string   // where its spans go: a base URL
+	Feed      string   // its FEED_URL; "" leaves a step to start a feed itself
+	Env       []string // NAME=value: more for its environment
 }
 
 // StartServer starts a server and waits until it is up.
@@ -61,6 +62,7 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	if l.Feed != "" {
 		s.cmd.Env = append(s.cmd.Env, "FEED_URL="+l.Feed)
 	}
+	s.cmd.Env = append(s.cmd.Env, l.Env...)
 	ownGroup(s.cmd)
 	// The child ends when its standard input does, so it cannot outlive us.
 	stdin, err := s.cmd.StdinPipe()

@@ -73,6 +73,14 @@ type Telemetry struct {
 	all        bool // OTEL_TRACES_SAMPLER is not asked
 }
 
+// off is what Off returns.
+var off atomic.Bool
+
+// Off reports whether nobody records spans: Start has been called, and its
+// environment has OTEL_TRACES_EXPORTER=none or OTEL_SDK_DISABLED=true. Spans then
+// have ids, and nothing else.
+func Off() bool { return off.Load() }
+
 // Start reads the environment and installs the global TracerProvider, the W3C
 // propagator and the default slog.Logger. A setting that makes no sense is an
 // error which names the variable and what it may be.
@@ -139,6 +147,7 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 			sdktrace.WithExportTimeout(exportTimeout)))
 	}
 
+	off.Store(len(t.processors) == 0)
 	t.provider = t.newProvider(t.resource)
 	otel.SetTracerProvider(t.provider)
 	// The default propagator does nothing, and every trace would end at the
@@ -213,8 +222,14 @@ func (t *Telemetry) For(service string) trace.TracerProvider {
 
 func (t *Telemetry) newProvider(r *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(r)}
-	if t.all {
+	switch {
+	case t.all:
 		opts = append(opts, sdktrace.WithSampler(sdktrace.AlwaysSample()))
+	case len(t.processors) == 0:
+		// Spans that go nowhere keep their ids, which errors and logs name, and
+		// record nothing: a span that is recorded and thrown away costs as much
+		// as one that is sent.
+		opts = append(opts, sdktrace.WithSampler(sdktrace.NeverSample()))
 	}
 	for _, p := range t.processors {
 		opts = append(opts, sdktrace.WithSpanProcessor(p))

@@ -292,6 +292,9 @@ func TestNone(t *testing.T) {
 		if !s.SpanContext().IsValid() {
 			t.Errorf("%s: the span has no id, and an error would have no trace_id", env)
 		}
+		if s.IsRecording() {
+			t.Errorf("%s: the span is recorded, for nobody", env)
+		}
 		s.End()
 		if err := tel.Stop(); err != nil || out.String() != "" {
 			t.Errorf("%s: %v; log: %s", env, err, out)

@@ -27,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/web"
 	"plaque/steps/kit/web/webtest"
 )
@@ -529,5 +530,38 @@ func TestTakenPort(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot listen on "+addr) || !strings.Contains(err.Error(), "ADDR=127.0.0.1:PORT") {
 			t.Errorf("%s: %v; want it to say where, and what to do", name, err)
 		}
+	}
+}
+
+// When nobody records, a request still has the ids that its answer, its log and
+// the feed are told of, in the caller's trace; and it is not recorded.
+func TestNobodyRecords(t *testing.T) {
+	log := slog.Default()
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	if _, err := telemetry.Start(t.Context(), telemetry.Config{Out: io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		t.Setenv("OTEL_TRACES_EXPORTER", "console")
+		_, _ = telemetry.Start(context.Background(), telemetry.Config{Out: io.Discard})
+		slog.SetDefault(log)
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		span := trace.SpanFromContext(r.Context())
+		fmt.Fprintf(w, "%s %v", span.SpanContext().TraceID(), span.IsRecording())
+	})
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	request := httptest.NewRequest(http.MethodGet, "/", nil)
+	request.Header.Set("traceparent", "00-"+id+"-b7ad6b7169203331-01")
+	answer := httptest.NewRecorder()
+	web.Trace(mux).ServeHTTP(answer, request)
+	if got, want := answer.Body.String(), id+" false"; got != want {
+		t.Errorf("the handler sees the trace and recording %q, want %q", got, want)
+	}
+	// The span is not the caller's, and is not sampled.
+	h := answer.Header().Get("traceresponse")
+	if !strings.HasPrefix(h, "00-"+id+"-") || strings.Contains(h, "b7ad6b7169203331") || !strings.HasSuffix(h, "-00") {
+		t.Errorf("traceresponse: %q", h)
 	}
 }
