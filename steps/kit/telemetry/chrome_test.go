@@ -549,7 +549,7 @@ func TestExporters(t *testing.T) {
 		"otlp":                                 "[{otlp }]",
 		"console,otlp":                         "[{console } {otlp }]",
 		`chrome:C:\Users\a b\trace.json, json`: `[{chrome C:\Users\a b\trace.json} {json }]`,
-		"chrome:/data/a=b:c":                    "[{chrome /data/a=b:c}]",
+		"chrome:/data/a=b:c":                   "[{chrome /data/a=b:c}]",
 		"none":                                 "[{none }]",
 	} {
 		if got, err := parseExporters(setting); err != nil || fmt.Sprint(got) != want {
