@@ -15,7 +15,7 @@ import (
 
 // The menu is the workshop's table of contents: each step by number and title,
 // with its traces and its bursts, in order.
-func TestMenuIsTheTableOfContents(t *testing.T) {
+func TestMenuHasEachStep(t *testing.T) {
 	all, err := lesson.All(jaegertest.Root(t))
 	if err != nil {
 		t.Fatal(err)
