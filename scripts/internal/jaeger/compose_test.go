@@ -1,8 +1,6 @@
 package jaeger
 
 import (
-	"encoding/json"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -125,47 +123,5 @@ func TestCompose(t *testing.T) {
 	check := "http://127.0.0.1:" + strconv.Itoa(known[healthPort].number) + "/status"
 	if !slices.Contains(jaeger.Healthcheck.Test, check) {
 		t.Errorf("the health check is %q, want it to ask %s", jaeger.Healthcheck.Test, check)
-	}
-}
-
-// menu are the queries behind the entries of Jaeger's menu, by label.
-func menu(t *testing.T) map[string]url.Values {
-	t.Helper()
-	var config struct {
-		Menu []struct {
-			Label string
-			Items []struct{ Label, URL string }
-		}
-	}
-	if err := json.Unmarshal([]byte(read(t, "jaeger", "ui-config.json")), &config); err != nil {
-		t.Fatal(err)
-	}
-	queries := map[string]url.Values{}
-	for _, group := range config.Menu {
-		for _, item := range group.Items {
-			u, err := url.Parse(item.URL)
-			if err != nil || u.Host != "" || u.Path != "/search" {
-				t.Errorf("the menu's %s leads to %q: %v", item.Label, item.URL, err)
-				continue
-			}
-			queries[item.Label] = u.Query()
-		}
-	}
-	return queries
-}
-
-// Each step has its search in Jaeger's menu.
-func TestMenuHasEachStep(t *testing.T) {
-	steps, err := filepath.Glob(filepath.Join(repo(t), "steps", "[0-9][0-9]-*"))
-	if err != nil || len(steps) == 0 {
-		t.Fatalf("no steps: %v", err)
-	}
-	queries := menu(t)
-	for _, dir := range steps {
-		step := filepath.Base(dir)
-		want := Query{Service: "plaque", Tags: map[string]string{"service.version": step}}.values()
-		if got := queries[step]; got.Encode() != want.Encode() {
-			t.Errorf("jaeger/ui-config.json: the menu's %s searches for\n%s, want\n%s", step, got.Encode(), want.Encode())
-		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,10 +143,13 @@ func TestRealJaeger(t *testing.T) {
 	}
 
 	// The menu's own queries, as the pages send them.
-	if found := menuFinds(t, s, "07-inflight"); !slices.Equal(found, ids[1:]) {
-		t.Errorf("the menu's 07-inflight finds %v, want %v", found, ids[1:])
+	menu := jaegertest.ReadPages(t)
+	for _, group := range []string{"Steps", "Bursts"} {
+		if found := linkFinds(t, s, menu.Group(t, group).Item(t, "07").URL); !slices.Equal(found, ids[1:]) {
+			t.Errorf("07 under %s finds %v, want %v", group, found, ids[1:])
+		}
 	}
-	if found := menuFinds(t, s, "every burst"); len(found) != 2 {
+	if found := linkFinds(t, s, menu.Group(t, "Bursts").Item(t, "every burst").URL); len(found) != 2 {
 		t.Errorf("the menu's every burst finds %v", found)
 	}
 
@@ -167,44 +169,15 @@ func TestRealJaeger(t *testing.T) {
 	}
 }
 
-// menuFinds sends the query behind an entry of the menu to the API.
-func menuFinds(t *testing.T, s *jaeger.Server, label string) []string {
+// linkFinds are the traces behind a link to the pages' search: it asks the API
+// what the pages ask.
+func linkFinds(t *testing.T, s *jaeger.Server, link string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "jaeger", "ui-config.json"))
+	found, err := jaegertest.Search(t.Context(), s, link)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var config struct {
-		Menu []struct{ Items []struct{ Label, URL string } }
-	}
-	if err := json.Unmarshal(text, &config); err != nil {
-		t.Fatal(err)
-	}
-	for _, item := range config.Menu[0].Items {
-		if item.Label != label {
-			continue
-		}
-		u, err := url.Parse(item.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.Get(s.API + "/traces?" + u.RawQuery)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		var answer struct{ Data []struct{ TraceID string } }
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-			t.Fatal(err)
-		}
-		var ids []string
-		for _, trace := range answer.Data {
-			ids = append(ids, trace.TraceID)
-		}
-		return ids
-	}
-	t.Fatalf("the menu has no %s", label)
-	return nil
+	return found
 }
 
 // `jaeger validate` accepts the configuration, and does look at it.

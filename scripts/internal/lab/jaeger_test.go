@@ -3,8 +3,11 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +86,137 @@ func TestBurstsInJaeger(t *testing.T) {
 	}
 	if len(seen) != len(all) {
 		t.Errorf("bursts of %d steps, want all %d", len(seen), len(all))
+	}
+	t.Run("menu", func(t *testing.T) {
+		pages := jaegertest.ReadPages(t)
+		for _, step := range all {
+			for _, group := range []string{"Steps", "Bursts"} {
+				last := "" // the newest that should be found
+				for _, b := range bursts {
+					// A request that hangs leaves no span: then the burst is all
+					// that there is of 07's.
+					ofStep := slices.ContainsFunc(b.act.Spans, func(s trace.Span) bool { return s.Service == "plaque" })
+					if b.step == step && (ofStep || group == "Bursts") {
+						last = b.act.TraceID
+					}
+				}
+				item := pages.Group(t, group).Item(t, step.Number())
+				found, err := jaegertest.Search(t.Context(), server, item.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if group == "Steps" && !ReadsHeaders(step) {
+					last = oneOf(t, server, step, found)
+				}
+				if !slices.Contains(found, last) {
+					t.Errorf("%s, %s finds %q, and not the newest burst %s", group, item.Label, found, last)
+				}
+			}
+		}
+		var ids []string
+		for _, b := range bursts {
+			ids = append(ids, b.act.TraceID)
+		}
+		tags(t, server, pages, ids)
+	})
+}
+
+// oneOf returns one of the traces, if there is any and all of them are the
+// step's own connections; else "none".
+func oneOf(t *testing.T, server *jaeger.Server, step *lesson.Lesson, ids []string) string {
+	t.Helper()
+	for _, id := range ids {
+		tr, err := server.Trace(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range tr.Spans {
+			if s.Service != "plaque" || s.Process["service.version"] != step.Step {
+				t.Errorf("%s of %s %v is found as a span of %s", s.Name, s.Service, s.Process["service.version"], step.Step)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return "none"
+	}
+	return ids[0]
+}
+
+// tags holds what the pages do with the tags of spans against the real ones:
+// each link on a tag finds the trace that it stands in, what stands on top is
+// there, and whatever our own spans say stands on top.
+func tags(t *testing.T, server *jaeger.Server, pages *jaegertest.Pages, ids []string) {
+	links, tops := map[string]bool{}, map[string]bool{}
+	follow := func(key string, value any, kind, id string) {
+		for _, l := range pages.LinkPatterns {
+			text := fmt.Sprint(value)
+			if l.Type != kind || l.Key != key || len(l.Value) > 0 && !slices.Contains(l.Value, text) || links[key+text] {
+				continue
+			}
+			links[key], links[key+text] = true, true
+			link, ok := l.Fill(map[string]string{key: text})
+			found, err := jaegertest.Search(t.Context(), server, link)
+			if !ok || err != nil || len(found) == 0 || len(found) < 20 && !slices.Contains(found, id) {
+				t.Errorf("the link on %s=%s of trace %s leads to %s, which finds %q, %v", key, text, id, link, found, err)
+			}
+		}
+	}
+	for _, id := range ids {
+		tr, err := server.Trace(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range tr.Spans {
+			for key, value := range s.Process {
+				follow(key, value, "process", id)
+			}
+			for key, value := range s.Tags {
+				follow(key, value, "tags", id)
+				i := slices.IndexFunc(pages.TopTagPrefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+				if i >= 0 {
+					tops[pages.TopTagPrefixes[i]] = true
+					continue
+				}
+				scope, _ := s.Tags["otel.scope.name"].(string)
+				if strings.HasPrefix(scope, "plaque/") && !strings.HasPrefix(key, "otel.") && key != "span.kind" {
+					t.Errorf("%s of %s has the tag %s, which stands below what libraries say: topTagPrefixes lacks it", s.Name, s.Service, key)
+				}
+			}
+		}
+	}
+	for _, l := range pages.LinkPatterns {
+		if !links[l.Key] {
+			t.Errorf("no span has the tag %s that jaeger/ui-config.json makes a link of", l.Key)
+		}
+	}
+	for _, p := range pages.TopTagPrefixes {
+		if !tops[p] {
+			t.Errorf("no span has a tag that begins with %s, as topTagPrefixes says", p)
+		}
+	}
+}
+
+// The menu of Jaeger's pages has links to the debug pages of a step that runs.
+func TestDebugPagesOfTheMenu(t *testing.T) {
+	l := newLab(t, "")
+	server, err := StartServer(t.Context(), Launch{Command: []string{build(t, find(t, "09"), nil)}, Collector: l.collector.URL(), Feed: l.feedURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	for _, item := range jaegertest.ReadPages(t).Group(t, "Running step").Items {
+		path, ours := strings.CutPrefix(item.URL, "http://127.0.0.1:3781")
+		if !ours {
+			t.Errorf("%s leads to %s, which is no debug page", item.Label, item.URL)
+		}
+		resp, err := http.Get(server.Debug + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s%s answers %s", item.Label, server.Debug, path, resp.Status)
+		}
 	}
 }
 
