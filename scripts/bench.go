@@ -132,7 +132,7 @@ func benchCaches(ctx context.Context, e *env, folder, dir string, count int, qui
 }
 
 func tellRounds(w io.Writer, count int) {
-	fmt.Fprintf(w, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", plural(count, "round"))
+	fmt.Fprintf(w, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", lab.Plural(count, "round"))
 }
 
 // benched is a server that is measured.

@@ -151,7 +151,7 @@ func burst(s *lesson.Lesson, a *lab.Act, o trace.Options) (string, error) {
 	fmt.Fprintln(&b, s.Step)
 	fmt.Fprint(&b, lab.Answers(a.Answers))
 	if lab.ReadsFeed(s) {
-		fmt.Fprintf(&b, ", %s", plural(a.Loads, "load"))
+		fmt.Fprintf(&b, ", %s", lab.Plural(a.Loads, "load"))
 	}
 	b.WriteString("\n\n")
 	o.Only = a.Act.Picture

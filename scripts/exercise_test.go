@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"plaque/scripts/internal/lab"
-	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
 )
 
@@ -16,14 +15,7 @@ import (
 // nothing else looks: it is in testdata. What they do wrong and right is the
 // checker's to say.
 func TestExercisesCompile(t *testing.T) {
-	root, err := lab.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lessons, err := lesson.All(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lessons := allLessons(t)
 	for _, l := range lessons {
 		if _, err := solutionDiff(l); err != nil {
 			t.Error(err)
@@ -34,7 +26,7 @@ func TestExercisesCompile(t *testing.T) {
 		} {
 			t.Run(l.Number()+" "+name, func(t *testing.T) {
 				overlay := filepath.Join(t.TempDir(), "overlay.json")
-				if err := writeOverlay(overlay, replace); err != nil {
+				if err := lab.WriteOverlay(overlay, replace); err != nil {
 					t.Fatal(err)
 				}
 				// It fails on what does not compile, too, and is quicker.
@@ -51,14 +43,7 @@ func TestExercisesCompile(t *testing.T) {
 // The pages show the exercises as they are: `pages` says so, too, but only after
 // a run of all experiments.
 func TestExercisesOnPages(t *testing.T) {
-	root, err := lab.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lessons, err := lesson.All(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lessons := allLessons(t)
 	for _, l := range lessons {
 		diff, err := solutionDiff(l)
 		if err != nil {

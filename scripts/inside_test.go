@@ -31,14 +31,7 @@ import (
 // startStep builds a step and starts it with a feed that the test has.
 func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
 	t.Helper()
-	root, err := lab.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lessons, err := lesson.All(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lessons := allLessons(t)
 	s, err := lesson.Find(lessons, name)
 	if err != nil {
 		t.Fatal(err)

@@ -233,8 +233,9 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// A step brings one new idea: its diff stays within its budget.
-func TestBudgets(t *testing.T) {
+// allLessons are those of all steps.
+func allLessons(t *testing.T) []*lesson.Lesson {
+	t.Helper()
 	root, err := lab.Root(".")
 	if err != nil {
 		t.Fatal(err)
@@ -243,6 +244,12 @@ func TestBudgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return lessons
+}
+
+// A step brings one new idea: its diff stays within its budget.
+func TestBudgets(t *testing.T) {
+	lessons := allLessons(t)
 	for i, s := range lessons[1:] {
 		text, err := stepDiff(lessons[i], s)
 		if err != nil {
@@ -258,14 +265,7 @@ func TestBudgets(t *testing.T) {
 
 // A hunk begins at the lines that its head names, in both files.
 func TestUnified(t *testing.T) {
-	root, err := lab.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lessons, err := lesson.All(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lessons := allLessons(t)
 	hunks := 0
 	for i := 1; i < len(lessons); i++ {
 		if lessons[i-1].Code != lessons[i].Code {
@@ -273,9 +273,11 @@ func TestUnified(t *testing.T) {
 		}
 		var files [2][]byte
 		for j, l := range lessons[i-1 : i+1] {
-			if files[j], err = os.ReadFile(filepath.Join(l.Dir, filepath.FromSlash(l.Code))); err != nil {
+			b, err := os.ReadFile(filepath.Join(l.Dir, filepath.FromSlash(l.Code)))
+			if err != nil {
 				t.Fatal(err)
 			}
+			files[j] = b
 		}
 		text, err := unified("a", "b", files[0], files[1])
 		if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +79,7 @@ func mutants(ctx context.Context, e *env, args []string) error {
 			fmt.Fprintf(e.stdout, "%s  %s: %s\n", mark, filepath.Base(folder), m.Name)
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s killed, %d survived\n", plural(killed, "mutant"), survived)
+	fmt.Fprintf(e.stdout, "%s killed, %d survived\n", lab.Plural(killed, "mutant"), survived)
 	if survived > 0 {
 		return errors.New("a line that matters can be broken and no test fails")
 	}
@@ -147,7 +146,7 @@ func (m mutant) try(ctx context.Context, folder, dir string) (dead bool, err err
 		return false, err
 	}
 	overlay := filepath.Join(dir, "overlay.json")
-	if err := writeOverlay(overlay, map[string]string{file: changed}); err != nil {
+	if err := lab.WriteOverlay(overlay, map[string]string{file: changed}); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*mutantTimeout)
@@ -170,13 +169,4 @@ func (m mutant) try(ctx context.Context, folder, dir string) (dead bool, err err
 		return false, err
 	}
 	return err != nil, nil
-}
-
-// writeOverlay makes the go command read other files in place of those named.
-func writeOverlay(path string, replace map[string]string) error {
-	b, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, b, 0o644)
 }

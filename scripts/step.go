@@ -179,7 +179,7 @@ func feed(ctx context.Context, e *env, args []string) error {
 	if err := remote.Set(ctx, script); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", plural(seen.Requests, "load"), plural(seen.Connections, "connection"))
+	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", lab.Plural(seen.Requests, "load"), lab.Plural(seen.Connections, "connection"))
 	return nil
 }
 

@@ -137,7 +137,7 @@ func (t *tourist) build(ctx context.Context) error {
 	defer cancel(nil)
 	began := time.Now()
 	all := len(t.steps) + 1
-	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes two to three minutes\n", plural(len(t.steps), "step"))
+	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes two to three minutes\n", lab.Plural(len(t.steps), "step"))
 	var mu sync.Mutex // protects done
 	done := 0
 	built := func(what string, err error) {
@@ -200,7 +200,7 @@ func (t *tourist) visitAll(ctx context.Context) error {
 	closed = true
 	if _, failed, err := l.Forwarded(); failed > 0 {
 		t.lost = failed
-		fmt.Fprintf(t.stderr, "%s did not reach Jaeger: %v\n", plural(failed, "span"), err)
+		fmt.Fprintf(t.stderr, "%s did not reach Jaeger: %v\n", lab.Plural(failed, "span"), err)
 	}
 	return nil
 }
@@ -271,9 +271,9 @@ func (t *tourist) summary(took time.Duration) {
 		t.out.wrap("    leaves: ", r.step.Breaks)
 	}
 	t.out.line("")
-	t.out.linef("%s in %s.", plural(len(t.results), "step"), took.Round(time.Second))
+	t.out.linef("%s in %s.", lab.Plural(len(t.results), "step"), took.Round(time.Second))
 	if n := t.failed(); n > 0 {
-		t.out.linef("%s did not come true.", plural(n, "claim"))
+		t.out.linef("%s did not come true.", lab.Plural(n, "claim"))
 	}
 	t.out.line("")
 	t.compare()
@@ -359,9 +359,9 @@ func says(a lesson.Act) string {
 	case a.Says != "":
 		return a.Says
 	case a.Hey != nil && a.Hey.Concurrency == 1:
-		return plural(a.Hey.Requests, "request") + ", one after the other"
+		return lab.Plural(a.Hey.Requests, "request") + ", one after the other"
 	case a.Hey != nil:
-		return fmt.Sprintf("%s, %d at a time", plural(a.Hey.Requests, "request"), a.Hey.Concurrency)
+		return fmt.Sprintf("%s, %d at a time", lab.Plural(a.Hey.Requests, "request"), a.Hey.Concurrency)
 	case a.Get != nil && a.Get.Times > 1:
 		return fmt.Sprintf("%d requests on one connection", a.Get.Times)
 	case a.Get != nil:
@@ -374,7 +374,7 @@ func says(a lesson.Act) string {
 		}
 		return "one request, " + method + " " + path
 	case a.Slow > 0:
-		return plural(a.Slow, "client") + " take a second to say what they want; a quick one comes behind them"
+		return lab.Plural(a.Slow, "client") + " take a second to say what they want; a quick one comes behind them"
 	case a.Silent == 1:
 		return "a client connects and says nothing"
 	case a.Silent > 0:
@@ -432,13 +432,6 @@ func byHand(s *lesson.Lesson, e lesson.Experiment, a lesson.Act) []string {
 		return append(lines, "nc 127.0.0.1 3779")
 	}
 	return nil
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // printer writes the tour for people.

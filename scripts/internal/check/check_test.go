@@ -3,7 +3,6 @@ package check
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -129,12 +128,8 @@ func overlaid(t *testing.T, l *lesson.Lesson, pkg string, files map[string]strin
 		}
 		replace[path] = to
 	}
-	b, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
 	overlay := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(overlay, b, 0o644); err != nil {
+	if err := lab.WriteOverlay(overlay, replace); err != nil {
 		t.Fatal(err)
 	}
 	bin := lab.BinPath(dir, l)

@@ -174,7 +174,7 @@ func properties() []property {
 			round:    malformed,
 		},
 		"remembers": {
-			done:     "three channels, each asked for, again at once, and again 3 s later",
+			done:     "three channels, each asked for, again at once, and again 4 s later",
 			expected: "3 loads",
 			likely:   "nothing is kept, or for less than 5 s",
 			hand: []string{
@@ -449,7 +449,7 @@ func malformed(ctx context.Context, s *subject) seen {
 	_ = s.feed.Set(origin.Script{})
 	a := newBurst(ctx, s).request(http.MethodGet, "/?channel=nonsense", "").wait(answerFor)
 	loads := s.feed.Stats().Requests
-	return is(a.Status == http.StatusBadRequest && loads == 0, "%s, %s", a, plural(loads, "load"))
+	return is(a.Status == http.StatusBadRequest && loads == 0, "%s, %s", a, lab.Plural(loads, "load"))
 }
 
 // threeKeys asks for three new channels.
@@ -483,7 +483,7 @@ func remembers(ctx context.Context, s *subject) (result seen) {
 		began := time.Now()
 		keys, ask := threeKeys(ctx, s)
 		result = seen{held: true}
-		for _, wait := range []time.Duration{0, 0, 3 * time.Second} {
+		for _, wait := range []time.Duration{0, 0, 4 * time.Second} {
 			pause(ctx, wait)
 			if got := ask(); got[served] != rounds && result.held {
 				result = no("%s", lab.Answers(got))
@@ -491,7 +491,7 @@ func remembers(ctx context.Context, s *subject) (result seen) {
 		}
 		if result.held {
 			n := loadsOf(s.feed.Stats(), keys)
-			result = is(n == rounds, "%s", plural(n, "load"))
+			result = is(n == rounds, "%s", lab.Plural(n, "load"))
 		}
 		if time.Since(began) < ttl {
 			break
@@ -510,13 +510,13 @@ func expires(ctx context.Context, s *subject) seen {
 	}
 	// A server that serves the old value meanwhile may load a little later.
 	held := s.until(ctx, answerFor, func(st origin.Stats) bool { return loadsOf(st, keys) >= 2*rounds })
-	return is(held, "%s", plural(loadsOf(s.feed.Stats(), keys), "load"))
+	return is(held, "%s", lab.Plural(loadsOf(s.feed.Stats(), keys), "load"))
 }
 
 func oneLoad(ctx context.Context, s *subject, callers int) seen {
 	key := newChannel()
 	got, loads, _ := coalesced(ctx, s, key, callers)
-	return is(loads == 1 && got[served] == callers, "%s, %s", plural(loads, "load"), lab.Answers(got))
+	return is(loads == 1 && got[served] == callers, "%s, %s", lab.Plural(loads, "load"), lab.Answers(got))
 }
 
 // coalesced has callers miss one key at once. The feed holds the load until all
@@ -562,7 +562,7 @@ func failureTold(ctx context.Context, s *subject) seen {
 	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
 	got := newBurst(ctx, s).ask(key).what(callFor)
 	loads := s.feed.Stats().Channels[key]
-	return is(got == "502" && loads == 1, "%s, after %s", got, plural(loads, "load"))
+	return is(got == "502" && loads == 1, "%s, after %s", got, lab.Plural(loads, "load"))
 }
 
 func failureForgotten(ctx context.Context, s *subject) seen {
@@ -572,7 +572,7 @@ func failureForgotten(ctx context.Context, s *subject) seen {
 	b.ask(key).wait(callFor)
 	got := b.ask(key).what(answerFor)
 	loads := s.feed.Stats().Channels[key]
-	return is(got == served && loads >= 2, "%s, after %s in all", got, plural(loads, "load"))
+	return is(got == served && loads >= 2, "%s, after %s in all", got, lab.Plural(loads, "load"))
 }
 
 // doomed has callers share a load on which the server panics, and one more ask
@@ -639,13 +639,6 @@ func servesOld(ctx context.Context, s *subject) seen {
 		return no("%s, and the feed was not asked again", lab.Answers(got))
 	}
 	return is(got[served] == rounds, "%s", lab.Answers(got))
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // inTrace are a trace's spans, by id.
@@ -735,7 +728,7 @@ func traceLoads(ctx context.Context, s *subject) (seen, func([]trace.Span) seen)
 				}
 			}
 		}
-		return is(n == loads, "%d of %s named a span in its caller's trace", n, plural(loads, "load"))
+		return is(n == loads, "%d of %s named a span in its caller's trace", n, lab.Plural(loads, "load"))
 	}
 }
 
@@ -743,7 +736,7 @@ func traceJoined(ctx context.Context, s *subject, callers int) (seen, func([]tra
 	key := newChannel()
 	got, loads, calls := coalesced(ctx, s, key, callers)
 	if loads != 1 || got[served] != callers {
-		return no("%s, %s", plural(loads, "load"), lab.Answers(got)), nil
+		return no("%s, %s", lab.Plural(loads, "load"), lab.Answers(got)), nil
 	}
 	traceparent, traceID := s.feed.Stats().Traceparents[key][0], calls[0].trace
 	return yes(""), func(spans []trace.Span) seen {
@@ -804,7 +797,7 @@ func traceErrors(ctx context.Context, s *subject, callers int) (seen, func([]tra
 		if len(way) == 0 {
 			return no("the load has no span in its caller's trace")
 		}
-		return no("no error among the %s from the load up to its caller", plural(len(way), "span"))
+		return no("no error among the %s from the load up to its caller", lab.Plural(len(way), "span"))
 	}
 }
 

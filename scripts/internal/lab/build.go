@@ -10,6 +10,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,6 +57,16 @@ func Build(ctx context.Context, dir, pkg, bin, overlay string) error {
 		return fmt.Errorf("go build in %s: %w\n%s", dir, err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// WriteOverlay writes a file for Build's overlay: other files in place of those
+// named, so that a program can be changed without touching its folder.
+func WriteOverlay(path string, replace map[string]string) error {
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o644)
 }
 
 // BuildHey compiles hey, at the version that scripts/go.mod names.

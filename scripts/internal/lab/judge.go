@@ -154,3 +154,11 @@ func Answers(counts map[string]int) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Plural is "1 load" or "2 loads".
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

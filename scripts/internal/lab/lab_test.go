@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -90,11 +89,7 @@ func build(t *testing.T, l *lesson.Lesson, replace map[string]string) string {
 	overlay := ""
 	if replace != nil {
 		overlay = filepath.Join(t.TempDir(), "overlay.json")
-		b, err := json.Marshal(map[string]any{"Replace": replace})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		if err := WriteOverlay(overlay, replace); err != nil {
 			t.Fatal(err)
 		}
 	}
