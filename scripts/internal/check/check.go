@@ -10,6 +10,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 	c := &checker{Options: o}
 	spans := ""
 	if o.Addr != "" {
-		spans = orElse(o.Spans, SpansAddr)
+		spans = cmp.Or(o.Spans, SpansAddr)
 	}
 	if c.spans, err = trace.Listen(trace.Config{Addr: spans}); err != nil {
 		return nil, fmt.Errorf("%w\nIf another program has that port, move the checker's with --spans 127.0.0.1:PORT", err)
@@ -160,7 +161,7 @@ func (c *checker) join(ctx context.Context) (*subject, error) {
 		return nil, fmt.Errorf("nothing listens on %s: start your server there first, with %s", c.Addr, c.environment())
 	}
 	_ = conn.Close()
-	addr := orElse(c.Feed, FeedAddr)
+	addr := cmp.Or(c.Feed, FeedAddr)
 	feed, _, stop, err := serveFeed(ctx, addr)
 	if err != nil {
 		cause, _, _ := strings.Cut(err.Error(), "\n")
@@ -171,8 +172,8 @@ func (c *checker) join(ctx context.Context) (*subject, error) {
 
 // environment is what a server at Addr must be started with.
 func (c *checker) environment() string {
-	_, port, _ := net.SplitHostPort(orElse(c.Feed, FeedAddr))
-	return fmt.Sprintf("FEED_URL=http://localhost:%s%s OTEL_EXPORTER_OTLP_ENDPOINT=http://%s", port, origin.Path, orElse(c.Spans, SpansAddr))
+	_, port, _ := net.SplitHostPort(cmp.Or(c.Feed, FeedAddr))
+	return fmt.Sprintf("FEED_URL=http://localhost:%s%s OTEL_EXPORTER_OTLP_ENDPOINT=http://%s", port, origin.Path, cmp.Or(c.Spans, SpansAddr))
 }
 
 // start starts a server with a feed of its own.
@@ -229,11 +230,9 @@ func (c *checker) open(ctx context.Context) error {
 	channel := newChannel()
 	a := b.ask(channel).wait(callFor)
 	loads := s.feed.Stats().Channels[channel]
-	if s.owned != nil && a.Failed != "" {
-		s.owned.WaitDead(time.Second)
-	}
+	died := s.owned != nil && a.Failed != "" && s.owned.WaitDead(time.Second) // before we stop it ourselves
 	s.release()
-	if s.owned != nil && a.Failed != "" && s.owned.Dead() && s.owned.Ended() != "" && a.Failed != "timeout" {
+	if died {
 		return fmt.Errorf("the first request, GET /, was not answered: the process had ended by then (%s). Its last words:\n%s", s.owned.Ended(), s.owned.Log())
 	}
 	if err := unfit(a, channel, loads); err != nil {
@@ -347,10 +346,7 @@ func (c *checker) judge(ctx context.Context, p property) (Verdict, error) {
 	if seen.held && later == nil && bounded.Err() != nil {
 		seen = no("it did not end within %v", judgeFor)
 	}
-	if s.owned != nil && !seen.held {
-		s.owned.WaitDead(time.Second)
-	}
-	died := s.owned != nil && s.owned.Dead()
+	died := s.owned != nil && (s.owned.Dead() || !seen.held && s.owned.WaitDead(time.Second))
 	s.release()
 	if later != nil && seen.held {
 		seen = c.settle(ctx, s, later)
@@ -374,11 +370,4 @@ func (c *checker) settle(ctx context.Context, s *subject, later func([]trace.Spa
 		_ = c.spans.Wait(bound, func(spans []trace.Span) bool { return later(spans).held })
 	}
 	return later(c.spans.Spans())
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

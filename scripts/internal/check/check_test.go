@@ -337,6 +337,10 @@ func TestExercises(t *testing.T) {
 
 // What cannot be judged at all is told in a sentence, and the check ends.
 func TestCannotBeJudged(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	raw := func(speak func(net.Conn)) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -367,19 +371,21 @@ func TestCannotBeJudged(t *testing.T) {
 		options Options
 		want    []string
 	}{
-		"nobody there":     {Options{Addr: "127.0.0.1:1"}, []string{"nothing listens on 127.0.0.1:1", "FEED_URL=http://localhost:"}},
-		"no such program":  {Options{Command: []string{"no-such-program"}}, []string{"no-such-program", "not found"}},
-		"ends at once":     {Options{Command: []string{"go", "nonsense"}}, []string{"ended before it listened at ADDR=127.0.0.1:", "unknown command"}},
-		"hangs":            {Options{Addr: raw(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}, []string{"takes connections and does not answer", "9s"}},
-		"hangs up":         {Options{Addr: raw(func(c net.Conn) { _ = c.Close() })}, []string{"ends them without an answer"}},
-		"speaks rubbish":   {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n") })}, []string{"not in HTTP", "mail.example"}},
-		"answers 10 GB":    {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { endless(w) })}, []string{"longer than 1 MiB"}},
-		"endless header":   {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"); endless(c) })}, []string{"longer than 1 MiB"}},
-		"always 404":       {Options{Addr: handler(http.NotFound)}, []string{"with 404, and the contract wants 200"}},
-		"another's feed":   {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"video_id":"x"}`) })}, []string{"has not asked the checker's feed", "FEED_URL=http://localhost:"}},
-		"no such property": {Options{Addr: "127.0.0.1:1", Only: []string{"flies"}}, []string{`no property "flies"`, "silent-client"}},
-		"its feed's port":  {Options{Addr: handler(http.NotFound), Feed: raw(func(net.Conn) {})}, []string{"cannot listen on", "--feed"}},
-		"the spans' port":  {Options{Addr: handler(http.NotFound), Spans: raw(func(net.Conn) {})}, []string{"--spans"}},
+		"nobody there":       {Options{Addr: "127.0.0.1:1"}, []string{"nothing listens on 127.0.0.1:1", "FEED_URL=http://localhost:"}},
+		"no such program":    {Options{Command: []string{"no-such-program"}}, []string{"no-such-program", "not found"}},
+		"ends at once":       {Options{Command: []string{"go", "nonsense"}}, []string{"ended before it listened at ADDR=127.0.0.1:", "unknown command"}},
+		"hangs":              {Options{Addr: raw(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })}, []string{"takes connections and does not answer", "9s"}},
+		"hangs up":           {Options{Addr: raw(func(c net.Conn) { _ = c.Close() })}, []string{"ends them without an answer"}},
+		"speaks rubbish":     {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n") })}, []string{"not in HTTP", "mail.example"}},
+		"answers 10 GB":      {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { endless(w) })}, []string{"longer than 1 MiB"}},
+		"endless header":     {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"); endless(c) })}, []string{"longer than 1 MiB"}},
+		"always 404":         {Options{Addr: handler(http.NotFound)}, []string{"with 404, and the contract wants 200"}},
+		"another's feed":     {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"video_id":"x"}`) })}, []string{"has not asked the checker's feed", "FEED_URL=http://localhost:"}},
+		"dies when asked":    {Options{Command: []string{self, faultPrefix + "dies when it is asked"}}, []string{"the process had ended by then (exit status 1)", "it was asked"}},
+		"starts, in rubbish": {Options{Command: []string{self, faultPrefix + "speaks rubbish"}}, []string{"not in HTTP", "mail.example"}},
+		"no such property":   {Options{Addr: "127.0.0.1:1", Only: []string{"flies"}}, []string{`no property "flies"`, "silent-client"}},
+		"its feed's port":    {Options{Addr: handler(http.NotFound), Feed: raw(func(net.Conn) {})}, []string{"cannot listen on", "--feed"}},
+		"the spans' port":    {Options{Addr: handler(http.NotFound), Spans: raw(func(net.Conn) {})}, []string{"--spans"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

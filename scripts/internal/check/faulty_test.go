@@ -84,6 +84,9 @@ func serveFaulty(fault string) error {
 	if err != nil {
 		return err
 	}
+	if spoil := spoilt[fault]; spoil != nil {
+		return spoil(l)
+	}
 	server := &http.Server{ReadHeaderTimeout: 2 * time.Second}
 	mux := http.NewServeMux()
 	pattern := "GET /{$}"
@@ -100,6 +103,32 @@ func serveFaulty(fault string) error {
 	mux.HandleFunc(pattern, f.answer)
 	server.Handler = mux
 	return server.Serve(l)
+}
+
+// spoilt are servers that cannot be judged at all.
+var spoilt = map[string]func(net.Listener) error{
+	"dies when it is asked": func(l net.Listener) error {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+				return errors.New("it was asked")
+			}
+		}
+	},
+	"speaks rubbish": func(l net.Listener) error {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = io.WriteString(conn, "220 mail.example ESMTP\r\n")
+			_ = conn.Close()
+		}
+	},
 }
 
 // oneByOne accepts a connection when the one before is closed.

@@ -186,11 +186,13 @@ func (s *Server) Dead() bool {
 	}
 }
 
-// WaitDead waits for the process to end by itself, at most so long.
-func (s *Server) WaitDead(most time.Duration) {
+// WaitDead reports whether the process ends by itself within so long.
+func (s *Server) WaitDead(most time.Duration) bool {
 	select {
 	case <-s.exited:
+		return true
 	case <-time.After(most):
+		return false
 	}
 }
 
