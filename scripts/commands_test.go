@@ -184,7 +184,9 @@ func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, u 
 	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(name, "OTEL_") || slices.Contains([]string{"FEED_URL", "LOG_LEVEL"}, name)
+		// Without GOWORK, which the gate sets for each module by itself: a reader is
+		// in the workspace.
+		return strings.HasPrefix(name, "OTEL_") || slices.Contains([]string{"FEED_URL", "LOG_LEVEL", "GOWORK"}, name)
 	})
 	env = append(env, "ADDR="+addr, "OTEL_EXPORTER_OTLP_ENDPOINT="+s.otlp)
 	if rest := words[min(3, len(words)):]; len(rest) > 0 && slices.Equal(words[:3], []string{"go", "run", "./scripts"}) {
