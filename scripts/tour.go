@@ -68,7 +68,7 @@ func tour(ctx context.Context, e *env, args []string) error {
 	took := time.Since(began)
 	if page != nil {
 		// Also where the tour ends early: what it has seen until then is true.
-		err = errors.Join(err, t.report(page, took, began, err))
+		err = errors.Join(err, t.report(ctx, page, took, began, err))
 	}
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func openReport(dir string) (*html.File, error) {
 // report writes the page of the steps that have been visited, and says where it
 // stands. ended is why the tour has ended early, or nil. Where no step has been
 // visited there is nothing to tell, and an older page stays.
-func (t *tourist) report(f *html.File, took time.Duration, when time.Time, ended error) error {
+func (t *tourist) report(ctx context.Context, f *html.File, took time.Duration, when time.Time, ended error) error {
 	if len(t.results) == 0 {
 		return nil
 	}
@@ -38,7 +38,7 @@ func (t *tourist) report(f *html.File, took time.Duration, when time.Time, ended
 		Private: t.private(), Notes: notes,
 	}
 	switch {
-	case errors.Is(ended, context.Canceled):
+	case ended != nil && ctx.Err() != nil:
 		tour.Ended = "Somebody stopped it."
 	case ended != nil:
 		tour.Ended = ended.Error()

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write testdata/page.html anew")
 
 const (
 	hostile = `</title></svg><script>alert("x")</script><img src=//evil.example/x>&amp;` + "\x1b[31m\x00"
-	message = `panic: the video <b>doom</b> & "its" load, said at such length that no line of a picture on a phone has room for it, not one`
+	message = `panic: on lovelace the video <b>doom</b> & "its" load, said at such length that no line of a picture on a phone has room for it, not one`
 )
 
 // example is a tour of two steps in which everything happens that a page can
@@ -53,7 +53,7 @@ func example() Tour {
 		one = append(one, span("g"+id, "b", "GET /{$}", 10+i, 900, status), get)
 	}
 	flight := span("f", "c0", "flight", 12, 880, nil)
-	one = append(one, flight, client(span("h", "f", "HTTP GET", 13, 879, nil)), span("z", "b", hostile, 950, 960, nil), span("u", "b", "not drawn", 1, 2, nil))
+	one = append(one, flight, client(span("h", "f", "HTTP GET", 13, 879, nil)), span("z", "b", hostile, 950, 960, nil), span("y", "b", "GET /{$}", 970, 980, map[string]string{"http.response.status_code": "on lovelace"}), span("u", "b", "not drawn", 1, 2, nil))
 
 	doomed := append([]trace.Span(nil), one...)
 	for i := range doomed {
@@ -71,7 +71,7 @@ func example() Tour {
 	five := &lesson.Lesson{Step: "05-naive-cache", Title: "A naive cache", Claim: "Five callers make\n  five loads.", Fixes: "it remembers", Breaks: "all load"}
 	nine := &lesson.Lesson{Step: "09-panic-safe", Title: "Panic-safe coalescing", Claim: "One load, whatever happens.", Fixes: "everything", Breaks: "nothing much"}
 	held := lab.Check{What: "loads", Want: "5", Got: "5", Held: true}
-	lost := act("the burst in which it happens", doomed, 2, "", lab.Check{What: "answers", Want: "5×500, 5×200", Got: "none <i>of them</i>", Held: false})
+	lost := act("the burst in which it happens", doomed, 2, "", lab.Check{What: "answers", Want: "5×500, 5×200", Got: "none <i>of them</i> on lovelace", Held: false})
 	lost.Notes = []string{"the log of /home/ada/plaque on lovelace: main.main() /home/ada/plaque/steps/09-panic-safe/main.go:17 +0x1d; preloaded"}
 	lost.Jaeger = "https://evil.example/trace/t"
 	return Tour{
@@ -87,7 +87,7 @@ func example() Tour {
 				act("five at a time", many, 5, hey("  0.012 [9]\t|■■■■■\n  0.050 [0]\t|\n  1.000 [1]\t|■"), held)}}}},
 			{Lesson: nine, Before: five, Took: 3 * time.Second, Diff: "--- 05-naive-cache/cache/cache.go\n+++ 09-panic-safe/cache/cache.go\n@@ -1,3 +1,3 @@\n package cache\n-\tload(</code>)\n+\tflight(" + strings.Repeat("long", 60) + ")\n",
 				Experiments: []Experiment{
-					{Name: "one flight", Says: "Four join.", Acts: []Act{act("five at a time", one, 1, hey("  not hey's any more <script>"), held)}},
+					{Name: "one flight", Says: "Four join.", Acts: []Act{act("five at a time", one, 1, hey("  not [hey's] any more <script> on lovelace"), held)}},
 					{Name: "a doomed load", Says: "The panic ends in the flight.", Acts: []Act{lost}},
 				}},
 		},
@@ -147,23 +147,25 @@ func TestPage(t *testing.T) {
 func TestSays(t *testing.T) {
 	page := text(t, example())
 	for want, times := range map[string]int{
-		"<b>5</b> loads":                              2, // above, and in its step
-		"✗ 1 of 3 claims did not come true":           1,
-		"✗ 1 of 2 claims did not come true":           1,
-		"✓ The claim came true":                       1,
-		"seen <b>none &lt;i&gt;of them":               1, // at the top
-		"<td>none &lt;i&gt;of them":                   1, // and in the table
-		"<details open>":                              1, // of the step that failed
-		"✗ error":                                     1, // on the flight: not by colour alone
-		"not one</li>":                                1, // the message to its end, though no row has room
-		"joined → flight a":                           4 + 4 + 4,
-		`class="link"`:                                3,
-		"<ins>&#43;":                                  1,
-		"<del>-":                                      1,
-		`href="http://127.0.0.1:16686/trace/t`:        2,
-		"24 November 2026":                            1,
-		"Five callers make five loads.":               1,
-		"main.main() main.go:17 &#43;0x1d; preloaded": 2,
+		"<b>5</b> loads":                               2, // above, and in its step
+		"✗ 1 of 3 claims did not come true":            1,
+		"✗ 1 of 2 claims did not come true":            1,
+		"✓ The claim came true":                        1,
+		"seen <b>none &lt;i&gt;of them":                1, // at the top
+		"<td>none &lt;i&gt;of them":                    1, // and in the table
+		"<details open>":                               1, // of the step that failed
+		"✗ error":                                      1, // on the flight: not by colour alone
+		"not [hey&#39;s] any more &lt;script&gt; on …": 1, // what cannot be read is shown as it came
+		"not one</li>":                                 1, // the message to its end, though no row has room
+		"joined → flight a":                            4 + 4 + 4,
+		`class="link"`:                                 3,
+		"<ins>&#43;":                                   1,
+		"<del>-":                                       1,
+		`href="http://127.0.0.1:16686/trace/t`:         2,
+		"24 November 2026":                             1,
+		"Five callers make five loads.":                1,
+		"of them&lt;/i&gt; on …":                       2,
+		"main.main() main.go:17 &#43;0x1d; preloaded":  2,
 	} {
 		if n := strings.Count(page, want); n != times {
 			t.Errorf("the page says %q %d times, want %d", want, n, times)
@@ -313,8 +315,24 @@ func TestOpen(t *testing.T) {
 		t.Error("a folder stands where the page should, and nobody says so")
 	}
 
+	// A page that cannot be put in its place leaves nothing beside it.
+	late := t.TempDir()
+	f, err := Open(late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(late, name, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Write(example()); err == nil {
+		t.Error("a folder has come where the page should stand, and nobody says so")
+	}
+	if left, _ := os.ReadDir(late); len(left) != 1 {
+		t.Errorf("a page that could not be written leaves %v", left)
+	}
+
 	again := written(t, example())
-	f, err := Open(filepath.Dir(again))
+	f, err = Open(filepath.Dir(again))
 	if err != nil {
 		t.Fatalf("over an older page: %v", err)
 	}

@@ -55,7 +55,10 @@ type stub struct {
 	Y int
 }
 
-type trouble struct{ Who, Message string }
+type trouble struct {
+	Who, Message string
+	Times        int
+}
 
 const (
 	axisTall = 22 // pixels above the first row
@@ -123,7 +126,7 @@ func draw(id, does string, p trace.Picture, hide func(string) string) picture {
 			failed++
 		}
 		if r.Message != "" {
-			v.Troubles = append(v.Troubles, trouble{name, hide(r.Message)})
+			v.blame(name, hide(r.Message))
 		}
 	}
 	v.Links = links(v.Rows, share)
@@ -137,6 +140,17 @@ func draw(id, does string, p trace.Picture, hide func(string) string) picture {
 		v.Desc += fmt.Sprintf(" %s: linked from %s.", strings.TrimSpace(r.Name+" "+r.Label), plural(len(l.Stubs), "row"))
 	}
 	return v
+}
+
+// blame notes what went wrong, and how often the same did.
+func (p *picture) blame(who, message string) {
+	for i := range p.Troubles {
+		if t := &p.Troubles[i]; t.Who == who && t.Message == message {
+			t.Times++
+			return
+		}
+	}
+	p.Troubles = append(p.Troubles, trouble{who, message, 1})
 }
 
 // links draws one lane for each row that others link to, three beside each other
