@@ -100,7 +100,7 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	verdicts, err := check.Run(ctx, o)
 	if err != nil {
 		if ctx.Err() == nil {
-			err = errUsage{fmt.Errorf("%s cannot be judged: %w", what, err)}
+			err = errUsage{fmt.Errorf("it cannot be judged: %w", err)}
 		}
 		return err
 	}

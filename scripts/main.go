@@ -35,11 +35,14 @@ func commands() []command {
 		{"run", "STEP [FLAGS OF THE STEP]", "run one step until Ctrl-C", runStep},
 		{"load", "STEP [-n 10 -c 5 -t 2]", "load the running step with hey, as one trace", load},
 		{"feed", "[--hold N] [--delay D] [ANSWER...]", "tell the running step's feed what to serve next", feed},
+		{"top", "[STEP] [--every 1s]", "watch the running step: flights, hits, goroutines", top},
+		{"stacks", "[STEP]", "show what the running step's goroutines wait for", stacksCommand},
 		{"check", "STEP | --addr ADDR | --exercise STEP | -- COMMAND", "judge a server in any language, property by property", checkCommand},
 		{"diff", "[--code] STEP", "show what changed since the step before: code, properties, pictures", diff},
 		{"doctor", "[--json]", "look at this machine, and whether a trace shows up", doctorCommand},
 		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
 		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},
+		{"bench", "[--quick] [--count N] [--server]", "measure 09's cache beside its peers, or servers beside a bare one", benchCommand},
 		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants},
 	}
 }

@@ -61,6 +61,11 @@ func TestBadInput(t *testing.T) {
 		{[]string{"load", "05", "-n", "ten"}, "that was not understood"},
 		{[]string{"feed", "gloom"}, "the feed cannot answer"},
 		{[]string{"feed", "--hold", "-1"}, "hold"},
+		{[]string{"stacks", "05", "06"}, "stacks takes one step, or none"},
+		{[]string{"stacks", "99"}, "there are 01-blocking-tcp"},
+		{[]string{"top", "99"}, "there are 01-blocking-tcp"},
+		{[]string{"top", "--every", "soon"}, "that was not understood"},
+		{[]string{"top", "--every", "1ms"}, "that was not understood"},
 		{[]string{"diff"}, "diff takes one step"},
 		{[]string{"diff", "01"}, "first step"},
 		{[]string{"check"}, "check judges one server"},
@@ -75,6 +80,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"jaeger", "now"}, `takes no "now"`},
 		{[]string{"doctor", "--fast"}, "that was not understood"},
 		{[]string{"doctor", "now"}, `takes no "now"`},
+		{[]string{"bench", "09"}, `bench takes no "09"`},
+		{[]string{"bench", "--count", "0"}, "1 to 100"},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {
@@ -91,6 +98,12 @@ func TestNobodyThere(t *testing.T) {
 	_, _, err := ask(t, "load", "05", "--url", "http://127.0.0.1:1")
 	if err == nil || !strings.Contains(err.Error(), "go run ./scripts run 05") {
 		t.Errorf("load: %v; want what to start", err)
+	}
+	for _, command := range []string{"stacks", "top"} {
+		_, _, err = ask(t, command, "--url", "http://127.0.0.1:1")
+		if err == nil || !strings.Contains(err.Error(), "nothing listens on 127.0.0.1:1: start a step") {
+			t.Errorf("%s: %v; want what to start", command, err)
+		}
 	}
 	_, _, err = ask(t, "feed", "--url", "http://127.0.0.1:1", "doom")
 	if err == nil || !strings.Contains(err.Error(), "start a step first") {

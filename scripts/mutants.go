@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -64,13 +66,13 @@ func mutants(ctx context.Context, e *env, args []string) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range list {
-			dead, err := m.try(ctx, folder, dir)
-			if err != nil {
-				return fmt.Errorf("%s, mutant %q: %w", folder, m.Name, err)
-			}
+		dead, err := tryAll(ctx, list, folder, dir)
+		if err != nil {
+			return err
+		}
+		for i, m := range list {
 			mark := "killed  "
-			if killed++; !dead {
+			if killed++; !dead[i] {
 				killed--
 				survived++
 				mark = "SURVIVED"
@@ -83,6 +85,30 @@ func mutants(ctx context.Context, e *env, args []string) error {
 		return errors.New("a line that matters can be broken and no test fails")
 	}
 	return nil
+}
+
+// tryAll tries the mutants of a folder, a few at once: some do nothing but hang.
+func tryAll(ctx context.Context, list []mutant, folder, dir string) (dead []bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dead = make([]bool, len(list))
+	slots := make(chan struct{}, 1+runtime.NumCPU())
+	var wg sync.WaitGroup
+	for i, m := range list {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			own, err := os.MkdirTemp(dir, "mutant-")
+			if err == nil && ctx.Err() == nil {
+				dead[i], err = m.try(ctx, folder, own)
+			}
+			if err != nil {
+				cancel(fmt.Errorf("%s, mutant %q: %w", folder, m.Name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return dead, context.Cause(ctx)
 }
 
 func readMutants(folder string) ([]mutant, error) {

@@ -91,7 +91,8 @@ func load(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	tel, err := telemetry.Start(ctx, telemetry.Config{Service: "load", Version: s.Step, Out: e.stderr})
+	// Standard output has the report.
+	tel, err := telemetry.Start(ctx, telemetry.Config{Service: "load", Version: s.Step, Out: e.stderr, JSON: e.stderr})
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func (t *tourist) build(ctx context.Context) error {
 	defer cancel(nil)
 	began := time.Now()
 	all := len(t.steps) + 1
-	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes a minute or two\n", plural(len(t.steps), "step"))
+	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes two to three minutes\n", plural(len(t.steps), "step"))
 	var mu sync.Mutex // protects done
 	done := 0
 	built := func(what string, err error) {

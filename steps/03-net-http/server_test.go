@@ -166,6 +166,21 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// What is no request is told so, and the connection ended.
+func TestRubbish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, _ := start(t, newHandler())
+		conn := dial(t, l)
+		_, _ = io.WriteString(conn, "this is no request\r\n\r\n")
+		if code, _, err := conn.answer(); err != nil || code != http.StatusBadRequest {
+			t.Errorf("answered with %d, %v, want 400", code, err)
+		}
+		if took, _, err := conn.closed(); err != nil || took > time.Second {
+			t.Errorf("the connection ended after %s, %v, want soon", took, err)
+		}
+	})
+}
+
 // A header that never ends is cut off at a limit, and the next caller served.
 func TestHeaderTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

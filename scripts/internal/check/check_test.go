@@ -288,8 +288,11 @@ func TestRunningServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, port, _ := net.SplitHostPort(feed)
-	spans := net.JoinHostPort(host, port[:len(port)-1]+"9")
+	spans, err := lab.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(feed)
 	o := Options{Addr: addr, Feed: feed, Spans: spans,
 		Only: []string{"silent-client", "one-load", "heals", "clean-500", "trace-joined", "let-go"}}
 	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{overlaid(t, l, ".", nil)}, Addr: addr,
@@ -351,7 +354,11 @@ func TestCannotBeJudged(t *testing.T) {
 				if err != nil {
 					return
 				}
-				go speak(conn)
+				go func() {
+					// Whoever speaks first may be heard before it was asked.
+					_, _ = conn.Read(make([]byte, 4096))
+					speak(conn)
+				}()
 			}
 		}()
 		return l.Addr().String()

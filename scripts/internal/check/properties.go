@@ -48,19 +48,27 @@ func is(held bool, format string, args ...any) seen { return seen{held, fmt.Spri
 // measure takes all rounds of a property, up to the first bad one. later, where
 // it is not nil, judges them by their spans, once those have come.
 func (p property) measure(ctx context.Context, s *subject) (result seen, later func([]trace.Span) seen) {
-	if p.once != nil {
-		return p.once(ctx, s), nil
-	}
 	var judges []func([]trace.Span) seen
 	for s.round = range rounds {
-		if p.round != nil {
-			result = p.round(ctx, s)
-		} else {
-			result, later = p.spans(ctx, s)
-			judges = append(judges, later)
-		}
+		var judge func([]trace.Span) seen
+		onTime(func() {
+			switch {
+			case p.once != nil:
+				result = p.once(ctx, s)
+			case p.round != nil:
+				result = p.round(ctx, s)
+			default:
+				result, judge = p.spans(ctx, s)
+			}
+		})
 		if !result.held {
 			return result, nil
+		}
+		if p.once != nil {
+			break
+		}
+		if judge != nil {
+			judges = append(judges, judge)
 		}
 	}
 	if judges == nil {
@@ -75,6 +83,42 @@ func (p property) measure(ctx context.Context, s *subject) (result seen, later f
 		return result
 	}
 }
+
+// onTime runs a measurement again if this machine stood still meanwhile, as a
+// laptop's does that was closed, or a virtual one's that had to wait for its
+// host: a bound that passes then says nothing of the server. It tries 3 times.
+func onTime(measure func()) {
+	for tries := 3; tries > 0; tries-- {
+		done := make(chan struct{})
+		longest := make(chan time.Duration)
+		go func() { longest <- gap(done) }()
+		measure()
+		close(done)
+		if <-longest < stoodStill {
+			return
+		}
+	}
+}
+
+// gap is the longest time for which this process did not run, until done.
+func gap(done <-chan struct{}) time.Duration {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	longest, last := time.Duration(0), time.Now()
+	for {
+		select {
+		case <-ticker.C:
+			longest, last = max(longest, time.Since(last)), time.Now()
+		case <-done:
+			return max(longest, time.Since(last))
+		}
+	}
+}
+
+const (
+	beat       = 20 * time.Millisecond
+	stoodStill = 500 * time.Millisecond // half of the shortest bound
+)
 
 // properties are all of them, in the order of lesson.Properties.
 func properties() []property {
@@ -130,7 +174,7 @@ func properties() []property {
 			round:    malformed,
 		},
 		"remembers": {
-			done:     "three channels, each asked for, again at once, and again 4 s later",
+			done:     "three channels, each asked for, again at once, and again 3 s later",
 			expected: "3 loads",
 			likely:   "nothing is kept, or for less than 5 s",
 			hand: []string{
@@ -234,7 +278,7 @@ func properties() []property {
 			expected: "4×200",
 			likely:   "the load runs under the context of the caller who came first",
 			hand: []string{
-				setScript(`{"hold":9,"hold_for":"3s"}`),
+				setScript(`{"hold":9,"hold_for":"2s"}`),
 				"curl -s -m 1 -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.5",
 				"curl -sZ -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "&n=[1-4]' | sort | uniq -c",
 			},
@@ -270,21 +314,21 @@ func properties() []property {
 			done:     "3 callers ask, each with a traceparent of its own",
 			expected: "3 spans that are children of the callers'",
 			likely:   "the header traceparent is not read, or requests have no spans",
-			hand:     []string{"curl -s -H 'traceparent: 00-11111111111111111111111111111111-2222222222222222-01' http://127.0.0.1:3779/ # then look for that trace in Jaeger"},
+			hand:     []string{"curl -s " + withTrace + " http://127.0.0.1:3779/ # then look for that trace in Jaeger"},
 			spans:    traceRequests,
 		},
 		"trace-loads": {
 			done:     "3 callers, of whom two ask for new channels and one for a channel whose feed fails",
 			expected: "3 loads, each with a traceparent that names a span in its caller's trace",
 			likely:   "the load has no span, or does not hand its traceparent to the feed",
-			hand:     []string{"curl -s -H 'traceparent: 00-11111111111111111111111111111111-2222222222222222-01' http://127.0.0.1:3779/ # then look for that trace in Jaeger"},
+			hand:     []string{"curl -s " + withTrace + " http://127.0.0.1:3779/ # then look for that trace in Jaeger"},
 			spans:    traceLoads,
 		},
 		"trace-joined": {
 			done:     fmt.Sprintf("%d callers ask for one new channel while the feed holds its answer, for %v", many, joinFor),
 			expected: fmt.Sprintf("1 load, and %d callers whose spans link to it", many-1),
 			likely:   "a caller who waits for another's load leaves no link to it, so the time it spends is not explained",
-			hand:     []string{"curl -sZ -H 'traceparent: 00-11111111111111111111111111111111-2222222222222222-01' 'http://127.0.0.1:3779/?n=[1-5]' # then look for that trace in Jaeger"},
+			hand:     []string{"curl -sZ " + withTrace + " 'http://127.0.0.1:3779/?n=[1-5]' # then look for that trace in Jaeger"},
 			spans: func(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
 				return traceJoined(ctx, s, many)
 			},
@@ -293,7 +337,10 @@ func properties() []property {
 			done:     fmt.Sprintf("%d callers share a load on which the feed serves doom", few),
 			expected: "an error among the spans from the load up to its caller",
 			likely:   "the panic passes the spans by: they end as if all were well, or are never sent",
-			hand:     []string{"curl -s -H 'traceparent: 00-11111111111111111111111111111111-2222222222222222-01' http://127.0.0.1:3779/ # with a doomed feed; then look for that trace in Jaeger"},
+			hand: []string{
+				setScript(`{"next":["doom"]}`),
+				"curl -s " + withTrace + " 'http://127.0.0.1:3779/?channel=" + keyA + "' # then look for that trace in Jaeger",
+			},
 			spans: func(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
 				return traceErrors(ctx, s, few)
 			},
@@ -302,8 +349,12 @@ func properties() []property {
 			done:     fmt.Sprintf("a caller's load is held; another asks for the same channel; %v later it hangs up, and %v after that the feed answers", joinFor, joinFor),
 			expected: "its span ends before the feed answers",
 			likely:   "who waits for a lock or a flight does not look whether its own caller is still there",
-			hand:     []string{"go run ./scripts feed --hold 9 # then load twice, hang up the second, and look at both spans in Jaeger"},
-			spans:    letGo,
+			hand: []string{
+				setScript(`{"hold":9,"hold_for":"2s"}`),
+				"curl -s -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.3",
+				"curl -s -m 1 -o /dev/null " + withTrace + " 'http://127.0.0.1:3779/?channel=" + keyA + "' # it hangs up after 1 s; look how long its span is, in that trace in Jaeger",
+			},
+			spans: letGo,
 		},
 	}
 	var all []property
@@ -322,9 +373,12 @@ const (
 
 // What stands in the lines to try by hand.
 const (
-	keyA  = "UCAAAAAAAAAAAAAAAAAAAAAA"
-	keyB  = "UCBBBBBBBBBBBBBBBBBBBBBB"
-	keyC  = "UCCCCCCCCCCCCCCCCCCCCCCC"
+	keyA = "UCAAAAAAAAAAAAAAAAAAAAAA"
+	keyB = "UCBBBBBBBBBBBBBBBBBBBBBB"
+	keyC = "UCCCCCCCCCCCCCCCCCCCCCCC"
+	// A trace of which one knows the id.
+	withTrace = "-H 'traceparent: 00-11111111111111111111111111111111-2222222222222222-01'"
+
 	count = "curl -s http://127.0.0.1:3780/script"
 )
 
@@ -423,16 +477,27 @@ func loadsOf(stats origin.Stats, keys []string) int {
 	return n
 }
 
-func remembers(ctx context.Context, s *subject) seen {
-	keys, ask := threeKeys(ctx, s)
-	for _, wait := range []time.Duration{0, 0, 4 * time.Second} {
-		pause(ctx, wait)
-		if got := ask(); got[served] != rounds {
-			return no("%s", lab.Answers(got))
+func remembers(ctx context.Context, s *subject) (result seen) {
+	// Where all this took longer than the answers are good for, it says nothing.
+	for range rounds {
+		began := time.Now()
+		keys, ask := threeKeys(ctx, s)
+		result = seen{held: true}
+		for _, wait := range []time.Duration{0, 0, 3 * time.Second} {
+			pause(ctx, wait)
+			if got := ask(); got[served] != rounds && result.held {
+				result = no("%s", lab.Answers(got))
+			}
+		}
+		if result.held {
+			n := loadsOf(s.feed.Stats(), keys)
+			result = is(n == rounds, "%s", plural(n, "load"))
+		}
+		if time.Since(began) < ttl {
+			break
 		}
 	}
-	n := loadsOf(s.feed.Stats(), keys)
-	return is(n == rounds, "%s", plural(n, "load"))
+	return result
 }
 
 func expires(ctx context.Context, s *subject) seen {
@@ -520,7 +585,10 @@ func doomed(ctx context.Context, s *subject, callers int) (ended map[string]int,
 	pause(ctx, joinFor)
 	s.feed.Open()
 	ended = tally(calls, doomFor)
-	return ended, b.ask(key).what(answerFor)
+	if next = b.ask(key).what(answerFor); next == "refused" {
+		next = "lost" // which of the two a process that dies gives is chance
+	}
+	return ended, next
 }
 
 func bounded(ctx context.Context, s *subject, callers int) seen {

@@ -367,7 +367,7 @@ func TestStrangerBesideStep(t *testing.T) {
 	serve(t, plus(1), http.NotFoundHandler())
 	root := t.TempDir()
 	serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "/tmp/x/01-blocking-tcp\x00arg")
+		_, _ = io.WriteString(w, `{"step":"01-blocking-tcp"}`)
 	}))
 	if err := os.MkdirAll(filepath.Join(root, "steps", "01-blocking-tcp"), 0o755); err != nil {
 		t.Fatal(err)
@@ -472,7 +472,7 @@ func TestSettings(t *testing.T) {
 		says        []string
 	}{
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", Failure, []string{"is not a URL with a scheme", "Without a scheme an exporter would fall back to TLS"}},
-		{"OTEL_TRACES_EXPORTER", "zipkin", Failure, []string{`OTEL_TRACES_EXPORTER="zipkin": it can be otlp, console or none`}},
+		{"OTEL_TRACES_EXPORTER", "zipkin", Failure, []string{`OTEL_TRACES_EXPORTER="zipkin": there is no exporter`, "it can be otlp, console, json, chrome:FILE or none"}},
 		{"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", Failure, []string{"speaks http/protobuf only"}},
 		{"LOG_LEVEL", "loud", Failure, []string{`LOG_LEVEL="loud"`}},
 		{"OTEL_TRACES_EXPORTER", "none", Warning, []string{"no span is sent to Jaeger: OTEL_TRACES_EXPORTER=none"}},

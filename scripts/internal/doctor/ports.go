@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -114,7 +115,7 @@ func (x *exam) besideStep(ctx context.Context, name string, at []jaeger.Finding)
 
 // stepAt is the folder's name of the step whose debug pages answer, or "".
 func (x *exam) stepAt(ctx context.Context) string {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+x.step.DebugAddr+"/debug/pprof/cmdline", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+x.step.DebugAddr+"/debug/state", nil)
 	if err != nil {
 		return ""
 	}
@@ -123,13 +124,12 @@ func (x *exam) stepAt(ctx context.Context) string {
 		return ""
 	}
 	defer res.Body.Close()
-	line, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if err != nil {
+	var state struct{ Step string }
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&state); err != nil {
 		return ""
 	}
-	program, _, _ := strings.Cut(string(line), "\x00")
-	name := strings.TrimSuffix(filepath.Base(program), ".exe")
-	if name == "" || name == "." || strings.ContainsAny(name, `/\`) {
+	name := state.Step
+	if name == "" || strings.ContainsAny(name, `/\`) {
 		return ""
 	}
 	if _, err := os.Stat(filepath.Join(x.Root, "steps", name, "lesson.yaml")); err != nil {

@@ -41,7 +41,7 @@ func Root(dir string) (string, error) {
 // the package with that import path, as seen from dir, into bin. overlay is a
 // file for go build's -overlay, or "".
 func Build(ctx context.Context, dir, pkg, bin, overlay string) error {
-	args := []string{"build", "-o", bin}
+	args := []string{"build", "-trimpath", "-o", bin}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}

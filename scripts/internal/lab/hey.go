@@ -90,7 +90,7 @@ func classify(err string) string {
 		return "refused"
 	case has("response headers exceeded"):
 		return "too long"
-	case has("malformed HTTP", "malformed MIME", "unexpected response"):
+	case has("malformed HTTP", "malformed MIME", "unexpected response", "readLoopPeekFail"): // the last: it spoke before it was asked
 		return "rubbish"
 	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
 		return "lost"

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"plaque/steps/kit/stacks"
 )
 
 const (
@@ -45,8 +47,9 @@ type Launch struct {
 	// Addr is its ADDR. It is up when somebody listens there. "" lets a step
 	// choose free ports; then it is up when its log says where.
 	Addr      string
-	Collector string // where its spans go: a base URL
-	Feed      string // its FEED_URL; "" leaves a step to start a feed itself
+	Collector string   // where its spans go: a base URL
+	Feed      string   // its FEED_URL; "" leaves a step to start a feed itself
+	Env       []string // NAME=value: more for its environment
 }
 
 // StartServer starts a server and waits until it is up.
@@ -59,6 +62,7 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	if l.Feed != "" {
 		s.cmd.Env = append(s.cmd.Env, "FEED_URL="+l.Feed)
 	}
+	s.cmd.Env = append(s.cmd.Env, l.Env...)
 	ownGroup(s.cmd)
 	// The child ends when its standard input does, so it cannot outlive us.
 	stdin, err := s.cmd.StdinPipe()
@@ -249,10 +253,8 @@ func (s *Server) count(ctx context.Context, profile string) (int, error) {
 	return strconv.Atoi(m[1])
 }
 
-var (
-	inGet  = regexp.MustCompile(`/cache\.\(\*Cache\[[^\n]*\]\)\.[gG]et\(`)
-	parked = regexp.MustCompile(`^goroutine \d+ (gp=\S+ m=\S+ )?\[([^,\]]+)`)
-)
+// inGet is the step's cache: its methods Get and get.
+var inGet = regexp.MustCompile(`/cache\.\(\*Cache\[.*\]\)\.[gG]et$`)
 
 // inCache is how many callers are parked inside the step's cache: in Get,
 // waiting for a lock, a flight or a load.
@@ -261,12 +263,16 @@ func (s *Server) inCache(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parkedInGet(text), nil
+}
+
+// parkedInGet counts in a dump.
+func parkedInGet(dump string) int {
 	n := 0
-	for stack := range strings.SplitSeq(text, "\n\n") {
-		m := parked.FindStringSubmatch(stack)
-		if m != nil && m[2] != "running" && m[2] != "runnable" && inGet.MatchString(stack) {
+	for _, g := range stacks.Parse(dump) {
+		if g.Waits() && g.In(inGet.MatchString) {
 			n++
 		}
 	}
-	return n, nil
+	return n
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -164,6 +166,7 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("%d loads a nanosecond before the value expires, want 1", n)
 		}
 		time.Sleep(time.Nanosecond)
+		synctest.Wait() // for the timer, which is due now
 		get(t, c, "a")
 		if n := loads.Load(); n != 2 {
 			t.Errorf("%d loads when the value has expired, want 2", n)
@@ -338,6 +341,15 @@ func TestDeaths(t *testing.T) {
 				flight := ended(spans, "flight")[0]
 				if s := flight.Status(); s.Code != codes.Error || s.Description == "" {
 					t.Errorf("the flight has the status %v, want an error", s)
+				}
+				linked := 0
+				for _, s := range ended(spans, "cache.get") {
+					if l := s.Links(); len(l) == 1 && l[0].SpanContext.Equal(flight.SpanContext()) {
+						linked++
+					}
+				}
+				if linked != 4 {
+					t.Errorf("%d callers link to the dead flight, want the 4 who joined", linked)
 				}
 				get(t, c, "a") // the key heals
 				time.Sleep(time.Hour + time.Minute)
@@ -558,7 +570,8 @@ func TestForgetDuringALoad(t *testing.T) {
 	})
 }
 
-// A load may itself use the cache.
+// A load may itself use the cache: get another key, and forget its own. What it
+// brings then goes to those who wait, and is not stored.
 func TestLoadUsesTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c *Cache[string, string]
@@ -569,10 +582,175 @@ func TestLoadUsesTheCache(t *testing.T) {
 			}
 			return "value of " + key, nil
 		})
-		if v, err := c.Get(watched(t), "a"); v != "value of b" || err != nil {
-			t.Errorf("Get = %q, %v", v, err)
+		for range 2 {
+			if v, err := c.Get(watched(t), "a"); v != "value of b" || err != nil {
+				t.Errorf("Get = %q, %v", v, err)
+			}
+		}
+		if s, want := c.Stats(), (Stats{Hits: 1, Misses: 3, Loads: 3}); s != want {
+			t.Errorf("%+v, want %+v", s, want)
 		}
 	})
+}
+
+// A panic is told of once, though the load that asked for it passes it on.
+func TestPanicOfAnotherLoad(t *testing.T) {
+	spans := record(t)
+	var c *Cache[string, string]
+	c = New(time.Hour, func(ctx context.Context, key string) (string, error) {
+		if key == "a" {
+			return c.Get(ctx, "b")
+		}
+		panic("doom")
+	})
+	var p *PanicError
+	if _, err := c.Get(watched(t), "a"); !errors.As(err, &p) {
+		t.Errorf("Get: %v, want the other load's panic", err)
+	}
+	if s, want := c.Stats(), (Stats{Misses: 2, Loads: 2, Failures: 2, Panics: 1}); s != want {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+	for _, flight := range ended(spans, "flight") {
+		inner := flight.Parent().SpanID() == ended(spans, "cache.get")[0].SpanContext().SpanID()
+		if (len(flight.Events()) == 1) != inner {
+			t.Errorf("a flight has %d exceptions; it is the one that panicked: %v", len(flight.Events()), inner)
+		}
+	}
+}
+
+// A key that no map can look up is its caller's panic, and nobody else's: no
+// lock stays.
+func TestKeyThatCannotBe(t *testing.T) {
+	c := New(time.Hour, func(_ context.Context, key any) (any, error) { return key, nil })
+	for _, use := range []func(){
+		func() { _, _ = c.Get(t.Context(), []int{1}) },
+		func() { c.Forget([]int{1}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("a slice is taken for a key")
+				}
+			}()
+			use()
+		}()
+		if v, err := c.Get(t.Context(), "a"); v != "a" || err != nil {
+			t.Errorf("Get = %v, %v", v, err)
+		}
+		c.Forget("a")
+	}
+}
+
+// With no ttl nothing is kept, not even for a moment.
+func TestNoTTL(t *testing.T) {
+	loads, load := counted(0)
+	c := New(0, load)
+	// A timer of no length is quick, so it takes many tries to be quicker.
+	const tries = 100_000
+	for range tries {
+		get(t, c, "a")
+	}
+	if n := loads.Load(); n != tries {
+		t.Errorf("%d loads, want %d", n, tries)
+	}
+}
+
+// The last waiter leaves while another caller comes: that one gets a value, of
+// the old load or of a new one, and never the end of a load that is cancelled.
+func TestLastLeavesAnotherComes(t *testing.T) {
+	for range 2000 {
+		c := New(time.Hour, func(ctx context.Context, key string) (string, error) {
+			for range 20 {
+				if runtime.Gosched(); ctx.Err() != nil {
+					return "", ctx.Err()
+				}
+			}
+			return "value of " + key, nil
+		})
+		ctx, hangUp := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		callers.Go(func() { _, _ = c.Get(ctx, "a") })
+		callers.Go(func() { runtime.Gosched(); hangUp() })
+		callers.Go(func() { get(t, c, "a") })
+		callers.Wait()
+	}
+}
+
+// What is forgotten, or was never stored, is let go of at once, and not when a
+// timer runs out in an hour.
+func TestNothingIsHeld(t *testing.T) {
+	for name, ttl := range map[string]time.Duration{"forgotten": time.Hour, "not stored": 0} {
+		t.Run(name, func(t *testing.T) {
+			c := New(ttl, func(context.Context, string) (*[1 << 10]byte, error) {
+				return new([1 << 10]byte), nil
+			}, WithTimeout(time.Hour))
+			// Some more, because the runtime keeps what it used last.
+			var held []weak.Pointer[[1 << 10]byte]
+			for range 100 {
+				v, err := c.Get(t.Context(), "a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				held = append(held, weak.Make(v))
+				c.Forget("a")
+			}
+			n := 0
+			for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+				runtime.GC()
+				n = 0
+				for _, p := range held {
+					if p.Value() != nil {
+						n++
+					}
+				}
+				if n <= 10 {
+					return
+				}
+			}
+			t.Errorf("%d of 100 values are still held", n)
+		})
+	}
+}
+
+// A timer that fires while its entry is forgotten finds another in its place, and
+// leaves that alone. Which of the two is quicker is luck, so they race often.
+func TestLateTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loads, load := counted(0)
+		c := New(ttl, load)
+		for range 1000 {
+			get(t, c, "a")
+			time.Sleep(ttl) // now the timer is due, too
+			c.Forget("a")
+			get(t, c, "a")
+			before := loads.Load()
+			synctest.Wait()
+			get(t, c, "a")
+			if loads.Load() != before {
+				t.Fatal("a timer has removed an entry that is not its own")
+			}
+			c.Forget("a")
+		}
+	})
+}
+
+// What a caller came to is in its span; nothing for one who came too late.
+func TestResultIsInTheTrace(t *testing.T) {
+	spans := record(t)
+	_, load := counted(0)
+	c := New(time.Hour, load)
+	over, cancel := context.WithCancel(watched(t))
+	cancel()
+	_, _ = c.Get(over, "a")
+	get(t, c, "a")
+	get(t, c, "a")
+	var seen []string
+	for _, s := range ended(spans, "cache.get") {
+		seen = append(seen, says(s, "cache.result"))
+	}
+	if want := []string{"", "miss", "hit"}; !slices.Equal(seen, want) {
+		t.Errorf("cache.result: %q, want %q", seen, want)
+	}
 }
 
 func TestZeroValueIsRemembered(t *testing.T) {

@@ -269,6 +269,12 @@ func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	name, delay, held := f.arrive(r.Context(), channel, r.Header.Get("traceparent"))
 	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
 		attr("channel", channel), attr("answer", name)))
+	begin := time.Now()
+	slog.DebugContext(r.Context(), "load arrives", "channel", channel, "answer", name, "held", held != nil)
+	// Also where the answer is to hang up, which is a panic.
+	defer func() {
+		slog.DebugContext(r.Context(), "load answered", "channel", channel, "answer", name, "took", time.Since(begin), "gone", r.Context().Err() != nil)
+	}()
 	if held != nil && !f.wait(r.Context(), held) {
 		return // the caller has gone
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -713,5 +714,31 @@ func TestRemoteControlMakesNoSpans(t *testing.T) {
 	control(f, "POST", Path, "") // a 405 of the feed is one
 	if n := len(recorder.Ended()); n != 1 {
 		t.Errorf("a 405 of the feed made %d spans, want 1", n)
+	}
+}
+
+// With LOG_LEVEL=origin=debug a reader sees each load arrive, and what became of
+// it: answered, hung up on, or left by its caller.
+func TestLog(t *testing.T) {
+	for answer, want := range map[string]string{"ok": "gone=false", "hangup": "gone=false", "hang": "gone=true"} {
+		synctest.Test(t, func(t *testing.T) {
+			log := new(strings.Builder)
+			before := slog.Default()
+			slog.SetDefault(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+			defer slog.SetDefault(before)
+			f := newFeed()
+			set(t, f, Script{Next: []string{answer}, Hold: 1})
+			ctx, leave := context.WithTimeout(t.Context(), time.Second)
+			defer leave()
+			func() {
+				defer func() { _ = recover() }()
+				f.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, Path+"?channel_id=c", nil))
+			}()
+			lines := strings.Split(log.String(), "\n")
+			if len(lines) != 3 || !strings.HasSuffix(lines[0], `level=DEBUG msg="load arrives" channel=c answer=`+answer+` held=true`) ||
+				!strings.Contains(lines[1], `level=DEBUG msg="load answered" channel=c answer=`+answer+` took=`) || !strings.HasSuffix(lines[1], want) {
+				t.Errorf("%s: logged\n%s", answer, log)
+			}
+		})
 	}
 }

@@ -16,9 +16,9 @@ import (
 	"strconv"
 	"syscall"
 
+	"plaque/steps/kit/debug"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/telemetry"
-	"plaque/steps/kit/web"
 )
 
 // DefaultAddr is where a step listens when ADDR is not set.
@@ -79,10 +79,27 @@ func start(ctx context.Context, step string, run func(context.Context, *Process)
 	}
 	// Lost spans are told of in the log; they are no reason to fail.
 	defer func() { _ = p.Telemetry.Stop() }()
-	if err := web.ServeDebug(ctx, p.DebugAddr); err != nil {
+	pages := debug.New(step)
+	for _, see := range pages.Processors() {
+		p.Telemetry.Watch(see)
+	}
+	if err := pages.Serve(ctx, p.DebugAddr); err != nil {
 		return err
 	}
 	return run(ctx, p)
+}
+
+// DebugURL is where the step at addr, which is its ADDR, has its debug pages; ""
+// is DefaultAddr. With port 0 nobody can tell.
+func DebugURL(addr string) (string, error) {
+	s, err := settings(addr, "")
+	if err != nil {
+		return "", err
+	}
+	if _, port, _ := net.SplitHostPort(s.DebugAddr); port == "0" {
+		return "", fmt.Errorf("ADDR=%q lets the step choose free ports: its log says where its debug pages are", addr)
+	}
+	return "http://" + s.DebugAddr, nil
 }
 
 // Feed is the URL of the feed to read: FEED_URL, or that of a stand-in which it

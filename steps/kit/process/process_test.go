@@ -281,7 +281,7 @@ func TestMessages(t *testing.T) {
 	}{
 		{"ADDR=nonsense", "", `00-test-step: ADDR="nonsense" is not an address`},
 		{"FEED_URL=nonsense", "", `00-test-step: FEED_URL="nonsense" is not an http or https URL`},
-		{"OTEL_TRACES_EXPORTER=nonsense", "", "it can be otlp, console or none"},
+		{"OTEL_TRACES_EXPORTER=nonsense", "", "it can be otlp, console, json, chrome:FILE or none"},
 		{"LOG_LEVEL=nonsense", "", "it can be debug, info, warn or error"},
 		{"ADDR=" + at(0), at(0), "00-test-step: cannot listen on " + at(0)},
 		{"ADDR=" + at(0), at(1), "00-test-step: cannot listen on " + at(1)},

@@ -2,7 +2,10 @@
 // workshop: one call at the start, one at the stop.
 //
 // It reads the variables of the OpenTelemetry specification and LOG_LEVEL. With
-// none of them set, spans go over HTTP to a Jaeger on 127.0.0.1:4318.
+// none of them set, spans go over HTTP to a Jaeger on 127.0.0.1:4318; with
+// OTEL_TRACES_EXPORTER they are, instead or as well, printed as trees, written
+// as JSON lines, or drawn in a file of Chrome's trace event format. Each view has
+// a queue of its own, so that no span waits for one when it ends.
 package telemetry
 
 import (
@@ -14,6 +17,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +30,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/terminal"
 )
 
 const (
@@ -50,6 +56,7 @@ type Config struct {
 	Service string    // service.name unless OTEL_SERVICE_NAME is set; "" means plaque
 	Version string    // service.version: a step's folder name
 	Out     io.Writer // where logs and the console's span trees go; nil means standard error
+	JSON    io.Writer // where OTEL_TRACES_EXPORTER=json writes, and nothing else does; nil means standard output
 	// Endpoint is the base URL of an OTLP/HTTP collector. When it is set, the
 	// variables do not say where spans go, who sends them and how many: the
 	// lab's own must reach the lab, whatever the reader's shell has set.
@@ -66,14 +73,26 @@ type Telemetry struct {
 	all        bool // OTEL_TRACES_SAMPLER is not asked
 }
 
+// off is what Off returns.
+var off atomic.Bool
+
+// Off reports whether nobody records spans: Start has been called, and its
+// environment has OTEL_TRACES_EXPORTER=none or OTEL_SDK_DISABLED=true. Spans then
+// have ids, and nothing else.
+func Off() bool { return off.Load() }
+
 // Start reads the environment and installs the global TracerProvider, the W3C
 // propagator and the default slog.Logger. A setting that makes no sense is an
 // error which names the variable and what it may be.
 func Start(ctx context.Context, c Config) (*Telemetry, error) {
-	out := c.Out
-	if out == nil {
-		out = os.Stderr
+	var out, stdout io.Writer = os.Stderr, os.Stdout
+	if c.Out != nil {
+		out = c.Out
 	}
+	if c.JSON != nil {
+		stdout = c.JSON
+	}
+	screen := out
 	// The console's trees and the log share one stream: a lock around each
 	// write keeps a line from landing inside a tree.
 	out = &lockedWriter{w: out}
@@ -86,30 +105,49 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 		return nil, err
 	}
 
-	exporters := "otlp"
+	setting := "otlp"
 	if c.Endpoint == "" {
-		exporters = cmp.Or(os.Getenv("OTEL_TRACES_EXPORTER"), "otlp")
+		setting = cmp.Or(os.Getenv("OTEL_TRACES_EXPORTER"), "otlp")
 		if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
-			exporters = "none"
+			setting = "none"
 		}
 	}
-	switch exporters {
-	case "otlp":
+	exporters, err := parseExporters(setting)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(exporters, exporter{name: "otlp"}) {
 		t.delivery = &delivery{log: logger}
 		if t.delivery.exporter, t.delivery.endpoint, err = newExporter(ctx, c.Endpoint); err != nil {
 			return nil, err
 		}
-		t.processors = []sdktrace.SpanProcessor{t.delivery, sdktrace.NewBatchSpanProcessor(t.delivery,
+	}
+	// After all other settings, so that a mistake in those empties no file.
+	for _, e := range exporters {
+		switch e.name {
+		case "console":
+			columns := func() int { return terminal.Columns(screen) }
+			t.processors = append(t.processors, newConsole(out, columns, terminal.Colors(screen)))
+		case "json":
+			t.processors = append(t.processors, newJSONLines(stdout, logger))
+		case "chrome":
+			file, err := newChrome(e.file, logger)
+			if err != nil {
+				return nil, err
+			}
+			t.processors = append(t.processors, file)
+		}
+	}
+	// The last in line: at the stop a collector that hangs takes all the time
+	// there is.
+	if t.delivery != nil {
+		t.processors = append(t.processors, t.delivery, sdktrace.NewBatchSpanProcessor(t.delivery,
 			sdktrace.WithBatchTimeout(batchDelay),
 			sdktrace.WithMaxQueueSize(queueSize),
-			sdktrace.WithExportTimeout(exportTimeout))}
-	case "console":
-		t.processors = []sdktrace.SpanProcessor{newConsole(out)}
-	case "none":
-	default:
-		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER=%q: it can be otlp, console or none", exporters)
+			sdktrace.WithExportTimeout(exportTimeout)))
 	}
 
+	off.Store(len(t.processors) == 0)
 	t.provider = t.newProvider(t.resource)
 	otel.SetTracerProvider(t.provider)
 	// The default propagator does nothing, and every trace would end at the
@@ -119,6 +157,42 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("telemetry", "error", err) }))
 	slog.SetDefault(logger)
 	return t, nil
+}
+
+// exporter is one view of the spans.
+type exporter struct {
+	name string
+	file string // for chrome
+}
+
+// parseExporters reads OTEL_TRACES_EXPORTER.
+func parseExporters(setting string) ([]exporter, error) {
+	var all []exporter
+	bad := func(format string, args ...any) ([]exporter, error) {
+		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER=%q: %s: it can be otlp, console, json, chrome:FILE or none, and several of them with commas between, as in otlp,chrome:trace.json",
+			setting, fmt.Sprintf(format, args...))
+	}
+	for entry := range strings.SplitSeq(setting, ",") {
+		// The first colon only: a path on Windows has one too.
+		name, file, given := strings.Cut(strings.TrimSpace(entry), ":")
+		switch {
+		case name == "":
+			return bad("an entry is empty")
+		case !slices.Contains([]string{"otlp", "console", "json", "chrome", "none"}, name):
+			return bad("there is no exporter %q", name)
+		case name == "chrome" && file == "":
+			return bad("chrome needs a file")
+		case name != "chrome" && given:
+			return bad("%s takes no %q", name, file)
+		case slices.ContainsFunc(all, func(e exporter) bool { return e.name == name }):
+			return bad("%s is there twice", name)
+		}
+		all = append(all, exporter{name, file})
+	}
+	if len(all) > 1 && slices.Contains(all, exporter{name: "none"}) {
+		return bad("none goes with no other")
+	}
+	return all, nil
 }
 
 // Provider is the TracerProvider of the service that was started.
@@ -148,8 +222,14 @@ func (t *Telemetry) For(service string) trace.TracerProvider {
 
 func (t *Telemetry) newProvider(r *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(r)}
-	if t.all {
+	switch {
+	case t.all:
 		opts = append(opts, sdktrace.WithSampler(sdktrace.AlwaysSample()))
+	case len(t.processors) == 0:
+		// Spans that go nowhere keep their ids, which errors and logs name, and
+		// record nothing: a span that is recorded and thrown away costs as much
+		// as one that is sent.
+		opts = append(opts, sdktrace.WithSampler(sdktrace.NeverSample()))
 	}
 	for _, p := range t.processors {
 		opts = append(opts, sdktrace.WithSpanProcessor(p))

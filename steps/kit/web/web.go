@@ -13,14 +13,20 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/telemetry"
 )
 
 // StopWithin is how long a server that stops waits for requests in the air.
@@ -89,11 +95,30 @@ func ServeOn(ctx context.Context, l net.Listener, server *http.Server) error {
 }
 
 // Trace gives every request a span. From outside in: otelhttp starts the span
-// and reads the caller's traceparent; observe adds what otelhttp leaves out;
+// and reads the caller's traceparent; observe adds what otelhttp leaves out, and
+// labels the goroutine, and those that it starts, with the trace;
 // the mux finds the route. A 404 and a 405 are traced because the mux is
 // inside.
+//
+// When nobody records spans (telemetry.Off), a request gets its ids and nothing
+// else: otelhttp would still describe each one, for nobody.
 func Trace(mux http.Handler, opts ...otelhttp.Option) http.Handler {
+	if telemetry.Off() && len(opts) == 0 {
+		return identify(observe(mux))
+	}
 	return otelhttp.NewHandler(observe(mux), "server", opts...)
+}
+
+// identify does of otelhttp what is left when nothing is recorded: it reads the
+// caller's traceparent, and gives the request a span that is only an id.
+func identify(next http.Handler) http.Handler {
+	tracer := otel.Tracer("plaque/web")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := otel.GetTextMapPropagator().Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		ctx, span := tracer.Start(ctx, "server", trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // observe sends the trace's id back to the caller, names the span after the
@@ -104,11 +129,17 @@ func observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		span := trace.SpanFromContext(r.Context())
 		if sc := span.SpanContext(); sc.IsValid() {
-			w.Header().Set("traceresponse", fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags()))
+			w.Header().Set("traceresponse", "00-"+sc.TraceID().String()+"-"+sc.SpanID().String()+"-"+sc.TraceFlags().String())
+			// A goroutine that is stuck names its trace by this. Not in the
+			// request's context: a copy of the request would keep what the mux
+			// writes into it from us. Off again afterwards, because the
+			// connection's goroutine serves others.
+			pprof.SetGoroutineLabels(pprof.WithLabels(r.Context(), pprof.Labels(stacks.TraceLabel, sc.TraceID().String())))
+			defer pprof.SetGoroutineLabels(r.Context())
 		}
 		returned := false
 		defer func() {
-			if r.Pattern != "" { // set by the mux; "GET /{$}"
+			if span.IsRecording() && r.Pattern != "" { // set by the mux; "GET /{$}"
 				route := r.Pattern[strings.IndexByte(r.Pattern, ' ')+1:]
 				span.SetName(r.Method + " " + route)
 				span.SetAttributes(attribute.String("http.route", route))

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/web"
 	"plaque/steps/kit/web/webtest"
 )
@@ -226,6 +229,40 @@ func TestTraceresponse(t *testing.T) {
 		}
 		if span := s.span(t); span.SpanContext().TraceID().String() != trace || span.Parent().SpanID().String() != parent {
 			t.Errorf("trace %v below %v", span.SpanContext().TraceID(), span.Parent().SpanID())
+		}
+	})
+}
+
+// The goroutine that works for a request, and those that it starts, are labelled
+// with the trace; the next request on the connection has its own.
+func TestGoroutineNamesTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		labels := make(chan string)
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /{$}", func(http.ResponseWriter, *http.Request) {
+			go func() {
+				var dump bytes.Buffer
+				_ = pprof.Lookup("goroutine").WriteTo(&dump, 1)
+				labels <- dump.String()
+			}()
+			<-labels
+		})
+		s := serve(t, mux)
+		for range 2 {
+			go func() { _, _, _ = s.do(t, "GET", "/") }()
+			dump := <-labels
+			labels <- ""
+			id := s.span(t).SpanContext().TraceID().String()
+			if got := strings.Count(dump, stacks.TraceLabel); got != 2 || strings.Count(dump, `"`+stacks.TraceLabel+`":"`+id+`"`) != 2 {
+				t.Errorf("%d goroutines have a trace, want the handler's and the one that it started, with %s:\n%s", got, id, dump)
+			}
+		}
+		// An idle connection works for nobody.
+		synctest.Wait()
+		var dump bytes.Buffer
+		_ = pprof.Lookup("goroutine").WriteTo(&dump, 1)
+		if strings.Contains(dump.String(), stacks.TraceLabel) {
+			t.Errorf("after the answers a goroutine still has a trace:\n%s", &dump)
 		}
 	})
 }
@@ -478,39 +515,6 @@ func get(t *testing.T, url string) string {
 	return string(b)
 }
 
-func TestServeDebug(t *testing.T) {
-	log := captureLog(t)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	if err := web.ServeDebug(ctx, "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	url := loggedURL(t, log, `"debug pages"`)
-	for path, want := range map[string]string{
-		"/":                                 "/debug/pprof/",
-		"/debug/pprof/goroutine?debug=2":    "TestServeDebug",
-		"/debug/pprof/cmdline":              "web.test",
-		"/debug/pprof/profile?seconds=1":    "\x1f\x8b", // gzip
-		"/debug/pprof/trace?seconds=0":      "go 1.",
-		"/debug/pprof/threadcreate?debug=1": "threadcreate profile: total",
-	} {
-		if body := get(t, url+path); !strings.Contains(body, want) {
-			t.Errorf("%s has no %q: %.100q", path, want, body)
-		}
-	}
-	stop()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-		if err != nil {
-			break
-		}
-		conn.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("it still listens")
-		}
-	}
-}
-
 func TestTakenPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -519,13 +523,45 @@ func TestTakenPort(t *testing.T) {
 	defer l.Close()
 	addr := l.Addr().String()
 	for name, listen := range map[string]func() error{
-		"Listen":     func() error { _, err := web.Listen(addr); return err },
-		"Serve":      func() error { return web.Serve(t.Context(), addr, http.NotFoundHandler()) },
-		"ServeDebug": func() error { return web.ServeDebug(t.Context(), addr) },
+		"Listen": func() error { _, err := web.Listen(addr); return err },
+		"Serve":  func() error { return web.Serve(t.Context(), addr, http.NotFoundHandler()) },
 	} {
 		err := listen()
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot listen on "+addr) || !strings.Contains(err.Error(), "ADDR=127.0.0.1:PORT") {
 			t.Errorf("%s: %v; want it to say where, and what to do", name, err)
 		}
+	}
+}
+
+// When nobody records, a request still has the ids that its answer, its log and
+// the feed are told of, in the caller's trace; and it is not recorded.
+func TestNobodyRecords(t *testing.T) {
+	log := slog.Default()
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
+	if _, err := telemetry.Start(t.Context(), telemetry.Config{Out: io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		t.Setenv("OTEL_TRACES_EXPORTER", "console")
+		_, _ = telemetry.Start(context.Background(), telemetry.Config{Out: io.Discard})
+		slog.SetDefault(log)
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		span := trace.SpanFromContext(r.Context())
+		fmt.Fprintf(w, "%s %v", span.SpanContext().TraceID(), span.IsRecording())
+	})
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	request := httptest.NewRequest(http.MethodGet, "/", nil)
+	request.Header.Set("traceparent", "00-"+id+"-b7ad6b7169203331-01")
+	answer := httptest.NewRecorder()
+	web.Trace(mux).ServeHTTP(answer, request)
+	if got, want := answer.Body.String(), id+" false"; got != want {
+		t.Errorf("the handler sees the trace and recording %q, want %q", got, want)
+	}
+	// The span is not the caller's, and is not sampled.
+	h := answer.Header().Get("traceresponse")
+	if !strings.HasPrefix(h, "00-"+id+"-") || strings.Contains(h, "b7ad6b7169203331") || !strings.HasSuffix(h, "-00") {
+		t.Errorf("traceresponse: %q", h)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -96,25 +97,38 @@ func NewHTTPClient() *http.Client {
 // LatestVideo is the id of the newest video of a channel. Every error is an
 // *Error. It panics where the id is "doom"; see Doomed.
 func (c *Client) LatestVideo(ctx context.Context, channel string) (string, error) {
+	begin := time.Now()
+	slog.DebugContext(ctx, "load begins", "channel", channel)
+	id, size, err := c.load(ctx, channel)
+	if err != nil {
+		slog.DebugContext(ctx, "load fails", "channel", channel, "bytes", size, "took", time.Since(begin), "error", err)
+		return "", Failed(err)
+	}
+	slog.DebugContext(ctx, "load ends", "channel", channel, "video", id, "bytes", size, "took", time.Since(begin))
+	return Doomed(id), nil
+}
+
+// load reads the feed of a channel. size is how many bytes of it came.
+func (c *Client) load(ctx context.Context, channel string) (id string, size int, err error) {
 	// Not http.Client.Timeout: over a transport that is not its own, net/http
 	// cancels in two ways at once, and the error has the words of either.
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	u, err := url.Parse(c.feedURL)
 	if err != nil {
-		return "", Failed(err)
+		return "", 0, err
 	}
 	query := u.Query()
 	query.Set("channel_id", channel)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return "", Failed(err)
+		return "", 0, err
 	}
 	req.Header.Set("User-Agent", UserAgent)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return "", Failed(err)
+		return "", 0, err
 	}
 	defer res.Body.Close()
 	// To the end, whatever the status is, so that the connection can be used
@@ -122,17 +136,14 @@ func (c *Client) LatestVideo(ctx context.Context, channel string) (string, error
 	document, err := io.ReadAll(io.LimitReader(res.Body, MaxFeed+1))
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return "", Failed(fmt.Errorf("it answered %s", res.Status))
+		return "", len(document), fmt.Errorf("it answered %s", res.Status)
 	case err != nil:
-		return "", Failed(fmt.Errorf("it broke off: %w", err))
+		return "", len(document), fmt.Errorf("it broke off: %w", err)
 	case len(document) > MaxFeed:
-		return "", Failed(fmt.Errorf("it is longer than %d bytes", MaxFeed))
+		return "", len(document), fmt.Errorf("it is longer than %d bytes", MaxFeed)
 	}
-	id, err := newest(document)
-	if err != nil {
-		return "", Failed(err)
-	}
-	return Doomed(id), nil
+	id, err = newest(document)
+	return id, len(document), err
 }
 
 // newest is the id of the first video in a feed.

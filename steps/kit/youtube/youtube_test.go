@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -540,5 +541,43 @@ func TestSpansWithoutACaller(t *testing.T) {
 	get, conn := find(t, recorder, "HTTP GET"), find(t, recorder, "http.getconn")
 	if get.Parent().IsValid() || !below(conn, get) {
 		t.Errorf("HTTP GET is below %v, http.getconn below %v", get.Parent().SpanID(), conn.Parent().SpanID())
+	}
+}
+
+type logLines chan string
+
+func (l logLines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// With LOG_LEVEL=youtube=debug a reader sees each load begin and end, also one
+// that fails and one that panics afterwards.
+func TestLog(t *testing.T) {
+	for answer, want := range map[string]string{
+		"ok":   `level=DEBUG msg="load ends" channel=` + DefaultChannel + ` video=` + origin.VideoID(DefaultChannel) + ` bytes=905 took=`,
+		"doom": `level=DEBUG msg="load ends" channel=` + DefaultChannel + ` video=doom bytes=`,
+		"500":  `level=DEBUG msg="load fails" channel=` + DefaultChannel + ` bytes=`,
+	} {
+		lines := make(logLines, 10) // the feed writes to the log, too, and when it likes
+		before := slog.Default()
+		slog.SetDefault(slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		_, url := serve(t, noop.NewTracerProvider(), answer)
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = patient(url).LatestVideo(t.Context(), DefaultChannel)
+		}()
+		slog.SetDefault(before)
+		log := ""
+		for len(lines) > 0 {
+			log += <-lines
+		}
+		begins := strings.Index(log, `level=DEBUG msg="load begins" channel=`+DefaultChannel)
+		if ends := strings.Index(log, want); begins < 0 || ends < begins {
+			t.Errorf("%s: logged\n%s\nwant begins, and %s", answer, log, want)
+		}
+		if (answer == "500") != strings.Contains(log, `error="it answered 500 Internal Server Error"`) {
+			t.Errorf("%s: logged\n%s", answer, log)
+		}
 	}
 }

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"plaque/scripts/internal/bench"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/origin"
+)
+
+// benchStep is whose cache is measured; its bench is a module outside go.work.
+const benchStep = "09"
+
+// cacheGroups are the tables of `bench`, with what they aim at.
+var cacheGroups = []bench.Group{
+	{Name: "HitOneKey", Says: "a hit, one hot key, both cores", Unit: "ns/op", Base: "floor=snapshot, time.Since", Aim: 1.4, Judged: "cache=09", Also: []string{"allocs/op"}},
+	{Name: "HitZipf", Says: "hits, 10,000 keys, Zipf 1.1, both cores", Unit: "ns/op", Base: "floor=snapshot, time.Since", Aim: 1.5, Judged: "cache=09", Also: []string{"allocs/op"}},
+	{Name: "Load", Says: "a load with nobody else about; 09's is detached and bounded", Unit: "ns/op", Base: "peer=resenje", Aim: 1.25, Judged: "cache=09", Also: []string{"B/op", "allocs/op"}},
+	{Name: "Miss", Says: "a new key each time, loaded and remembered", Unit: "ns/op", Base: "cache=otter", Aim: 1.2, Judged: "cache=09", Also: []string{"B/op", "allocs/op"}},
+	{Name: "Wake/waiters=1000", Says: "1,000 waiters, each with a context, from the load's end until all have gone", Unit: "ns/op", Base: "floor=channel and context", Aim: 1.2, Judged: "cache=09", Also: []string{"bytes/waiter"}},
+	{Name: "Wake/waiters=10000", Says: "the same with 10,000", Unit: "ns/op", Base: "floor=channel and context", Aim: 1.2, Judged: "cache=09", Also: []string{"bytes/waiter"}},
+}
+
+// benchCommand measures 09's cache beside its peers, or the steps' servers
+// beside a bare one.
+func benchCommand(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("bench")
+	count := fs.Int("count", 5, "how many rounds; ratios are taken within a round")
+	quick := fs.Bool("quick", false, "one short round: to see that it works")
+	server := fs.Bool("server", false, "measure servers, with hey and with wrk where it is installed")
+	only := fs.String("only", ".", "which benchmarks, as for go test -bench")
+	names, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return errUsage{fmt.Errorf("bench takes no %q, only flags: --count N, --quick, --server, --only REGEXP", names[0])}
+	}
+	if *count < 1 || *count > 100 {
+		return errUsage{fmt.Errorf("--count %d: it can be 1 to 100", *count)}
+	}
+	if *quick {
+		*count = 1
+	}
+	dir, clean, err := lab.TempDir()
+	if err != nil {
+		return err
+	}
+	defer clean()
+	s, err := lesson.Find(e.lessons, benchStep)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(s.Dir, "bench")
+	if *server {
+		return benchServers(ctx, e, folder, dir, *count, *quick)
+	}
+	return benchCaches(ctx, e, folder, dir, *count, *quick, *only)
+}
+
+// goOutside runs the go command in the bench's module, outside the workspace.
+func goOutside(ctx context.Context, folder string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("go %s in %s: %w\n%s", strings.Join(args, " "), folder, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+func benchCaches(ctx context.Context, e *env, folder, dir string, count int, quick bool, only string) error {
+	fmt.Fprintln(e.stderr, "building the bench")
+	bin := lab.Exe(filepath.Join(dir, "bench.test"))
+	if err := goOutside(ctx, folder, "test", "-c", "-o", bin, "."); err != nil {
+		return err
+	}
+	benchtime := "200ms"
+	if quick {
+		benchtime = "10ms"
+	}
+	var rounds []bench.Round
+	for i := range count {
+		fmt.Fprintf(e.stderr, "round %d of %d\n", i+1, count)
+		cmd := exec.CommandContext(ctx, bin, "-test.run", "^$", "-test.bench", only, "-test.cpu", "2", "-test.benchtime", benchtime)
+		cmd.Dir = folder
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Run(); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("the bench: %w\n%s", err, out.String())
+		}
+		round, err := bench.Parse(out.String())
+		if err != nil {
+			return fmt.Errorf("--only %s: %w", only, err)
+		}
+		rounds = append(rounds, round)
+	}
+	tellRounds(e.stdout, count)
+	for _, g := range cacheGroups {
+		rows, err := bench.Rows(g, rounds)
+		if err != nil {
+			if only != "." { // the group, or its base, was not asked for
+				continue
+			}
+			return err
+		}
+		bench.Write(e.stdout, g, rows)
+	}
+	return nil
+}
+
+func tellRounds(w io.Writer, count int) {
+	fmt.Fprintf(w, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", plural(count, "round"))
+}
+
+// benched is a server that is measured.
+type benched struct {
+	name    string
+	command string
+	env     []string
+	feed    bool
+}
+
+// benchServers loads each server with 50 connections that are kept alive, where
+// the server keeps them, and one cached answer.
+func benchServers(ctx context.Context, e *env, folder, dir string, count int, quick bool) error {
+	const connections = 50
+	last, long := 5*time.Second, 30*time.Second
+	if quick {
+		last, long = time.Second, 0
+	}
+	fmt.Fprintln(e.stderr, "building hey, a bare server, and steps 01, 02, 03 and 09")
+	hey, err := lab.BuildHey(ctx, e.root, dir)
+	if err != nil {
+		return err
+	}
+	bare := lab.Exe(filepath.Join(dir, "bare"))
+	if err := goOutside(ctx, folder, "build", "-o", bare, "./bare"); err != nil {
+		return err
+	}
+	off := []string{"OTEL_TRACES_EXPORTER=none"}
+	servers := []benched{{name: "bare net/http", command: bare}}
+	var cached benched
+	for _, number := range []string{"01", "02", "03", "09"} {
+		s, err := lesson.Find(e.lessons, number)
+		if err != nil {
+			return err
+		}
+		bin := lab.BinPath(dir, s)
+		if err := lab.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+			return err
+		}
+		b := benched{name: number + ", not traced", command: bin, env: off, feed: lab.ReadsFeed(s)}
+		servers = append(servers, b)
+		if b.feed {
+			cached = b
+			servers = append(servers, benched{name: number + ", every request traced", command: bin, feed: true})
+		}
+	}
+
+	// One place for all spans: it takes them and throws them away.
+	sink, err := newSink()
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	feed := origin.New(noop.NewTracerProvider())
+	base, err := feed.Serve(ctx, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+
+	tools := []struct {
+		name string
+		args func(time.Duration, string) []string
+	}{{hey, func(d time.Duration, url string) []string {
+		return []string{"-z", d.String(), "-c", strconv.Itoa(connections), url}
+	}}}
+	if wrk, err := exec.LookPath("wrk"); err == nil {
+		tools = append(tools, struct {
+			name string
+			args func(time.Duration, string) []string
+		}{wrk, func(d time.Duration, url string) []string {
+			return []string{"-t", "2", "-c", strconv.Itoa(connections), "-d", strconv.Itoa(int(math.Ceil(d.Seconds()))), url}
+		}})
+	} else {
+		fmt.Fprintln(e.stderr, "wrk is not installed (Debian: apt-get install wrk): hey alone measures, and takes more of the cores itself")
+	}
+
+	measure := func(b benched, tool int, d time.Duration) (float64, error) {
+		launch := lab.Launch{Command: []string{b.command}, Collector: sink.URL, Env: b.env}
+		if b.feed {
+			launch.Feed = base + origin.Path
+		}
+		server, err := lab.StartServer(ctx, launch)
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = server.Stop() }()
+		if b.feed { // the first answer is the feed's
+			if err := answered(ctx, server.URL); err != nil {
+				return 0, fmt.Errorf("%s: %w\n%s", b.name, err, server.Log())
+			}
+		}
+		run, cancel := context.WithTimeout(ctx, d+time.Minute)
+		defer cancel()
+		out, err := exec.CommandContext(run, tools[tool].name, tools[tool].args(d, server.URL)...).CombinedOutput()
+		if err != nil {
+			if ctx.Err() != nil {
+				return 0, context.Cause(ctx)
+			}
+			return 0, fmt.Errorf("%s on %s: %w\n%s", tools[tool].name, b.name, err, out)
+		}
+		return bench.RequestsPerSecond(string(out))
+	}
+
+	var rounds []bench.Round
+	for i := range count {
+		fmt.Fprintf(e.stderr, "round %d of %d\n", i+1, count)
+		round := bench.Round{}
+		for t, tool := range tools {
+			for _, b := range servers {
+				n, err := measure(b, t, last)
+				if err != nil {
+					return err
+				}
+				round[toolName(tool.name)+"/"+b.name] = map[string]float64{"requests/s": n}
+			}
+		}
+		rounds = append(rounds, round)
+	}
+	tellRounds(e.stdout, count)
+	for _, tool := range tools {
+		g := bench.Group{Name: toolName(tool.name), Says: fmt.Sprintf("%d connections, one cached answer, %v each", connections, last), Unit: "requests/s", More: true,
+			Base: "bare net/http", Aim: 0.9, Judged: cached.name}
+		rows, err := bench.Rows(g, rounds)
+		if err != nil {
+			return err
+		}
+		bench.Write(e.stdout, g, rows)
+	}
+	if long == 0 {
+		return nil
+	}
+	before := feed.Stats().Requests
+	if _, err := measure(cached, 0, long); err != nil {
+		return err
+	}
+	loads := feed.Stats().Requests - before
+	fmt.Fprintf(e.stdout, "Loads in %v under hey: %d (an answer is good for 5 s, so 5 to 7 are right)\n", long, loads)
+	if loads < 5 || loads > 7 {
+		return errors.New("the number of loads is wrong: the cache does not do what it is there for")
+	}
+	return nil
+}
+
+// toolName is a load generator's name in the table.
+func toolName(path string) string {
+	return strings.TrimSuffix(filepath.Base(path), ".exe")
+}
+
+// answered asks once, and expects a 200.
+func answered(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, res.Status)
+	}
+	return nil
+}
+
+// sink is a collector that takes every span and keeps none.
+type sink struct {
+	URL string
+	*http.Server
+}
+
+func newSink() (*sink, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{URL: "http://" + l.Addr().String(), Server: &http.Server{ReadTimeout: time.Minute, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	})}}
+	go func() { _ = s.Serve(l) }()
+	return s, nil
+}

@@ -1,0 +1,396 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/look"
+	"plaque/steps/kit/debug"
+	"plaque/steps/kit/origin"
+)
+
+// startStep builds a step and starts it with a feed that the test has.
+func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
+	t.Helper()
+	root, err := lab.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lessons, err := lesson.All(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := lesson.Find(lessons, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := lab.BinPath(t.TempDir(), s)
+	if err := lab.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
+		t.Fatal(err)
+	}
+	feed := origin.New(noop.NewTracerProvider())
+	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nobody is there to take its spans, which takes nothing from the pages.
+	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{bin}, Collector: "http://127.0.0.1:1", Feed: base + origin.Path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	return server, feed
+}
+
+// request asks as the caller of a trace, and is lost or given up in the end.
+func request(ctx context.Context, url, traceID string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("traceparent", "00-"+traceID+"-b7ad6b7169203331-01")
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	return err
+}
+
+// until asks for the state until it is as it must be.
+func until(t *testing.T, server *lab.Server, what string, ok func(*debug.State) bool) *debug.State {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		s, err := look.State(t.Context(), server.Debug)
+		if err == nil && ok(s) {
+			return s
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not %s within 30 s: %+v, %v\n%s", what, s, err, server.Log())
+		}
+	}
+}
+
+// doom lets five callers ask 07 at once, and the load of the first panic. It
+// returns the trace of that one and of the others, who wait for ever.
+func doom(t *testing.T, server *lab.Server, feed *origin.Feed) (leader string, waiters []string) {
+	t.Helper()
+	if err := feed.Set(origin.Script{Next: []string{origin.Doom}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
+	t.Cleanup(leave)
+	lost := make(chan string, 5)
+	for i := range 5 {
+		id := fmt.Sprintf("%032x", i+1)
+		waiters = append(waiters, id)
+		all.Go(func() {
+			if err := request(ctx, server.URL, id); ctx.Err() == nil && err != nil {
+				lost <- id
+			}
+		})
+	}
+	select {
+	case leader = <-lost:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("nobody lost the connection\n%s", server.Log())
+	}
+	for i, id := range waiters {
+		if id == leader {
+			return leader, append(waiters[:i:i], waiters[i+1:]...)
+		}
+	}
+	t.Fatalf("nobody asked for trace %q", leader)
+	return "", nil
+}
+
+const defaultKey = "UCs4fQRyl1TJvoeOdekW6lYA"
+
+// Nothing of this is in Jaeger, because no span of those who wait ends: the
+// state, the pages, stacks and top show it.
+func TestHungFlightIsSeen(t *testing.T) {
+	server, feed := startStep(t, "07")
+	leader, waiters := doom(t, server, feed)
+	s := until(t, server, "a dead flight with four waiters", func(s *debug.State) bool {
+		return len(s.Flights) == 1 && s.Flights[0].Ended && s.Flights[0].Waiters == 4 && s.Flights[0].EndedMS > 0
+	})
+	f := s.Flights[0]
+	// A doomed answer comes 500 ms late.
+	if f.Key != defaultKey || f.TraceID != leader || f.Linked != 4 || f.AgeMS < 500 || f.AgeMS > 60_000 || f.Error != "the load did not return" {
+		t.Errorf("the flight is %+v; want %s led by %s", f, defaultKey, leader)
+	}
+	if fmt.Sprint(f.WaiterTraces) != fmt.Sprint(waiters) {
+		t.Errorf("the waiters' traces are %q, want %q", f.WaiterTraces, waiters)
+	}
+	if c := s.Counters; c.Misses != 1 || c.Joined != 4 || c.Loads != 1 || c.Hits != 0 || c.Unknown != 0 {
+		t.Errorf("counters %+v", c)
+	}
+	if s.Step != "07-inflight" || s.PID == 0 || s.PID == os.Getpid() {
+		t.Errorf("step %q, process %d", s.Step, s.PID)
+	}
+
+	page := fetch(t, server.Debug+"/debug/flights")
+	for _, want := range []string{defaultKey, "4 waiters", leader, "the load did not return", "s ago"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page of flights has no %q:\n%s", want, page)
+		}
+	}
+	spans := fetch(t, server.Debug+"/debug/spans")
+	if n := strings.Count(spans, "cache.result=joined"); n != 4 {
+		t.Errorf("%d running spans say joined, want 4:\n%s", n, spans)
+	}
+	tracez := fetch(t, server.Debug+"/debug/tracez?zspanname=cache.get&ztype=0")
+	for _, id := range waiters {
+		for name, text := range map[string]string{"spans": spans, "tracez": tracez, "goroutines": fetch(t, server.Debug+"/debug/goroutines")} {
+			if !strings.Contains(text, id) {
+				t.Errorf("%s: no trace %s", name, id)
+			}
+		}
+	}
+
+	out, _, err := ask(t, "stacks", "07", "--url", server.Debug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^ +4  chan receive +cache\.\(\*Cache\)\.Get  cache/cache\.go:\d+$`).MatchString(out) {
+		t.Errorf("stacks has no line of four in Get:\n%s", out)
+	}
+	for _, id := range waiters {
+		if !strings.Contains(out, "for trace "+id) {
+			t.Errorf("stacks does not say whom %s waits for:\n%s", id, out)
+		}
+	}
+	for _, other := range []string{"debug.(*Pages)", "loop", leader} {
+		if strings.Contains(out, other) {
+			t.Errorf("stacks shows %s:\n%s", other, out)
+		}
+	}
+	out, _, err = ask(t, "top", "--url", server.Debug, "--every", "100ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`(?m)^UCs4fQRyl1TJvoeOdekW6lYA +[0-9]+\.\d s +4  ` + leader + `$`, `ended \d+\.\d s ago: the load did not return`,
+		`(?m)^per second +0\.0 +0\.0 +0\.0 +0\.0 +0\.0$`, `(?m)^since start +0 +1 +4 +1 +0$`, `(?m)^ +4 +chan receive +cache\.\(\*Cache\)\.Get`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("top has no line %s:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "\x1b") {
+		t.Errorf("top steers a pipe: %q", out)
+	}
+	if _, _, err := ask(t, "stacks", "05", "--url", server.Debug); err == nil || !strings.Contains(err.Error(), "it is 07-inflight that runs there, not 05-naive-cache") {
+		t.Errorf("stacks 05: %v", err)
+	}
+}
+
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%s: %s, %v", url, res.Status, err)
+	}
+	return string(b)
+}
+
+// How the other steps show: 05's loads that nobody can join, 06's queue, 08's
+// waiters without links, 09's flight and its goroutines.
+func TestFlightsOfEachStep(t *testing.T) {
+	for _, c := range []struct {
+		step string
+		want func(*debug.State) bool
+	}{
+		{"05", func(s *debug.State) bool {
+			return len(s.Flights) == 5 && !s.Flights[0].Shared && s.Counters.Misses == 5 && s.Counters.Loads == 5
+		}},
+		{"06", func(s *debug.State) bool {
+			return len(s.Flights) == 1 && !s.Flights[0].Shared && s.Flights[0].Waiters == 0 && len(s.Queues) == 1 && s.Queues[0].Callers == 4 && s.Queues[0].Key == defaultKey
+		}},
+		{"08", func(s *debug.State) bool {
+			return len(s.Flights) == 1 && s.Flights[0].Shared && s.Flights[0].Waiters == 4 && s.Flights[0].Linked == 0
+		}},
+		{"09", func(s *debug.State) bool {
+			return len(s.Flights) == 1 && s.Flights[0].Shared && s.Flights[0].Waiters == 4 && s.Flights[0].Linked == 4
+		}},
+	} {
+		t.Run(c.step, func(t *testing.T) {
+			server, feed := startStep(t, c.step)
+			if err := feed.Set(origin.Script{Next: []string{"hang", "hang", "hang", "hang", "hang"}}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			for i := range 5 {
+				all.Go(func() { _ = request(ctx, server.URL, fmt.Sprintf("%032x", i+1)) })
+			}
+			s := until(t, server, "as "+c.step+" is", c.want)
+			if s.Flights[0].Key != defaultKey || s.Flights[0].Ended {
+				t.Errorf("%+v", s.Flights[0])
+			}
+			out, _, err := ask(t, "top", "--url", server.Debug, "--every", "100ms")
+			if err != nil || !strings.Contains(out, "goroutines") || !strings.Contains(out, "since start") {
+				t.Errorf("top: %v\n%s", err, out)
+			}
+			if c.step == "09" {
+				// The flight's goroutine has inherited the leader's label.
+				leads := 0
+				for _, g := range s.Goroutines.Groups {
+					for _, id := range g.Traces {
+						if strings.Contains(g.Func, "youtube.(*Client)") && id == s.Flights[0].TraceID {
+							leads++
+						}
+					}
+				}
+				if leads != 1 {
+					t.Errorf("the load's goroutine does not name trace %s: %+v", s.Flights[0].TraceID, s.Goroutines.Groups)
+				}
+			}
+			leave()
+			all.Wait()
+		})
+	}
+}
+
+// A step without a cache says so.
+func TestTopWithoutCache(t *testing.T) {
+	server, _ := startStep(t, "01")
+	out, _, err := ask(t, "top", "--url", server.Debug, "--every", "100ms")
+	if err != nil || !strings.Contains(out, "no cache in this step") || strings.Contains(out, "since start") || !strings.Contains(out, "main.accept") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Nothing that a step serves which scripts built has a folder of the machine
+// that built it.
+func TestPagesHaveNoPaths(t *testing.T) {
+	server, feed := startStep(t, "07")
+	doom(t, server, feed)
+	root, err := lab.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	goEnv, err := exec.CommandContext(t.Context(), "go", "env", "-json", "GOROOT", "GOMODCACHE", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := map[string]string{}
+	if err := json.Unmarshal(goEnv, &paths); err != nil || len(paths) != 3 {
+		t.Fatalf("%v, %v", paths, err)
+	}
+	paths["the workshop"] = root
+	text := 0
+	for _, path := range []string{"/", "/debug/flights", "/debug/spans", "/debug/goroutines", "/debug/leaks", "/debug/state", "/debug/tracez?zspanname=cache.get&ztype=0",
+		"/debug/flightrecorder", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=1", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1",
+		"/debug/pprof/allocs?debug=1", "/debug/pprof/threadcreate?debug=1", "/debug/pprof/mutex?debug=1", "/debug/pprof/block?debug=1", "/debug/pprof/trace?seconds=0"} {
+		body := fetch(t, server.Debug+path)
+		for name, p := range paths {
+			if strings.Contains(body, p) || strings.Contains(body, filepath.ToSlash(p)) {
+				t.Errorf("%s has %s, %s", path, name, p)
+			}
+		}
+		if strings.Contains(body, os.TempDir()+string(filepath.Separator)) {
+			t.Errorf("%s says where the binary is", path)
+		}
+		text += strings.Count(body, "cache/cache.go:")
+	}
+	if text < 3 {
+		t.Errorf("file names show %d times: what was looked at is not what has them", text)
+	}
+	if page := fetch(t, server.Debug+"/"); !strings.Contains(page, "Built with -trimpath") {
+		t.Errorf("the start page does not say how it was built:\n%s", page)
+	}
+}
+
+// Go finds leaked goroutines by what can still be reached, and 07's cache
+// reaches its dead flight: the page says 0, and why.
+func TestLeaksOf07(t *testing.T) {
+	if !strings.HasPrefix(runtime.Version(), "go1.26") {
+		t.Log("this Go has the profile by itself")
+	} else {
+		t.Setenv("GOEXPERIMENT", "goroutineleakprofile")
+	}
+	server, feed := startStep(t, "07")
+	doom(t, server, feed)
+	until(t, server, "stuck", func(s *debug.State) bool {
+		return len(s.Flights) == 1 && s.Flights[0].Ended && s.Flights[0].Waiters == 4
+	})
+	page := fetch(t, server.Debug+"/debug/leaks")
+	if !strings.Contains(page, "0 places in the code") || !strings.Contains(page, "07’s cache points at its dead flight") {
+		t.Errorf("got\n%s", page)
+	}
+}
+
+// top on a terminal: it draws over the last picture, keeps that when the step
+// stops answering, and puts the terminal back.
+func TestFollow(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var screen bytes.Buffer
+	first := &debug.State{Step: "07-inflight", PID: 1, Began: time.Now(), At: time.Now()}
+	asked := 0
+	follow(ctx, &screen, &look.View{Last: first, HasCache: true}, time.Millisecond, func() (int, int) { return 80, 24 }, func() (*debug.State, error) {
+		asked++
+		switch asked {
+		case 1, 4:
+			s := *first
+			s.Counters.Hits = int64(1000 + asked)
+			return &s, nil
+		case 5:
+			cancel()
+		}
+		return nil, errors.New("127.0.0.1:3781 has not answered within 2s")
+	})
+	all, end := strings.CutSuffix(screen.String(), "\x1b[?25h\x1b[?1049l")
+	all, begin := strings.CutPrefix(all, "\x1b[?1049h\x1b[?25l")
+	if !begin || !end {
+		t.Errorf("the terminal is not put back: %q", screen.String())
+	}
+	pictures := strings.Split(all, "\x1b[H")[1:]
+	if len(pictures) != 5 {
+		t.Fatalf("%d pictures, want 5: %q", len(pictures), pictures)
+	}
+	for i, want := range []string{"since start          0", "since start       1001", "since start       1001", "since start       1001", "since start       1004"} {
+		if silent := strings.Contains(pictures[i], "NO ANSWER since "); !strings.Contains(pictures[i], want) || silent != (i == 2 || i == 3) {
+			t.Errorf("picture %d: %q; want %q", i, pictures[i], want)
+		}
+	}
+}
+
+// A step that takes connections and says nothing holds nobody.
+func TestSilentDebugPages(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, command := range []string{"stacks", "top"} {
+		began := time.Now()
+		_, _, err := ask(t, command, "--url", "http://"+l.Addr().String())
+		if err == nil || !strings.Contains(err.Error(), "has not answered within 2s") || time.Since(began) > 20*time.Second {
+			t.Errorf("%s: %v after %v", command, err, time.Since(began))
+		}
+	}
+}

@@ -1,0 +1,43 @@
+//go:build unix
+
+package check
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A measurement counts only if the machine was awake meanwhile.
+func TestOnTime(t *testing.T) {
+	for _, stops := range []int{0, 1, 5} {
+		runs := 0
+		onTime(func() {
+			if runs++; runs <= stops {
+				standStill(t)
+			}
+			time.Sleep(3 * beat)
+		})
+		if want := min(stops+1, 3); runs != want {
+			t.Errorf("with %d stops it was taken %d times, want %d", stops, runs, want)
+		}
+	}
+}
+
+// standStill stops this process, as its machine would, and has it go on later.
+func standStill(t *testing.T) {
+	t.Helper()
+	later := exec.Command("sh", "-c", fmt.Sprintf("sleep 1; kill -CONT %d", os.Getpid()))
+	if err := later.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := later.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}

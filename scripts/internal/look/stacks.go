@@ -1,0 +1,83 @@
+package look
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"plaque/steps/kit/debug"
+	"plaque/steps/kit/stacks"
+)
+
+// meanings are the states that a reader of the workshop meets, in their order.
+var meanings = []struct{ state, says string }{
+	{"IO wait", "until the network has something; no thread waits with it"},
+	{"chan receive", "until somebody sends on a channel, or closes it"},
+	{"chan send", "until somebody receives from a channel"},
+	{"select", "for whichever of several channels comes first"},
+	{"select (no cases)", "for ever"},
+	{"sync.Mutex.Lock", "until somebody unlocks a mutex"},
+	{"sync.RWMutex.RLock", "until nobody holds the lock for writing"},
+	{"sync.RWMutex.Lock", "until nobody holds the lock"},
+	{"sync.WaitGroup.Wait", "until others are done"},
+	{"sleep", "for a time"},
+	{"syscall", "for the kernel, with a thread of its own"},
+	{"runnable", "for a core; it could run"},
+	{"running", "for nothing: it runs"},
+}
+
+// Stacks writes what each goroutine of the step waits for.
+func Stacks(w io.Writer, s *debug.State) {
+	fmt.Fprintf(w, "%s, process %d, %s: %s", clean(s.Step), s.PID, clean(s.Go), plural(s.Goroutines.Total, "goroutine"))
+	if n := s.Goroutines.Aside; n > 0 {
+		fmt.Fprintf(w, "; %d left out, the runtime's and those of the debug pages", n)
+	}
+	fmt.Fprintln(w)
+	wide := 0
+	for _, g := range s.Goroutines.Groups {
+		wide = max(wide, len(clean(g.State)))
+	}
+	for i, g := range s.Goroutines.Groups {
+		if i == 0 || g.Own != s.Goroutines.Groups[i-1].Own {
+			if g.Own {
+				fmt.Fprint(w, "\nin our own code:\n\n")
+			} else {
+				fmt.Fprint(w, "\nin libraries:\n\n")
+			}
+		}
+		fmt.Fprintf(w, "%5d  %-*s  %s\n", g.Count, wide, clean(g.State), place(g))
+		more := func(format string, a ...any) {
+			fmt.Fprintf(w, "%*s%s\n", wide+9, "", fmt.Sprintf(format, a...))
+		}
+		if g.Call != "" {
+			more("in %s", clean(debug.ShortFunc(g.Call)))
+		}
+		if g.Minutes > 0 {
+			more("for %d min", g.Minutes)
+		}
+		if g.Leaked > 0 {
+			more("%d of them are leaked: nobody can wake them", g.Leaked)
+		}
+		for i, id := range g.Traces {
+			if rest := len(g.Traces) - i + g.More; i == 4 && rest > 1 {
+				more("and for %d more traces", rest)
+				break
+			}
+			more("for trace %s", clean(id))
+		}
+	}
+	fmt.Fprintln(w)
+	for _, m := range meanings {
+		for _, g := range s.Goroutines.Groups {
+			if g.State == m.state {
+				fmt.Fprintf(w, "%s: waits %s\n", m.state, m.says)
+				break
+			}
+		}
+	}
+}
+
+// place is where a group is: cache.(*Cache).Get  cache/cache.go:74.
+func place(g stacks.Group) string {
+	return clean(fmt.Sprintf("%s  %s:%d", debug.ShortFunc(g.Func), strings.TrimSpace(g.File), g.Line))
+}

@@ -1,0 +1,178 @@
+package look
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"plaque/steps/kit/debug"
+	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/watch"
+)
+
+// View is one picture of the live view.
+type View struct {
+	Last   *debug.State // the newest look
+	Before *debug.State // the one before it; nil at first
+	// HasCache is false for a step that has no cache: then there is nothing to
+	// say of flights.
+	HasCache bool
+	Keys     string // what the reader can do, such as "Ctrl-C ends"; "" says nothing
+	// Silent is when the step answered last, when it does not answer any more;
+	// else zero. Why is what went wrong, and At is now.
+	Silent, At time.Time
+	Why        error
+}
+
+// Frame draws v in so many columns and lines, no line longer and not one more.
+// lines 0 means as many as there are.
+func (v *View) Frame(columns, lines int) string {
+	s := v.Last
+	head := fmt.Sprintf("%s · up %s · %s · %s", clean(s.Step), span(s.At.Sub(s.Began)), plural(s.Goroutines.Total, "goroutine"), plural(s.RunningSpans, "running span"))
+	if v.Keys != "" {
+		head += " · " + v.Keys
+	}
+	out := []string{head, ""}
+	if !v.Silent.IsZero() {
+		out[1] = fmt.Sprintf("NO ANSWER since %s, for %s. This is what it said last.", v.Silent.Format("15:04:05"), span(v.At.Sub(v.Silent)))
+		out = append(out, clean(v.Why.Error()), "")
+	}
+	air, queues := v.flights()
+	groups := v.groups()
+	counts := v.counters()
+	// What has a fixed size is there always; the two lists share the rest.
+	room := len(air) + len(queues) + len(groups)
+	if lines > 0 {
+		room = max(2, lines-len(out)-len(counts)-4)
+	}
+	if !v.HasCache {
+		out = append(out, "no cache in this step: flights and hits begin with 05", "")
+		room += len(counts) + 1
+	} else {
+		air = append(air, queues...)
+		out = append(out, title(s.Flights))
+		out = append(out, short(air, max(room/2, room-len(groups)))...)
+		out = append(out, "")
+		out = append(out, counts...)
+		out = append(out, "")
+		room -= min(len(air), max(room/2, room-len(groups)))
+	}
+	out = append(out, "count change  state                 where")
+	out = append(out, short(groups, room)...)
+	if lines > 0 {
+		out = out[:min(len(out), lines)]
+	}
+	for i, line := range out {
+		out[i] = strings.TrimRight(cut(line, columns), " ")
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+func title(flights []watch.Flight) string {
+	what := "loads" // that nobody can join
+	if len(flights) == 0 || slices.ContainsFunc(flights, func(f watch.Flight) bool { return f.Shared }) {
+		what = "flights"
+	}
+	if len(flights) == 0 {
+		return "no " + what + " in the air"
+	}
+	return fmt.Sprintf("%-24s  %10s  %7s  %s", fmt.Sprintf("%s in the air: %d", what, len(flights)), "age", "waiters", "trace of the leader")
+}
+
+// flights are the lines of the loads in the air, and of callers who wait for a
+// lock.
+func (v *View) flights() (air, queues []string) {
+	for _, f := range v.Last.Flights {
+		key, waiters := cmp.Or(clean(f.Key), "(no key)"), fmt.Sprint(f.Waiters)
+		if !f.Shared { // nobody can join it
+			waiters = "-"
+		}
+		air = append(air, fmt.Sprintf("%-24s  %10s  %7s  %s", cut(key, 24), span(ms(f.AgeMS)), waiters, clean(f.TraceID)))
+		if f.Ended {
+			air = append(air, fmt.Sprintf("  ended %s ago: %s; nobody wakes those who wait", span(ms(f.EndedMS)), cmp.Or(clean(f.Error), "no error")))
+		}
+	}
+	for _, q := range v.Last.Queues {
+		queues = append(queues, fmt.Sprintf("%-24s  %10s  %7d  wait for the cache's lock", cut(clean(q.Key), 24), span(ms(q.AgeMS)), q.Callers))
+	}
+	return air, queues
+}
+
+// counters are the lines of what the cache has answered.
+func (v *View) counters() []string {
+	row := func(name string, cells ...string) string {
+		line := fmt.Sprintf("%-12s", name)
+		for _, c := range cells {
+			line += fmt.Sprintf("%10s", c)
+		}
+		return line
+	}
+	c := v.Last.Counters
+	out := []string{row("", "hits", "misses", "joined", "loads", "no result")}
+	rates := []string{"", "", "", "", ""}
+	if b := v.Before; b != nil && b.PID == v.Last.PID && v.Last.At.After(b.At) {
+		seconds := v.Last.At.Sub(b.At).Seconds()
+		for i, n := range []int64{c.Hits - b.Counters.Hits, c.Misses - b.Counters.Misses, c.Joined - b.Counters.Joined, c.Loads - b.Counters.Loads, c.Unknown - b.Counters.Unknown} {
+			rates[i] = fmt.Sprintf("%.1f", max(0, float64(n)/seconds))
+		}
+	}
+	n := func(i int64) string { return fmt.Sprint(i) }
+	return append(out, row("per second", rates...), row("since start", n(c.Hits), n(c.Misses), n(c.Joined), n(c.Loads), n(c.Unknown)))
+}
+
+// groups are the lines of what goroutines wait for. A group that has gone since
+// the last look is there once more, with 0.
+func (v *View) groups() []string {
+	type key struct {
+		state, fn, file, call string
+		line                  int
+	}
+	of := func(g stacks.Group) key { return key{g.State, g.Func, g.File, g.Call, g.Line} }
+	before := map[key]int{}
+	var all []stacks.Group
+	all = append(all, v.Last.Goroutines.Groups...)
+	if v.Before != nil {
+		now := map[key]bool{}
+		for _, g := range all {
+			now[of(g)] = true
+		}
+		for _, g := range v.Before.Goroutines.Groups {
+			before[of(g)] = g.Count
+			if !now[of(g)] {
+				g.Count = 0
+				all = append(all, g)
+			}
+		}
+	}
+	var out []string
+	for _, g := range all {
+		change := ""
+		if n := g.Count - before[of(g)]; v.Before != nil && n != 0 {
+			change = fmt.Sprintf("%+d", n)
+		}
+		out = append(out, fmt.Sprintf("%5d %6s  %-20s  %s %s:%d", g.Count, change, cut(clean(g.State), 20),
+			clean(debug.ShortFunc(g.Func)), clean(path.Base(g.File)), g.Line))
+	}
+	return out
+}
+
+// short is at most n of the lines, the last of which says how many are missing.
+func short(lines []string, n int) []string {
+	if len(lines) <= n {
+		return lines
+	}
+	n = max(n, 1)
+	return append(lines[:n-1:n-1], fmt.Sprintf("  and %s", plural(len(lines)-n+1, "more line")))
+}
+
+// cut takes off what does not fit.
+func cut(s string, columns int) string {
+	if columns <= 0 || utf8.RuneCountInString(s) <= columns {
+		return s
+	}
+	return string([]rune(s)[:columns-1]) + "…"
+}

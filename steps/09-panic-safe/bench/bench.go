@@ -1,0 +1,7 @@
+// Package bench measures step 09's cache beside what one would import or write
+// in its place, and beside the floors that nothing can be quicker than: see
+// `go run ./scripts bench`.
+//
+// It is a module of its own, outside go.work, because what the peers require
+// must not raise what the steps require.
+package bench

@@ -1,0 +1,286 @@
+// Package debug is the pages that show a step from inside while it runs: its
+// running spans, its cache's flights, what its goroutines wait for, and Go's own
+// profiles. A step that is stuck still answers here.
+//
+// The pages are for whoever sits at the machine. They answer on loopback, to
+// this machine's names, and not to other sites' pages; nothing here changes what
+// the step does.
+package debug
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	hpprof "net/http/pprof"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"runtime/trace"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/contrib/zpages"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/watch"
+	"plaque/steps/kit/web"
+)
+
+const (
+	// recorded is how far back the flight recorder goes, at least, and
+	// recordedBytes how much it keeps, about: a busy step fills that earlier.
+	recorded      = 10 * time.Second
+	recordedBytes = 16 << 20
+)
+
+// Pages are the debug pages of one process. Make them with New.
+type Pages struct {
+	step     string
+	began    time.Time
+	watch    *watch.Watch
+	tracez   *zpages.SpanProcessor
+	recorder *trace.FlightRecorder
+	noTrace  error // why there is no flight recorder
+}
+
+// New makes the pages of the step with that name. They see the spans that
+// Processors are told of.
+func New(step string) *Pages {
+	return &Pages{step: step, began: time.Now(), watch: watch.New(), tracez: zpages.NewSpanProcessor()}
+}
+
+// Processors are what the pages know spans from. Hand them to the
+// TracerProvider before it is used.
+func (p *Pages) Processors() []sdktrace.SpanProcessor {
+	return []sdktrace.SpanProcessor{p.watch, withoutParts{p.tracez}}
+}
+
+// withoutParts keeps from zpages the spans that otelhttptrace makes of parts of
+// a request: it never ends http.getconn when a dial fails, and zpages would
+// remember each of those for ever.
+type withoutParts struct{ *zpages.SpanProcessor }
+
+func (w withoutParts) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	if !strings.HasPrefix(s.Name(), "http.") {
+		w.SpanProcessor.OnStart(ctx, s)
+	}
+}
+
+// Serve answers the pages on addr, which must be a loopback address, until ctx
+// ends. It returns as soon as it listens.
+//
+// From then on the stacks that Go prints name the trace that a goroutine works
+// for, those of a panic too.
+func (p *Pages) Serve(ctx context.Context, addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || !loopback(host) {
+		return fmt.Errorf("the debug pages cannot be at %s: they show the inside of the process, and answer on 127.0.0.1 only", addr)
+	}
+	l, err := web.Listen(addr)
+	if err != nil {
+		return err
+	}
+	// The runtime looks at the variable when it changes. Go 1.27 does this by
+	// itself.
+	if settings := os.Getenv("GODEBUG"); !strings.Contains(settings, "tracebacklabels") {
+		_ = os.Setenv("GODEBUG", strings.TrimPrefix(settings+",tracebacklabels=1", ","))
+	}
+	recorder := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: recorded, MaxBytes: recordedBytes})
+	if p.noTrace = recorder.Start(); p.noTrace == nil {
+		p.recorder = recorder
+	}
+	server := web.NewServer(p.Handler())
+	server.WriteTimeout = 0 // a CPU profile takes as long as its caller asks
+	go pprof.Do(ctx, pprof.Labels(stacks.PagesLabel, "yes"), func(ctx context.Context) {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			slog.ErrorContext(ctx, "debug pages", "error", err)
+		}
+	})
+	context.AfterFunc(ctx, func() {
+		// There can be one recorder in a process; when the port is free, so is
+		// that place.
+		if p.recorder != nil {
+			p.recorder.Stop()
+		}
+		_ = server.Close()
+	})
+	slog.InfoContext(ctx, "debug pages", "url", "http://"+l.Addr().String())
+	return nil
+}
+
+// Handler answers the pages. It has a mux of its own: nothing of this is
+// reachable at the step's address.
+func (p *Pages) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.start)
+	mux.HandleFunc("GET /debug/state", p.serveState)
+	mux.HandleFunc("GET /debug/flights", p.flights)
+	mux.HandleFunc("GET /debug/spans", p.spans)
+	mux.Handle("GET /debug/tracez", zpages.NewTracezHandler(p.tracez))
+	mux.HandleFunc("GET /debug/goroutines", p.goroutines)
+	mux.HandleFunc("GET /debug/leaks", p.leaks)
+	mux.HandleFunc("GET /debug/flightrecorder", p.record)
+	mux.HandleFunc("GET /debug/pprof/", hpprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", hpprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", hpprof.Trace)
+	return guard(mux)
+}
+
+// guard lets in whoever sits at this machine, and keeps other sites' pages out:
+// a browser that shows one would ask us in its name.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		// zpages would fetch a style sheet, fonts and a script from elsewhere,
+		// and tell elsewhere by that who looks.
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		if why := refuse(r); why != "" {
+			http.Error(w, why, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuse says why a request is not answered, or "".
+func refuse(r *http.Request) string {
+	if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+		return "The debug pages answer this machine only."
+	}
+	// A name of somebody else's may lead here, too; then the browser takes us
+	// for their site, and lets their pages read ours.
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil { // without a port
+		host = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
+	}
+	if !loopback(host) {
+		return fmt.Sprintf("The debug pages do not answer as %q. Write 127.0.0.1 or localhost.", r.Host)
+	}
+	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+		return "The debug pages do not answer other sites."
+	}
+	switch site := r.Header.Get("Sec-Fetch-Site"); {
+	case site == "" || site == "none" || site == "same-origin":
+	case site == "same-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate": // a link on another port of this machine
+	default:
+		return "The debug pages do not answer other sites. To look at them, type their address."
+	}
+	return ""
+}
+
+// loopback reports whether host is localhost or a loopback address.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// cmdline is pprof's page of that name without the folders.
+func cmdline(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprintln(w, filepath.Base(os.Args[0]), strings.Join(os.Args[1:], " "))
+}
+
+// State is what GET /debug/state answers. Fields are added, never changed.
+type State struct {
+	Step  string    `json:"step"` // the folder's name: 07-inflight
+	PID   int       `json:"pid"`
+	Go    string    `json:"go"`    // go1.26.8
+	Began time.Time `json:"began"` // what Counters count from
+	At    time.Time `json:"at"`    // when this was true
+
+	Flights  []watch.Flight `json:"flights"`  // the oldest first; never null
+	Queues   []watch.Queue  `json:"queues"`   // callers who wait for the cache's lock, by key; never null
+	Counters watch.Counters `json:"counters"` // since Began
+
+	Goroutines Goroutines `json:"goroutines"`
+	// RunningSpans counts spans that have started and not ended.
+	RunningSpans int `json:"running_spans"`
+}
+
+// Goroutines says what a process's goroutines wait for.
+type Goroutines struct {
+	Total int `json:"total"`
+	// Aside counts those that Groups leaves out: the runtime's own, and those
+	// that serve the debug pages.
+	Aside  int            `json:"aside"`
+	Groups []stacks.Group `json:"groups"`
+}
+
+// State is the process at this moment.
+func (p *Pages) State() State {
+	now := p.watch.Now()
+	s := State{Step: p.step, PID: os.Getpid(), Go: runtime.Version(), Began: p.began, At: now.At,
+		Flights: append([]watch.Flight{}, now.Flights...), Queues: append([]watch.Queue{}, now.Queues...),
+		Counters: now.Counters, RunningSpans: now.Running}
+	s.Goroutines = lookAt("goroutine", nil)
+	return s
+}
+
+// lookAt groups the goroutines of a profile that keep accepts; nil keeps all.
+func lookAt(profile string, keep func(*stacks.Goroutine) bool) Goroutines {
+	var dump bytes.Buffer
+	_ = pprof.Lookup(profile).WriteTo(&dump, 2) // a buffer takes everything
+	all := stacks.Parse(dump.String())
+	g := Goroutines{Total: len(all)}
+	var shown []stacks.Goroutine
+	for i := range all {
+		switch {
+		case all[i].Aside():
+			g.Aside++
+		case keep == nil || keep(&all[i]):
+			shown = append(shown, all[i])
+		}
+	}
+	g.Groups = append([]stacks.Group{}, stacks.Groups(shown)...)
+	return g
+}
+
+func (p *Pages) serveState(w http.ResponseWriter, _ *http.Request) { _ = web.JSON(w, p.State()) }
+
+// record sends the last seconds of the runtime's trace. Each span is a task in
+// it.
+func (p *Pages) record(w http.ResponseWriter, _ *http.Request) {
+	if p.recorder == nil {
+		http.Error(w, fmt.Sprintf("There is no flight recorder: %v. Another one, or a trace, may run in this process.", p.noTrace), http.StatusServiceUnavailable)
+		return
+	}
+	var b bytes.Buffer
+	if _, err := p.recorder.WriteTo(&b); err != nil {
+		http.Error(w, fmt.Sprintf("The flight recorder gave nothing: %v. Somebody else may be downloading; try again.", err), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", p.step+".trace"))
+	_, _ = w.Write(b.Bytes())
+}
+
+// trimmed reports whether the binary holds module paths in place of its
+// builder's folders.
+func trimmed() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-trimpath" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}

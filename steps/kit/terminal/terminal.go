@@ -1,0 +1,122 @@
+// Package terminal is what a program of the workshop knows of the terminal that
+// it writes to, and how text is made to fit one.
+package terminal
+
+import (
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Columns is how wide the terminal behind w is, in characters; 0 when w is no
+// terminal but a file, a pipe or a buffer. A terminal that does not know its
+// width has 80.
+func Columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	n, ok := columns(f)
+	switch {
+	case !ok:
+		return 0
+	case n < 1:
+		return 80
+	}
+	return n
+}
+
+// Colors reports whether w is a terminal that may be sent colours: NO_COLOR is
+// not set, and the terminal understands escape codes.
+func Colors(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && Columns(f) > 0 && escapes(f)
+}
+
+// Plain makes text from elsewhere safe to print: one line, no control
+// characters, so that nobody's attribute moves the cursor.
+func Plain(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case unicode.IsSpace(c):
+			return ' '
+		case c == utf8.RuneError || !unicode.IsPrint(c):
+			return '·'
+		}
+		return c
+	}, s)
+}
+
+// Width is the number of columns that printable text takes.
+func Width(s string) int {
+	n := 0
+	for _, c := range s {
+		n += columnsOf(c)
+	}
+	return n
+}
+
+// columnsOf is 0 for marks that sit on the letter before them and 2 for the
+// wide characters of East Asia and for pictures.
+func columnsOf(c rune) int {
+	switch {
+	case c < 0x300:
+		return 1
+	case unicode.In(c, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case c >= 0x1100 && c <= 0x115f, c >= 0x2e80 && c <= 0xa4cf, c >= 0xac00 && c <= 0xd7a3,
+		c >= 0xf900 && c <= 0xfaff, c >= 0xfe30 && c <= 0xfe6f, c >= 0xff00 && c <= 0xff60,
+		c >= 0xffe0 && c <= 0xffe6, c >= 0x1f300 && c <= 0x1faff, c >= 0x20000 && c <= 0x3fffd:
+		return 2
+	}
+	return 1
+}
+
+// Clip shortens text to so many columns; the last of them is then an ellipsis.
+func Clip(s string, space int) string {
+	if Width(s) <= space {
+		return s
+	}
+	if space < 1 {
+		return ""
+	}
+	used := 0
+	for i, c := range s {
+		if used += columnsOf(c); used > space-1 {
+			return strings.TrimRight(s[:i], " ") + "…"
+		}
+	}
+	return s
+}
+
+// Wrap breaks text between words into lines of so many columns. A longer word is
+// broken too.
+func Wrap(s string, space int) []string {
+	space = max(space, 2) // room for a wide character
+	var lines []string
+	line, used := "", 0
+	next := func() {
+		if line != "" {
+			lines = append(lines, line)
+		}
+		line, used = "", 0
+	}
+	for _, word := range strings.Fields(s) {
+		if used > 0 && used+1+Width(word) > space {
+			next()
+		}
+		if used > 0 {
+			line, used = line+" ", used+1
+		}
+		for _, c := range word {
+			if used+columnsOf(c) > space {
+				next()
+			}
+			line, used = line+string(c), used+columnsOf(c)
+		}
+	}
+	next()
+	return lines
+}

@@ -1,0 +1,83 @@
+package terminal
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What is no terminal gets no escape codes and no limit.
+func TestNoTerminal(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a device all the same
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if n := Columns(new(bytes.Buffer)); n != 0 || Colors(new(bytes.Buffer)) {
+		t.Errorf("a buffer has %d columns", n)
+	}
+	for _, f := range []*os.File{f, w, null} {
+		if n := Columns(f); n != 0 || Colors(f) {
+			t.Errorf("%s has %d columns, colours: %t", f.Name(), n, Colors(f))
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	if got := Plain("a\tb\nc\x1b[31m\xff\u202ed é 漢"); got != "a b c·[31m··d é 漢" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestClip(t *testing.T) {
+	for _, c := range []struct {
+		s     string
+		space int
+		want  string
+	}{
+		{"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"a cd", 3, "a…"}, {"abc", 1, "…"}, {"abc", 0, ""}, {"abc", -1, ""}, {"", 0, ""},
+		{"漢字漢", 6, "漢字漢"}, {"漢字漢", 5, "漢字…"}, {"漢字漢", 4, "漢…"}, {"e\u0301e", 2, "e\u0301e"},
+	} {
+		if got := Clip(c.s, c.space); got != c.want || Width(got) > max(c.space, 0) {
+			t.Errorf("%q in %d columns: %q, want %q", c.s, c.space, got, c.want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		s     string
+		space int
+		want  []string
+	}{
+		{"", 10, nil},
+		{"one", 10, []string{"one"}},
+		{"one two  three", 7, []string{"one two", "three"}},
+		{"abcdefghij kl", 4, []string{"abcd", "efgh", "ij", "kl"}},
+		{"a bcdefg", 4, []string{"a", "bcde", "fg"}},
+		{"漢字漢", 5, []string{"漢字", "漢"}},
+		{"漢字", -3, []string{"漢", "字"}},
+	} {
+		got := Wrap(c.s, c.space)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q in %d columns: %q, want %q", c.s, c.space, got, c.want)
+		}
+		if strings.ReplaceAll(strings.Join(got, ""), " ", "") != strings.ReplaceAll(c.s, " ", "") {
+			t.Errorf("%q: something is missing in %q", c.s, got)
+		}
+	}
+}
