@@ -32,8 +32,9 @@ type Row struct {
 	Targets []int  // rows that it links to
 }
 
-// Flight reports whether others wait for this row, or could have.
-func (r Row) Flight() bool { return r.Label != "" || r.Name == "flight" }
+// Flight reports whether this row is a load that others may join. A row that
+// others link to need not be one: in 01 and 02 connections link to their accept.
+func (r Row) Flight() bool { return r.Name == "flight" }
 
 // Tick is a label on the axis.
 type Tick struct {

@@ -266,6 +266,24 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// Amber is for flights: a row is not one because somebody links to it.
+func TestLinkedIsNoFlight(t *testing.T) {
+	span := func(id, name string) trace.Span { return trace.Span{TraceID: "t", ID: id, Name: name} }
+	linking := func(s trace.Span, to string) trace.Span {
+		s.Links = []trace.Link{{TraceID: "t", ID: to}}
+		return s
+	}
+	spans := []trace.Span{span("1", "accept"), linking(span("2", "handle_connection"), "1"), span("3", "flight"), linking(span("4", "cache.get"), "3")}
+	got := map[string]string{}
+	p := draw("p", "", trace.Lay(spans, trace.Options{}), hider(nil))
+	for _, r := range p.Rows {
+		got[r.Name] = r.Class
+	}
+	if got["accept"] != "work" || got["flight"] != "flight" || len(p.Links) != 2 {
+		t.Errorf("the rows are %v with %d links, want accept to be work, flight a flight, and two links", got, len(p.Links))
+	}
+}
+
 // A word is taken out where it stands alone, and a path wherever it begins.
 func TestHider(t *testing.T) {
 	hide := hider([]string{"vm", "/home/ada", "/home/ada/plaque", "", "x", `C:\Users\ada`})
