@@ -44,7 +44,7 @@ func (t *tourist) report(ctx context.Context, f *html.File, took time.Duration, 
 		tour.Ended = ended.Error()
 	}
 	for _, r := range t.results {
-		s := html.Step{Lesson: r.step, Before: lesson.Before(t.lessons, r.step), Took: r.took}
+		s := html.Step{Lesson: r.step, Before: lesson.Before(t.lessons, r.step)}
 		if s.Before != nil {
 			var err error
 			if s.Diff, err = stepDiff(s.Before, s.Lesson); err != nil {

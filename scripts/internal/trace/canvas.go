@@ -154,9 +154,9 @@ func (p *canvas) link(spans []Span) {
 					to.linked = append(to.linked, r)
 				}
 			case here[k]:
-				r.beyond = "a span not drawn"
+				r.beyond = "not drawn"
 			default:
-				r.beyond = "a span not received"
+				r.beyond = "not received"
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package html
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -187,17 +188,84 @@ const tooFaint = `(() => {
 	return [...out];
 })()`
 
-// The page in a real browser: nothing sticks out on a phone and on a large
-// screen, light and dark can be read, and nothing is asked of the network.
-func TestInBrowser(t *testing.T) {
-	file := written(t, example())
+// blank lists views that show nothing, or not what they are for.
+const blank = `(() => {
+	const out = [];
+	const seen = (e, what) => [...e.querySelectorAll(what)].some(f => { const r = f.getBoundingClientRect(); return r.width + r.height > 1; });
+	const must = (e, what, name) => { if (!seen(e, what)) out.push((e.id || e.querySelector("title, h3").textContent) + " has no " + name); };
+	const cards = document.querySelectorAll(".cards article"), steps = document.querySelectorAll("section.step");
+	if (cards.length != 2) out.push(cards.length + " bursts side by side");
+	cards.forEach(c => { must(c, ".big b", "loads"); must(c, "svg.waterfall .load .bar, svg.waterfall .load.failed .bar", "load in its waterfall"); });
+	if (![...cards].some(c => seen(c, ".link line"))) out.push("no link in the bursts side by side");
+	if (![...document.querySelectorAll(".step .failed .bar")].length) out.push("no error in any waterfall");
+	steps.forEach((s, i) => {
+		must(s, ".claim", "claim");
+		must(s, ".verdict", "verdict");
+		must(s, "svg.waterfall", "waterfall");
+		must(s, "svg.histogram, pre:not(.diff)", "histogram");
+		must(s, ".checks td .good, .checks td .bad", "check");
+		if (i) must(s, ".diff ins, .diff del", "code");
+		if (!document.querySelector('.steps a[href="#' + s.id + '"]')) out.push(s.id + " is not in the table of steps");
+	});
+	document.querySelectorAll("svg.waterfall[role=img]").forEach(p => { must(p, ".bar", "bar"); must(p, ".what", "name"); must(p, ".took", "time"); });
+	document.querySelectorAll("svg.histogram").forEach(p => { must(p, "rect", "bar"); must(p, ".count", "count"); });
+	return out;
+})()`
+
+// made is a page that a tour has written. The gate's tour of all steps is looked
+// at as the example is.
+var made = flag.String("page", "", "look at this `file` too")
+
+// The page in a real browser: no view is blank, nothing sticks out on a phone and
+// on a large screen, light and dark can be read, and nothing is asked of the
+// network.
+func TestInBrowser(t *testing.T) { onEach(t, look) }
+
+// onEach runs a test on the example's page and, where it is given, on a tour's.
+func onEach(t *testing.T, test func(*testing.T, string)) {
+	t.Run("the example", func(t *testing.T) { test(t, written(t, example())) })
+	if *made == "" {
+		return
+	}
+	file, err := filepath.Abs(*made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("the tour's page", func(t *testing.T) { test(t, file) })
+}
+
+// The tour's page tells no folder of the machine on which it was made.
+func TestTellsNoFolder(t *testing.T) { onEach(t, tellsNoFolder) }
+
+func tellsNoFolder(t *testing.T, file string) {
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := here[:strings.Index(here, filepath.Join("scripts", "internal"))]
+	for _, folder := range []string{root, home, os.TempDir()} {
+		if folder = filepath.ToSlash(filepath.Clean(folder)) + "/"; bytes.Contains(page, []byte(folder)) {
+			t.Errorf("the page tells of %s", folder)
+		}
+	}
+}
+
+func look(t *testing.T, file string) {
 	b := open(t, file)
 	grounds := map[string]bool{}
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1400} {
 			b.size(t, width, scheme)
 			b.unfold(t)
-			for _, what := range ask[[]string](t, b, sticksOut) {
+			for _, what := range append(ask[[]string](t, b, blank), ask[[]string](t, b, sticksOut)...) {
 				t.Errorf("%s, %d px: %s", scheme, width, what)
 			}
 			for _, what := range ask[[]string](t, b, tooFaint) {
@@ -244,7 +312,8 @@ func TestKeys(t *testing.T) {
 	b := open(t, written(t, example()))
 	b.size(t, 1400, "light")
 	const focused = `document.activeElement.tagName + " " + document.activeElement.textContent.trim()`
-	if got := first(t, b, focused); got != "A To the steps" {
+	b.do(t, chromedp.KeyEvent("\t"))
+	if got := ask[string](t, b, focused); got != "A To the steps" {
 		t.Errorf("the first Tab leads to %q, want the way past the pictures", got)
 	}
 	for range 60 {
@@ -260,19 +329,15 @@ func TestKeys(t *testing.T) {
 	t.Error("60 Tabs do not reach the code")
 }
 
-func first(t *testing.T, b *browser, focused string) string {
-	t.Helper()
-	b.do(t, chromedp.KeyEvent("\t"))
-	return ask[string](t, b, focused)
-}
-
 // sheet is a page of a PDF.
 var sheet = regexp.MustCompile(`/Type\s*/Page\b`)
 
 // On paper everything is unfolded, on light ground, and no picture is cut. What
 // is folded takes no room, so a page that prints it is longer.
-func TestPrint(t *testing.T) {
-	b := open(t, written(t, example()))
+func TestPrint(t *testing.T) { onEach(t, onPaper) }
+
+func onPaper(t *testing.T, file string) {
+	b := open(t, file)
 	b.size(t, 700, "dark")
 	if n := ask[int](t, b, `[...document.querySelectorAll("details")].filter(d => !d.open).length`); n == 0 {
 		t.Fatal("nothing is folded, so nothing is tried")

@@ -42,7 +42,6 @@ type Step struct {
 	Lesson      *lesson.Lesson
 	Before      *lesson.Lesson // nil for the first
 	Diff        string         // of the code, against Before
-	Took        time.Duration
 	Experiments []Experiment
 }
 
@@ -112,7 +111,6 @@ type stepView struct {
 	Verdict     verdict
 	Lesson      *lesson.Lesson
 	Before      *lesson.Lesson
-	Took        string
 	Burst       *burst // stands for the step
 	Experiments []experimentView
 	Diff        []diffLine
@@ -152,53 +150,62 @@ func newView(t Tour) view {
 		v.Facts = append(v.Facts, t.Took.Round(time.Second).String())
 	}
 	for _, s := range t.Steps {
-		sv := stepView{Lesson: s.Lesson, Before: s.Before, Took: s.Took.Round(100 * time.Millisecond).String()}
-		pictures := 0
-		for _, x := range s.Experiments {
-			xv := experimentView{Name: x.Name, Says: x.Says}
-			for _, a := range x.Acts {
-				av := actView{Does: a.Does}
-				for _, n := range a.Notes {
-					av.Notes = append(av.Notes, hide(n))
-				}
-				for _, c := range a.Checks {
-					c.Got = hide(c.Got)
-					av.Checks = append(av.Checks, c)
-					sv.Verdict.All++
-					if c.Held {
-						sv.Verdict.Held++
-					} else {
-						v.False = append(v.False, falsehood{s.Lesson, x.Name + ", " + a.Does, c})
-					}
-				}
-				xv.Acts = append(xv.Acts, av)
-				if len(a.Act.Act.Picture) == 0 {
-					continue
-				}
-				pictures++
-				b := newBurst(s.Lesson, a, fmt.Sprintf("p%s-%d", s.Lesson.Number(), pictures), t.Notes, hide)
-				xv.Bursts = append(xv.Bursts, b)
-				if sv.Burst == nil && a.TraceID != "" {
-					sv.Burst = &b
-				}
-			}
-			sv.Experiments = append(sv.Experiments, xv)
-		}
-		sv.Added, sv.Removed = report.Size(s.Diff)
-		for line := range strings.Lines(s.Diff) {
-			sv.Diff = append(sv.Diff, kindOf(strings.TrimRight(line, "\r\n")))
-		}
-		if n := s.Lesson.Number(); (n == stampede || n == coalesced) && sv.Burst != nil {
-			top := *sv.Burst
-			top.Picture = top.Picture.as("top-" + n)
-			top.Picture.Rest = nil // says nothing beside a neighbour
-			v.Apart = append(v.Apart, top)
-		}
+		sv, wrong := newStep(s, t.Notes, hide)
+		v.False = append(v.False, wrong...)
 		v.Verdict.All += sv.Verdict.All
 		v.Verdict.Held += sv.Verdict.Held
 		v.Steps = append(v.Steps, sv)
+		if n := s.Lesson.Number(); (n == stampede || n == coalesced) && sv.Burst != nil {
+			top := *sv.Burst
+			top.Picture.ID = "top-" + n // ids must differ on a page
+			top.Picture.Rest = nil      // says nothing beside a neighbour
+			v.Apart = append(v.Apart, top)
+		}
 	}
 	return v
+}
+
+// newStep is a step as the page shows it, and its claims that did not come true.
+func newStep(s Step, notes func(trace.Span) string, hide func(string) string) (stepView, []falsehood) {
+	v := stepView{Lesson: s.Lesson, Before: s.Before}
+	var wrong []falsehood
+	pictures := 0
+	for _, x := range s.Experiments {
+		xv := experimentView{Name: x.Name, Says: x.Says}
+		for _, a := range x.Acts {
+			av := actView{Does: a.Does}
+			for _, n := range a.Notes {
+				av.Notes = append(av.Notes, hide(n))
+			}
+			for _, c := range a.Checks {
+				c.Got = hide(c.Got)
+				av.Checks = append(av.Checks, c)
+				v.Verdict.All++
+				if c.Held {
+					v.Verdict.Held++
+				} else {
+					wrong = append(wrong, falsehood{s.Lesson, x.Name + ", " + a.Does, c})
+				}
+			}
+			xv.Acts = append(xv.Acts, av)
+			if len(a.Act.Act.Picture) == 0 {
+				continue
+			}
+			pictures++
+			b := newBurst(s.Lesson, a, fmt.Sprintf("p%s-%d", s.Lesson.Number(), pictures), notes, hide)
+			b.Notes = av.Notes
+			xv.Bursts = append(xv.Bursts, b)
+			if v.Burst == nil && a.TraceID != "" {
+				v.Burst = &b
+			}
+		}
+		v.Experiments = append(v.Experiments, xv)
+	}
+	v.Added, v.Removed = report.Size(s.Diff)
+	for line := range strings.Lines(s.Diff) {
+		v.Diff = append(v.Diff, kindOf(strings.TrimRight(line, "\r\n")))
+	}
+	return v, wrong
 }
 
 func newBurst(s *lesson.Lesson, a Act, id string, notes func(trace.Span) string, hide func(string) string) burst {
@@ -206,9 +213,6 @@ func newBurst(s *lesson.Lesson, a Act, id string, notes func(trace.Span) string,
 		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: lab.ReadsFeed(s),
 		Picture: draw(id, a.Does, trace.Lay(a.Spans, trace.Options{Only: a.Act.Act.Picture, Notes: notes}), hide),
 		Jaeger:  local(a.Jaeger),
-	}
-	for _, n := range a.Notes {
-		b.Notes = append(b.Notes, hide(n))
 	}
 	if text := lab.Histogram(a.Hey); text != "" {
 		if b.Bars = newHistogram(id+"-h", text); b.Bars == nil {

@@ -83,9 +83,9 @@ func example() Tour {
 			return ""
 		},
 		Steps: []Step{
-			{Lesson: five, Took: 5 * time.Second, Experiments: []Experiment{{Name: "the stampede", Says: "All of them load.", Acts: []Act{
+			{Lesson: five, Experiments: []Experiment{{Name: "the stampede", Says: "All of them load.", Acts: []Act{
 				act("five at a time", many, 5, hey("  0.012 [9]\t|■■■■■\n  0.050 [0]\t|\n  1.000 [1]\t|■"), held)}}}},
-			{Lesson: nine, Before: five, Took: 3 * time.Second, Diff: "--- 05-naive-cache/cache/cache.go\n+++ 09-panic-safe/cache/cache.go\n@@ -1,3 +1,3 @@\n package cache\n-\tload(</code>)\n+\tflight(" + strings.Repeat("long", 60) + ")\n",
+			{Lesson: nine, Before: five, Diff: "--- 05-naive-cache/cache/cache.go\n+++ 09-panic-safe/cache/cache.go\n@@ -1,3 +1,3 @@\n package cache\n-\tload(</code>)\n+\tflight(" + strings.Repeat("long", 60) + ")\n",
 				Experiments: []Experiment{
 					{Name: "one flight", Says: "Four join.", Acts: []Act{act("five at a time", one, 1, hey("  not [hey's] any more <script> on lovelace"), held)}},
 					{Name: "a doomed load", Says: "The panic ends in the flight.", Acts: []Act{lost}},

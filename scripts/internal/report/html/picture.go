@@ -3,9 +3,11 @@ package html
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/trace"
 )
 
@@ -21,12 +23,6 @@ type picture struct {
 	Links       []link
 	Troubles    []trouble // what went wrong, in full
 	Rest        []string
-}
-
-// as is the same picture once more on the page, where ids must differ.
-func (p picture) as(id string) picture {
-	p.ID = id
-	return p
 }
 
 type tickView struct{ X, Anchor, Label string }
@@ -130,14 +126,14 @@ func draw(id, does string, p trace.Picture, hide func(string) string) picture {
 		}
 	}
 	v.Links = links(v.Rows, share)
-	v.Desc = plural(len(p.Rows), "span")
+	v.Desc = lab.Plural(len(p.Rows), "span")
 	if n := len(p.Ticks); n > 1 {
 		v.Desc += " in " + p.Ticks[n-1].Label
 	}
-	v.Desc += fmt.Sprintf(": %s, %s, %s.", plural(loads, "load"), plural(waits, "waiter"), plural(failed, "error"))
+	v.Desc += fmt.Sprintf(": %s, %s, %s.", lab.Plural(loads, "load"), lab.Plural(waits, "waiter"), lab.Plural(failed, "error"))
 	for _, l := range v.Links {
 		r := v.Rows[l.At]
-		v.Desc += fmt.Sprintf(" %s: linked from %s.", strings.TrimSpace(r.Name+" "+r.Label), plural(len(l.Stubs), "row"))
+		v.Desc += fmt.Sprintf(" %s: linked from %s.", strings.TrimSpace(r.Name+" "+r.Label), lab.Plural(len(l.Stubs), "row"))
 	}
 	return v
 }
@@ -153,8 +149,8 @@ func (p *picture) blame(who, message string) {
 	p.Troubles = append(p.Troubles, trouble{who, message, 1})
 }
 
-// links draws one lane for each row that others link to, three beside each other
-// at most.
+// links draws a lane for each row that others link to. Two lanes that would lie
+// on each other stand side by side.
 func links(rows []rowView, share float64) []link {
 	var all []link
 	for at, to := range rows {
@@ -168,10 +164,23 @@ func links(rows []rowView, share float64) []link {
 			}
 		}
 		if len(l.Stubs) > 0 {
-			room := (100 - share) / 4
-			l.X = strconv.FormatFloat(share+room*float64(3-len(all)%3), 'f', 2, 64) + "%"
 			all = append(all, l)
 		}
+	}
+	slices.SortStableFunc(all, func(a, b link) int { return a.From - b.From })
+	var taken []int // down to which pixel each lane is
+	lane := make([]int, len(all))
+	for i, l := range all {
+		lane[i] = slices.IndexFunc(taken, func(to int) bool { return to < l.From })
+		if lane[i] < 0 {
+			lane[i] = len(taken)
+			taken = append(taken, 0)
+		}
+		taken[lane[i]] = l.To
+	}
+	apart := (100 - share) / float64(max(len(taken), 3)+1)
+	for i := range all {
+		all[i].X = strconv.FormatFloat(share+apart*float64(lane[i]+1), 'f', 2, 64) + "%"
 	}
 	return all
 }
@@ -208,13 +217,6 @@ func cut(s string, n int) string {
 	return s
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // histogram is hey's, as bars.
 type histogram struct {
 	ID     string
@@ -240,7 +242,8 @@ const (
 
 var heyBar = regexp.MustCompile(`^\s*([0-9.]+) \[([0-9]+)\]`)
 
-// newHistogram reads hey's lines; nil if it cannot read one of them.
+// newHistogram reads hey's lines; nil if it cannot read one of them. hey writes
+// milliseconds, so a quick server has many lines of the same: they are one bar.
 func newHistogram(id, text string) *histogram {
 	h := &histogram{ID: id}
 	most, all := 0, 0
@@ -256,8 +259,12 @@ func newHistogram(id, text string) *histogram {
 		if err != nil {
 			return nil
 		}
-		h.Bars = append(h.Bars, bar{Label: m[1] + " s", Count: n})
-		most, all = max(most, n), all+n
+		if last := len(h.Bars) - 1; last >= 0 && h.Bars[last].Label == m[1]+" s" {
+			h.Bars[last].Count += n
+		} else {
+			h.Bars = append(h.Bars, bar{Label: m[1] + " s", Count: n})
+		}
+		most, all = max(most, h.Bars[len(h.Bars)-1].Count), all+n
 	}
 	for i := range h.Bars {
 		b := &h.Bars[i]
@@ -269,7 +276,7 @@ func newHistogram(id, text string) *histogram {
 	}
 	h.Height = barPitch*len(h.Bars) + 4
 	if n := len(h.Bars); n > 0 {
-		h.Desc = fmt.Sprintf("%s between %s and %s.", plural(all, "answer"), h.Bars[0].Label, h.Bars[n-1].Label)
+		h.Desc = fmt.Sprintf("%s between %s and %s.", lab.Plural(all, "answer"), h.Bars[0].Label, h.Bars[n-1].Label)
 	}
 	return h
 }
