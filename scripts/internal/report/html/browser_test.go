@@ -191,11 +191,13 @@ const tooFaint = `(() => {
 // blank lists views that show nothing, or not what they are for.
 const blank = `(() => {
 	const out = [];
-	const seen = (e, what) => [...e.querySelectorAll(what)].some(f => { const r = f.getBoundingClientRect(); return r.width + r.height > 1; });
+	const seen = (e, what) => [...e.querySelectorAll(what)].some(f => { const r = f.getBoundingClientRect(); return f.tagName == "rect" ? Math.min(r.width, r.height) > 0.5 : r.width + r.height > 1; });
 	const must = (e, what, name) => { if (!seen(e, what)) out.push((e.id || e.querySelector("title, h3").textContent) + " has no " + name); };
 	const cards = document.querySelectorAll(".cards article"), steps = document.querySelectorAll("section.step");
 	if (cards.length != 2) out.push(cards.length + " bursts side by side");
 	cards.forEach(c => { must(c, ".big b", "loads"); must(c, "svg.waterfall .load .bar, svg.waterfall .load.failed .bar", "load in its waterfall"); });
+	const loads = [...cards].map(c => +c.querySelector(".big b").textContent);
+	if (!(loads[0] > loads[1] && loads[1] == 1)) out.push("the loads side by side are " + loads);
 	if (![...cards].some(c => seen(c, ".link line"))) out.push("no link in the bursts side by side");
 	if (![...document.querySelectorAll(".step .failed .bar")].length) out.push("no error in any waterfall");
 	steps.forEach((s, i) => {

@@ -266,6 +266,26 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// A further step needs no code here: whatever its experiments claim is on its
+// page, also where they draw nothing.
+func TestAnotherStep(t *testing.T) {
+	tour := example()
+	ten := &lesson.Lesson{Step: "10-another", Title: "Another step", Claim: "It does something else.", Fixes: "this", Breaks: "that"}
+	act := Act{Does: "the feed is down", Act: &lab.Act{Checks: []lab.Check{{What: "old answers", Want: "at least 9", Got: "10", Held: true}}}}
+	tour.Steps = append(tour.Steps, Step{Lesson: ten, Before: tour.Steps[1].Lesson, Diff: "+\tstale\n",
+		Experiments: []Experiment{{Name: "an outage", Says: "The old value will do.", Acts: []Act{act}}}})
+	page := text(t, tour)
+	_, own, _ := strings.Cut(page, `<section class="step" id="s10-another">`)
+	for _, want := range []string{"It does something else.", "✓ The claim came true", "an outage: The old value will do.", "an outage: the feed is down", "old answers", "at least 9", "1 lines more, 0 lines less than in 09-panic-safe", "stale"} {
+		if !strings.Contains(own, want) {
+			t.Errorf("its section does not say %q:\n%s", want, own)
+		}
+	}
+	if !strings.Contains(page, `<a href="#s10-another">`) {
+		t.Error("the table of steps does not lead to it")
+	}
+}
+
 // Amber is for flights: a row is not one because somebody links to it.
 func TestLinkedIsNoFlight(t *testing.T) {
 	span := func(id, name string) trace.Span { return trace.Span{TraceID: "t", ID: id, Name: name} }
