@@ -386,7 +386,7 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"✗ 1 of ", "claimed <b>10×200</b>, seen <b>5×200, 5×lost</b>", "doomed", "The code: "} {
+	for _, want := range []string{"✗ 1 of ", "claimed <b>10×200</b>, seen <b>5×200, 5×lost</b>", "doomed", "The code, against "} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the report does not say %q", want)
 		}

@@ -276,7 +276,7 @@ func TestAnotherStep(t *testing.T) {
 		Experiments: []Experiment{{Name: "an outage", Says: "The old value will do.", Acts: []Act{act}}}})
 	page := text(t, tour)
 	_, own, _ := strings.Cut(page, `<section class="step" id="s10-another">`)
-	for _, want := range []string{"It does something else.", "✓ The claim came true", "an outage: The old value will do.", "an outage: the feed is down", "old answers", "at least 9", "1 lines more, 0 lines less than in 09-panic-safe", "stale"} {
+	for _, want := range []string{"It does something else.", "✓ The claim came true", "an outage: The old value will do.", "an outage: the feed is down", "old answers", "at least 9", "The code, against 09-panic-safe: +1 −0 lines", "stale"} {
 		if !strings.Contains(own, want) {
 			t.Errorf("its section does not say %q:\n%s", want, own)
 		}
