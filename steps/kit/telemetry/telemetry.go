@@ -65,6 +65,9 @@ type Config struct {
 	// variables do not say where spans go, who sends them and how many: the
 	// lab's own must reach the lab, whatever the reader's shell has set.
 	Endpoint string
+	// ErrorPath has spans say where in the code they were started, and ErrorPath
+	// know how an error came about. It shows the inside of the program.
+	ErrorPath bool
 }
 
 // Telemetry is a running set-up. Its methods may be called at once.
@@ -160,6 +163,12 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 
 	off.Store(len(t.processors) == 0)
 	t.provider = t.newProvider(t.resource)
+	paths.Store(nil)
+	if c.ErrorPath { // not for what For makes: another service's code is not ours to show
+		p := new(pathSpanProcessor)
+		paths.Store(p)
+		t.provider.RegisterSpanProcessor(p)
+	}
 	otel.SetTracerProvider(t.provider)
 	// The default propagator does nothing, and every trace would end at the
 	// edge of its process.
