@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/look"
+	"plaque/scripts/internal/trace"
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/origin"
 )
@@ -44,8 +46,15 @@ func buildStep(t *testing.T, name string) string {
 	return bin
 }
 
-// startStep builds a step and starts it with a feed that the test has.
+// startStep builds a step and starts it with a feed that the test has. Nobody is
+// there to take its spans, which takes nothing from the pages.
 func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
+	t.Helper()
+	return startStepFor(t, name, "http://127.0.0.1:1")
+}
+
+// startStepFor is startStep with a collector of spans.
+func startStepFor(t *testing.T, name, collector string) (*lab.Server, *origin.Feed) {
 	t.Helper()
 	bin := buildStep(t, name)
 	feed := origin.New(noop.NewTracerProvider())
@@ -53,8 +62,7 @@ func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nobody is there to take its spans, which takes nothing from the pages.
-	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{bin}, Collector: "http://127.0.0.1:1", Feed: base + origin.Path})
+	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{bin}, Collector: collector, Feed: base + origin.Path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,22 +341,67 @@ func TestPagesHaveNoPaths(t *testing.T) {
 	}
 }
 
-// Go finds leaked goroutines by what can still be reached, and 07's cache
-// reaches its dead flight: the page says 0, and why.
-func TestLeaksOf07(t *testing.T) {
+// The walk of 07's page, "What you cannot see": what each place shows of a request
+// that never ends.
+func TestWhatIsUnseenIn07(t *testing.T) {
 	if !strings.HasPrefix(runtime.Version(), "go1.26") {
 		t.Log("this Go has the profile by itself")
 	} else {
 		t.Setenv("GOEXPERIMENT", "goroutineleakprofile")
 	}
-	server, feed := startStep(t, "07")
-	doom(t, server, feed)
+	spans, err := trace.Listen(trace.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = spans.Close() })
+	server, feed := startStepFor(t, "07", spans.URL())
+	leader, waiters := doom(t, server, feed)
 	until(t, server, "stuck", func(s *debug.State) bool {
 		return len(s.Flights) == 1 && s.Flights[0].Ended && s.Flights[0].Waiters == 4
 	})
-	page := fetch(t, server.Debug+"/debug/leaks")
+
+	page := fetch(t, server.Debug+"/debug/spans")
+	for _, want := range []string{"8 spans started and did not end yet", waiters[0], waiters[1], waiters[2], waiters[3]} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the running spans have no %q:\n%s", want, page)
+		}
+	}
+	if n := strings.Count(page, "cache.result=joined → span "); n != 4 || strings.Contains(page, leader) {
+		t.Errorf("%d of the running spans say joined, want 4, and none of the leader's:\n%s", n, page)
+	}
+	out, _, err := ask(t, "stacks", "07", "--url", server.Debug)
+	if err != nil || !regexp.MustCompile(`(?m)^ +4  chan receive +cache\.\(\*Cache\)\.Get  cache/cache\.go:\d+$`).MatchString(out) {
+		t.Errorf("stacks: %v\n%s", err, out)
+	}
+	for _, id := range waiters {
+		if !strings.Contains(out, "for trace "+id) {
+			t.Errorf("stacks does not say whom %s waits for:\n%s", id, out)
+		}
+	}
+	// Go finds leaked goroutines by what can still be reached, and 07's cache
+	// reaches its dead flight: the page says 0, and why. How it goes on is
+	// TestLeakedOnceTheCacheLetsGo in the step.
+	page = fetch(t, server.Debug+"/debug/leaks")
 	if !strings.Contains(page, "0 places in the code") || !strings.Contains(page, "07’s cache points at its dead flight") {
 		t.Errorf("got\n%s", page)
+	}
+
+	// What Jaeger would have, also after the stop, which flushes.
+	if err := server.Stop(); err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for _, s := range spans.Take() {
+		if s.TraceID != leader {
+			t.Errorf("trace %s, which is a waiter's, has a span %s", s.TraceID, s.Name)
+		}
+		if !strings.HasPrefix(s.Name, "http.") { // parts of HTTP GET
+			got = append(got, s.Name+" "+s.Status)
+		}
+	}
+	slices.Sort(got)
+	if want := "[GET /{$} error HTTP GET unset cache.get unset flight error]"; fmt.Sprint(got) != want {
+		t.Errorf("the spans are %v, want %s", got, want)
 	}
 }
 

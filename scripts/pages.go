@@ -100,13 +100,19 @@ func pages(ctx context.Context, e *env, args []string) error {
 		if err != nil {
 			return err
 		}
-		failed = append(failed, report.Update(filepath.Join(s.Dir, "README.md"), map[string]string{
+		blocks := map[string]string{
 			"claim":    report.Claim(e.lessons, s),
 			"seen":     seen,
 			"changed":  report.Changed(before, s, two, changed),
 			"breaks":   report.Breaks(s),
 			"exercise": report.Exercise(s, solution),
-		}, *check))
+		}
+		if s.Number() == "09" {
+			if blocks["error-path"], err = errorPathBlock(ctx, lab.BinPath(t.bins, s)); err != nil {
+				return err
+			}
+		}
+		failed = append(failed, report.Update(filepath.Join(s.Dir, "README.md"), blocks, *check))
 	}
 	if len(steps) == len(e.lessons) {
 		failed = append(failed, report.Update(filepath.Join(e.root, "README.md"), map[string]string{

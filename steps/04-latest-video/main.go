@@ -8,9 +8,7 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"net/http"
-	"os"
 
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/web"
@@ -20,15 +18,7 @@ import (
 var newTransport = flag.Bool("new-transport", false,
 	"make a new http.Transport for each load, instead of one for all:\neach then looks the name up and connects anew")
 
-func main() {
-	flag.Parse() // exits: 0 after -h, 2 when a flag is wrong
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "04-latest-video takes flags only, not %q\n", flag.Args())
-		flag.Usage()
-		os.Exit(2)
-	}
-	process.Main("04-latest-video", run)
-}
+func main() { process.Main("04-latest-video", run) }
 
 func run(ctx context.Context, p *process.Process) error {
 	feed, err := p.Feed(ctx)

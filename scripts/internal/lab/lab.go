@@ -167,6 +167,10 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 		a.judge(step)
 	}
 	last := r.Acts[len(r.Acts)-1]
+	// What was counted in spans is not to be believed then, also where it agrees.
+	if lost := server.lost(); lost != "" {
+		last.Checks = append(last.Checks, Check{What: "the step's spans", Want: "all delivered", Got: lost})
+	}
 	if dead {
 		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + lastLine(server.Log())})
 	} else if stopErr != nil {

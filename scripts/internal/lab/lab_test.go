@@ -3,12 +3,18 @@ package lab
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,6 +261,46 @@ func TestCancelledExperiment(t *testing.T) {
 	}
 	if d := time.Since(began); d > 30*time.Second {
 		t.Errorf("it took %v", d)
+	}
+}
+
+// hey's client sends a GET again, in silence, when a connection that has been used
+// ends without an answer. So hey counts what came in the end, and the server knows
+// better; 03's page says when hey does see a panic.
+func TestHeyHidesAPanic(t *testing.T) {
+	hey, err := heyBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		panics   int64 // which request
+		args     []string
+		answers  string
+		requests int64
+	}{
+		{"on a used connection", 7, nil, "10×200", 11},
+		{"on a connection's first request", 1, nil, "9×200, 1×lost", 10},
+		{"without kept connections", 7, []string{"-disable-keepalive"}, "9×200, 1×lost", 10},
+		{"what may not be done twice", 7, []string{"-m", "POST"}, "9×200, 1×lost", 10},
+	} {
+		var requests atomic.Int64
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			if requests.Add(1) == c.panics {
+				panic("doom")
+			}
+		}))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.Start()
+		out, err := exec.CommandContext(t.Context(), hey, append(append([]string{"-n", "10", "-c", "1", "-t", "5"}, c.args...), server.URL)...).CombinedOutput()
+		server.Close()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		answers, err := parseHey(tidy(string(out)))
+		if got := Answers(answers); err != nil || got != c.answers || requests.Load() != c.requests {
+			t.Errorf("%s: hey has %s and the server %d requests, want %s and %d (%v)\n%s", c.name, got, requests.Load(), c.answers, c.requests, err, out)
+		}
 	}
 }
 

@@ -131,12 +131,33 @@ func (s *Server) knock(addr string, up chan<- struct{}) {
 	}
 }
 
-// environ is our environment without what would change a step.
+// environ is our environment without what would change a step. The queue of its
+// spans is left to the reader, who may want to see it overflow.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
+		if name == "OTEL_BSP_MAX_QUEUE_SIZE" {
+			return false
+		}
 		return strings.HasPrefix(name, "OTEL_") || slices.Contains([]string{"ADDR", "FEED_URL", "LOG_LEVEL"}, name)
 	})
+}
+
+// spansLost is what a step's log says at the stop when spans have not arrived.
+var spansLost = regexp.MustCompile(`msg="spans lost" lost=(\d+) of=(\d+).*`)
+
+// lost says how many spans a step that has stopped did not deliver, and why if
+// its log says so; "" for none.
+func (s *Server) lost() string {
+	m := spansLost.FindStringSubmatch(s.Log())
+	if m == nil {
+		return ""
+	}
+	says := fmt.Sprintf("%s of %s lost", m[1], m[2])
+	if _, why, ok := strings.Cut(m[0], ` why="`); ok {
+		says += ": " + strings.TrimSuffix(why, `"`)
+	}
+	return says
 }
 
 var (

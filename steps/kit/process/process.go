@@ -6,6 +6,7 @@ package process
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,6 +43,12 @@ type Process struct {
 	Telemetry *telemetry.Telemetry
 }
 
+// errorPath is a flag, so that nobody turns it on who does not mean it: a header
+// could be sent by any stranger, who is local behind a proxy on this machine, and
+// whoever turns up a log does not mean to change answers.
+var errorPath = flag.Bool("error-path", false,
+	"let errors name the spans that they came through, with file and line:\nfor you alone, since whoever asks can read it")
+
 // Main runs a step until it fails or is told to stop, and exits: 0 after a
 // clean stop, 1 after an error, which it prints. step is the folder's name and
 // becomes the service.version of its spans.
@@ -49,7 +56,15 @@ type Process struct {
 // A step is told to stop by Ctrl-C, by SIGTERM, or, where its standard input is
 // a pipe, by the end of that pipe: a parent can stop its child so on every
 // system, and the child cannot outlive the parent.
+//
+// Its flags are those of the flag package; what is wrong with them is exit 2.
 func Main(step string, run func(context.Context, *Process) error) {
+	flag.Parse() // exits: 0 after -h, 2 when a flag is wrong
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "%s takes flags only, not %q\n", step, flag.Args())
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
@@ -74,7 +89,7 @@ func start(ctx context.Context, step string, run func(context.Context, *Process)
 		return err
 	}
 	p := &Process{Settings: s}
-	if p.Telemetry, err = telemetry.Start(ctx, telemetry.Config{Version: step}); err != nil {
+	if p.Telemetry, err = telemetry.Start(ctx, telemetry.Config{Version: step, ErrorPath: *errorPath}); err != nil {
 		return err
 	}
 	// Lost spans are told of in the log; they are no reason to fail.

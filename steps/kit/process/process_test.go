@@ -57,6 +57,18 @@ func step(ctx context.Context, p *Process) error {
 	return nil
 }
 
+// What a step does not understand it does not ignore.
+func TestArguments(t *testing.T) {
+	for arg, says := range map[string]string{"something": `00-test-step takes flags only, not ["something"]`, "-nothing": "flag provided but not defined: -nothing"} {
+		cmd := command(t)
+		cmd.Args = append(cmd.Args, arg)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), says) || !strings.Contains(string(out), "-error-path") {
+			t.Errorf("%s: exit %d\n%s", arg, code, out)
+		}
+	}
+}
+
 func TestSettings(t *testing.T) {
 	for _, c := range []struct {
 		addr, feedURL             string

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,9 +42,12 @@ const (
 	// batchDelay is how long a finished span waits for company. The SDK's
 	// default of 5 s is a long time to look at an empty Jaeger.
 	batchDelay = 200 * time.Millisecond
-	// queueSize bounds the spans that wait. The default of 2048 is full after
-	// 200 requests of a burst, and what does not fit is dropped without a word.
+	// queueSize bounds the spans that wait, unless OTEL_BSP_MAX_QUEUE_SIZE does.
+	// The default of 2048 is full after 200 requests of a burst, and what does not
+	// fit is dropped without a word.
 	queueSize = 32768
+	// batchSize bounds the spans of one delivery.
+	batchSize = sdktrace.DefaultMaxExportBatchSize
 	// exportTimeout bounds one delivery. What takes longer is lost, so it leaves
 	// room for a machine whose cores are all busy.
 	exportTimeout = 10 * time.Second
@@ -61,6 +65,9 @@ type Config struct {
 	// variables do not say where spans go, who sends them and how many: the
 	// lab's own must reach the lab, whatever the reader's shell has set.
 	Endpoint string
+	// ErrorPath has spans say where in the code they were started, and ErrorPath
+	// know how an error came about. It shows the inside of the program.
+	ErrorPath bool
 }
 
 // Telemetry is a running set-up. Its methods may be called at once.
@@ -117,7 +124,12 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 		return nil, err
 	}
 	if slices.Contains(exporters, exporter{name: "otlp"}) {
-		t.delivery = &delivery{log: logger}
+		t.delivery = &delivery{log: logger, room: queueSize}
+		if c.Endpoint == "" {
+			if t.delivery.room, err = queueSetting(); err != nil {
+				return nil, err
+			}
+		}
 		if t.delivery.exporter, t.delivery.endpoint, err = newExporter(ctx, c.Endpoint); err != nil {
 			return nil, err
 		}
@@ -139,16 +151,24 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 		}
 	}
 	// The last in line: at the stop a collector that hangs takes all the time
-	// there is.
+	// there is. The delivery counts a span when the batcher has taken or dropped
+	// it.
 	if t.delivery != nil {
-		t.processors = append(t.processors, t.delivery, sdktrace.NewBatchSpanProcessor(t.delivery,
+		t.processors = append(t.processors, sdktrace.NewBatchSpanProcessor(t.delivery,
 			sdktrace.WithBatchTimeout(batchDelay),
-			sdktrace.WithMaxQueueSize(queueSize),
-			sdktrace.WithExportTimeout(exportTimeout)))
+			sdktrace.WithMaxQueueSize(t.delivery.room),
+			sdktrace.WithMaxExportBatchSize(min(batchSize, t.delivery.room)),
+			sdktrace.WithExportTimeout(exportTimeout)), t.delivery)
 	}
 
 	off.Store(len(t.processors) == 0)
 	t.provider = t.newProvider(t.resource)
+	paths.Store(nil)
+	if c.ErrorPath { // not for what For makes: another service's code is not ours to show
+		p := new(pathSpanProcessor)
+		paths.Store(p)
+		t.provider.RegisterSpanProcessor(p)
+	}
 	otel.SetTracerProvider(t.provider)
 	// The default propagator does nothing, and every trace would end at the
 	// edge of its process.
@@ -253,7 +273,15 @@ func (t *Telemetry) Stop() error {
 		return err
 	}
 	if ended, sent := t.delivery.ended.Load(), t.delivery.sent.Load(); sent < ended {
-		t.log.Warn("spans lost", "lost", ended-sent, "of", ended, "endpoint", t.delivery.endpoint)
+		line := []any{"lost", ended - sent, "of", ended, "endpoint", t.delivery.endpoint}
+		// After a stop in time the queue is empty: what was not handed over was
+		// never in it.
+		if dropped := ended - t.delivery.taken.Load(); err == nil && dropped > 0 {
+			full := t.delivery.full()
+			t.delivery.why.CompareAndSwap(nil, &full)
+			line = append(line, "dropped", dropped, "why", full)
+		}
+		t.log.Warn("spans lost", line...)
 		lost := fmt.Errorf("%d of %d spans did not reach %s", ended-sent, ended, t.delivery.endpoint)
 		if why := t.delivery.why.Load(); why != nil {
 			lost = fmt.Errorf("%w: %w", lost, *why)
@@ -317,6 +345,19 @@ func newExporter(ctx context.Context, endpoint string) (sdktrace.SpanExporter, s
 	return exporter, shown, nil
 }
 
+// queueSetting is how many spans may wait for their delivery.
+func queueSetting() (int, error) {
+	setting := os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")
+	if setting == "" {
+		return queueSize, nil
+	}
+	n, err := strconv.Atoi(setting)
+	if err != nil || n < 1 || n > 1<<20 {
+		return 0, fmt.Errorf("OTEL_BSP_MAX_QUEUE_SIZE=%q: it is how many spans may wait to be sent, from 1 to %d", setting, 1<<20)
+	}
+	return n, nil
+}
+
 // variable is the first of the environment variables that is set, and its value.
 func variable(names ...string) (name, value string) {
 	for _, name = range names {
@@ -331,15 +372,24 @@ func variable(names ...string) (name, value string) {
 // tell: the batcher drops what does not fit its queue, and Shutdown returns nil
 // though every export failed. As a processor it sees every span that ends.
 type delivery struct {
-	exporter    sdktrace.SpanExporter
-	endpoint    string
-	log         *slog.Logger
-	ended, sent atomic.Int64
-	warn        sync.Once
-	why         atomic.Pointer[error] // of the first loss
+	exporter sdktrace.SpanExporter
+	endpoint string
+	room     int // of the batcher's queue, in spans
+	log      *slog.Logger
+	// ended spans are those that the batcher has taken or dropped; of these taken
+	// have left its queue, and of these sent have arrived.
+	ended, taken, sent atomic.Int64
+	warn, warnFull     sync.Once
+	why                atomic.Pointer[error] // of the first loss
+}
+
+// full is why spans are dropped, and what to do.
+func (d *delivery) full() error {
+	return fmt.Errorf("more spans ended at once than the queue of %d takes: set OTEL_BSP_MAX_QUEUE_SIZE higher, or unset it for %d", d.room, queueSize)
 }
 
 func (d *delivery) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	d.taken.Add(int64(len(spans)))
 	if err := d.exporter.ExportSpans(ctx, spans); err != nil {
 		d.warn.Do(func() {
 			d.why.Store(&err)
@@ -355,15 +405,20 @@ func (d *delivery) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpa
 func (d *delivery) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 
 func (d *delivery) OnEnd(s sdktrace.ReadOnlySpan) {
-	if s.SpanContext().IsSampled() {
-		d.ended.Add(1)
+	if !s.SpanContext().IsSampled() {
+		return
+	}
+	// What is neither handed over, nor in the queue, nor in the batch behind it,
+	// was dropped.
+	if d.ended.Add(1)-d.taken.Load() > int64(d.room+batchSize) {
+		d.warnFull.Do(func() { d.log.Warn("spans are dropped", "why", d.full()) })
 	}
 }
 
 func (d *delivery) ForceFlush(context.Context) error { return nil }
 
-// Shutdown is called first for the processor, while the batcher still has spans
-// to deliver, so it must not close the exporter; all that would be freed is an
+// Shutdown is called twice, by the batcher for its exporter and by the provider
+// for the processor. The exporter is not closed: all that would be freed is an
 // idle connection.
 func (d *delivery) Shutdown(context.Context) error { return nil }
 

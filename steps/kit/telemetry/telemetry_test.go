@@ -165,6 +165,10 @@ func TestSettings(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", `OTEL_EXPORTER_OTLP_PROTOCOL="grpc": this program speaks http/protobuf only`},
 		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL="http/json"`},
 		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_PROTOCOL=grpc", ""},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=1", ""},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=0", `OTEL_BSP_MAX_QUEUE_SIZE="0": it is how many spans may wait to be sent, from 1 to 1048576`},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=99999999", "OTEL_BSP_MAX_QUEUE_SIZE="},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=many", `OTEL_BSP_MAX_QUEUE_SIZE="many"`},
 		{"OTEL_RESOURCE_ATTRIBUTES=team=a,zone=b", ""},
 		{"OTEL_RESOURCE_ATTRIBUTES=team", "OTEL_RESOURCE_ATTRIBUTES"},
 		{"LOG_LEVEL=debug", ""},
@@ -189,7 +193,7 @@ func TestSettings(t *testing.T) {
 // Whoever names the endpoint in the program depends on no variable.
 func TestEndpointIsOurs(t *testing.T) {
 	setenv(t, "OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=nonsense",
-		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_SERVICE_NAME=theirs", "OTEL_TRACES_SAMPLER=always_off")
+		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_SERVICE_NAME=theirs", "OTEL_TRACES_SAMPLER=always_off", "OTEL_BSP_MAX_QUEUE_SIZE=no")
 	c := newCollector(t)
 	start(t, Config{Service: "load", Endpoint: c.URL})
 	_, s := otel.Tracer("test").Start(t.Context(), "burst")
@@ -407,6 +411,52 @@ func TestTightLoop(t *testing.T) {
 	}
 	if got := len(c.spans); got != all {
 		t.Errorf("%d of %d spans arrived; log:\n%s", got, all, out)
+	}
+}
+
+// What does not fit into the queue is told of when it happens, and counted at the
+// stop, with what to do. The collector holds the first delivery, so that the queue
+// fills whatever the machine does.
+func TestDrops(t *testing.T) {
+	c := newCollector(t)
+	asked, open := make(chan struct{}, 1<<16), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-open
+		c.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+server.URL, "OTEL_BSP_MAX_QUEUE_SIZE=10")
+	tel, out := start(t, Config{})
+	end := func(n int) {
+		for range n {
+			_, s := otel.Tracer("test").Start(t.Context(), "span")
+			s.End()
+		}
+	}
+	end(10) // the first batch
+	<-asked
+	end(10) // what the queue takes
+	if log := out.String(); log != "" {
+		t.Errorf("nothing is dropped so far, and the log says\n%s", log)
+	}
+	end(1000)
+	const why = `why="more spans ended at once than the queue of 10 takes: set OTEL_BSP_MAX_QUEUE_SIZE higher, or unset it for 32768"`
+	if log := out.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, `level=WARN msg="spans are dropped" `+why) {
+		t.Errorf("1000 are dropped, and the log says\n%s", log)
+	}
+	close(open)
+	err := tel.Stop()
+	// Where the machine stops for 200 ms, the first batch is not a full one.
+	lost := 1020 - len(c.spans)
+	if lost < 1000 || lost > 1010 {
+		t.Errorf("%d spans arrived, want 20", len(c.spans))
+	}
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%d of 1020 spans did not reach", lost)) || !strings.Contains(err.Error(), "set OTEL_BSP_MAX_QUEUE_SIZE higher") {
+		t.Errorf("Stop returned %v", err)
+	}
+	if log := out.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, fmt.Sprintf(`msg="spans lost" lost=%d of=1020 endpoint=%s dropped=%d %s`, lost, server.URL, lost, why)) {
+		t.Errorf("log:\n%s", log)
 	}
 }
 

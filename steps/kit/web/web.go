@@ -139,8 +139,7 @@ func observe(next http.Handler) http.Handler {
 		}
 		returned := false
 		defer func() {
-			if span.IsRecording() && r.Pattern != "" { // set by the mux; "GET /{$}"
-				route := r.Pattern[strings.IndexByte(r.Pattern, ' ')+1:]
+			if route := routeOf(r); span.IsRecording() && route != "" {
 				span.SetName(r.Method + " " + route)
 				span.SetAttributes(attribute.String("http.route", route))
 			}
@@ -153,8 +152,13 @@ func observe(next http.Handler) http.Handler {
 	})
 }
 
+// routeOf is the pattern that the mux has found, without its method: /{$}. "" where
+// there is none.
+func routeOf(r *http.Request) string { return r.Pattern[strings.IndexByte(r.Pattern, ' ')+1:] }
+
 // Handler makes an http.Handler of a function that may fail. An error is
-// answered as JSON, with the trace's id, and logged.
+// answered as JSON, with the trace's id, and logged. Where telemetry knows it, the
+// path of the error is in the answer.
 //
 // The status is the error's own, when it or what it wraps has a method
 // StatusCode() int; 504 when it wraps context.DeadlineExceeded; 499 when it
@@ -169,9 +173,15 @@ func Handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
 		code := status(err)
 		// The line becomes an event of the span, so Jaeger has the error too.
 		slog.WarnContext(ctx, "request failed", "status", code, "error", err)
-		answer := map[string]string{"error": err.Error()}
+		answer := map[string]any{"error": err.Error()}
 		if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
 			answer["trace_id"] = sc.TraceID().String()
+		}
+		if path := telemetry.ErrorPath(ctx); path != nil {
+			if route := routeOf(r); route != "" { // the span gets its name when the handler has returned
+				path[0].Span = r.Method + " " + route
+			}
+			answer["path"] = path
 		}
 		write(w, code, answer)
 	})
@@ -198,7 +208,7 @@ func JSON(w http.ResponseWriter, v any) error {
 
 func write(w http.ResponseWriter, code int, v any) {
 	b, err := json.Marshal(v)
-	if err != nil { // no type of ours: strings and maps of strings always marshal
+	if err != nil { // no type of ours: maps and structs of strings always marshal
 		panic(err)
 	}
 	w.Header().Set("Content-Type", "application/json")
