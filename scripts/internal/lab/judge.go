@@ -24,6 +24,23 @@ func (a *Act) judge(step *lesson.Lesson) {
 	if e.Answers != nil {
 		a.check("answers", Answers(e.Answers), Answers(a.Answers))
 	}
+	if e.All != "" {
+		n := 0
+		for _, count := range a.Answers {
+			n += count
+		}
+		a.held("answers", "all "+e.All, Answers(a.Answers), n > 0 && a.Answers[e.All] == n)
+	}
+	if e.Slowest > 0 {
+		slowest, err := Slowest(a.Hey)
+		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", slowest), err == nil && slowest <= float64(e.Slowest))
+	}
+	if e.RetryAfter != nil {
+		a.count("answers that say when to come again", *e.RetryAfter, a.retryAfter)
+	}
+	if b := e.LoadsWithin; b != nil {
+		a.Checks = append(a.Checks, Check{"loads", b.String(), strconv.Itoa(a.Loads), b.Holds(a.Loads)})
+	}
 	if e.Loads != nil {
 		a.count("loads", *e.Loads, a.Loads)
 	}
