@@ -27,7 +27,7 @@ func run(ctx context.Context, p *process.Process) error {
 		cache.WithStaleWhileRevalidate(ttl),         // nobody waits for a refresh
 		cache.WithStaleIfError(10*time.Minute),      // an old video is better than none
 		cache.WithBackoff(time.Second, time.Minute), // a feed that is down is left alone
-		cache.WithJitter(0.2),                       // what came together does not expire together
+		cache.WithJitter(0.1),                       // what came together does not expire together
 		cache.WithMaxKeys(1000),                     // a stranger cannot fill the memory,
 		cache.WithMaxLoads(100),                     // nor start loads without end
 	)

@@ -51,13 +51,7 @@ func (a *Act) judge(step *lesson.Lesson) {
 		a.count("spans "+name, e.Spans[name], trace.Count(a.Spans, name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Errors)) {
-		n := 0
-		for _, s := range trace.Named(a.Spans, name) {
-			if s.Status == "error" {
-				n++
-			}
-		}
-		a.count("errors "+name, e.Errors[name], n)
+		a.count("errors "+name, e.Errors[name], a.errors(name))
 	}
 	if e.Results != nil {
 		got := map[string]int{}
@@ -122,6 +116,17 @@ func (a *Act) held(what, want, otherwise string, held bool) {
 		got = otherwise
 	}
 	a.Checks = append(a.Checks, Check{what, want, got, held})
+}
+
+// errors counts the spans with that name that are errors.
+func (a *Act) errors(name string) int {
+	n := 0
+	for _, s := range trace.Named(a.Spans, name) {
+		if s.Status == "error" {
+			n++
+		}
+	}
+	return n
 }
 
 // links counts the waiters that link to a flight of the same act.
