@@ -253,16 +253,19 @@ func TestFirstCallerHangsUp(t *testing.T) {
 // The second look. Between a caller's look and the lock another flight comes and
 // lands; without the second look the caller would load again.
 func TestSecondLook(t *testing.T) {
-	loads, load := counted(0)
-	c := New(time.Hour, load)
-	ctx := &slowContext{Context: t.Context()}
-	ctx.between = func() { get(t, c, "a") }
-	if _, err := c.Get(ctx, "a"); err != nil {
-		t.Fatal(err)
-	}
-	if n := loads.Load(); n != 1 {
-		t.Errorf("%d loads, want 1", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		loads, load := counted(0)
+		c := New(time.Hour, load)
+		ctx := &slowContext{Context: t.Context()}
+		ctx.between = func() { get(t, c, "a") }
+		if _, err := c.Get(ctx, "a"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // for a load that nobody waits for
+		if n := loads.Load(); n != 1 {
+			t.Errorf("%d loads, want 1", n)
+		}
+	})
 }
 
 // slowContext is a context that is slow to say whether it has ended, which Get
