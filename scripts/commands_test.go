@@ -148,7 +148,16 @@ func (s *shell) inGate(line string) (bool, error) {
 	case line == "go test work":
 		run = regexp.MustCompile(`(?m)^go test( -\S+)* work$`)
 	case len(words) >= 4 && slices.Equal(words[:4], []string{"go", "run", "./scripts", "tour"}):
-		for _, name := range words[4:] {
+		run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json| --report \S.*)?$`)
+		names := words[4:]
+		if i := slices.Index(names, "--report"); i >= 0 {
+			if i+1 == len(names) {
+				return false, nil // the folder is missing, and the tour says so
+			}
+			names = slices.Delete(slices.Clone(names), i, i+2)
+			run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json)? --report \S.*$`)
+		}
+		for _, name := range names {
 			if strings.HasPrefix(name, "-") {
 				return false, nil // another tour than the gate's
 			}
@@ -156,7 +165,6 @@ func (s *shell) inGate(line string) (bool, error) {
 				return false, err
 			}
 		}
-		run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json)?$`)
 	case len(words) == 6 && slices.Equal(words[:5], []string{"go", "run", "./scripts", "check", "--exercise"}) && words[5] != "03":
 		// TestExercises judges each of them, unsolved and solved.
 		_, err := lesson.Find(s.lessons, words[5])
@@ -389,13 +397,16 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 	s := newShell(t)
 	gateless := *s
 	gateless.gate = strings.ReplaceAll(strings.ReplaceAll(s.gate, "go test -race work", "# go test -race work"), "go run ./scripts tour", "go run ./scripts tours")
+	reportless := *s
+	reportless.gate = strings.ReplaceAll(s.gate, " --report ", " # --report ")
 	for _, c := range []struct {
 		name, text, want string
 		shell            *shell
 		failing          string
 	}{
 		{"all is well", "go run ./scripts diff --code 06 # what changed\n\ngo run ./scripts help\n", "", s, ""},
-		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\n", "", s, ""},
+		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\ngo run ./scripts tour --report out 05\n", "", s, ""},
+		{"a report without a folder", "go run ./scripts tour 05 --report", "flag needs an argument", s, ""},
 		{"an unknown command", "go run ./scripts turo", "no command \"turo\"", s, ""},
 		{"an unknown program", "plaqued 05", "plaqued", s, ""},
 		{"a command that fails", "go run ./scripts load 05", "nothing listens", s, ""},
@@ -407,6 +418,7 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 		{"it needs a shell", "go run ./scripts load 05 | less", "needs a shell", s, ""},
 		{"the gate lost its tests", "go test work", ".ci/run does not run it", &gateless, ""},
 		{"the gate lost its tour", "go run ./scripts tour 05", ".ci/run does not run it", &gateless, ""},
+		{"the gate lost its report", "go run ./scripts tour --report out", ".ci/run does not run it", &reportless, ""},
 		{"it fails as the page says", "go run ./scripts help\ngo run ./scripts load 05\n", "", s, "nothing listens"},
 		{"it fails otherwise", "go run ./scripts load 05", "does not say", s, "something listens"},
 		{"it works, and should fail", "go run ./scripts help", "it worked", s, "nothing listens"},

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -28,11 +30,10 @@ import (
 	"plaque/steps/kit/origin"
 )
 
-// startStep builds a step and starts it with a feed that the test has.
-func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
+// buildStep is a step's binary.
+func buildStep(t *testing.T, name string) string {
 	t.Helper()
-	lessons := allLessons(t)
-	s, err := lesson.Find(lessons, name)
+	s, err := lesson.Find(allLessons(t), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +41,13 @@ func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
 	if err := lab.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
+	return bin
+}
+
+// startStep builds a step and starts it with a feed that the test has.
+func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
+	t.Helper()
+	bin := buildStep(t, name)
 	feed := origin.New(noop.NewTracerProvider())
 	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -298,8 +306,15 @@ func TestPagesHaveNoPaths(t *testing.T) {
 	text := 0
 	for _, path := range []string{"/", "/debug/flights", "/debug/spans", "/debug/goroutines", "/debug/leaks", "/debug/state", "/debug/tracez?zspanname=cache.get&ztype=0",
 		"/debug/flightrecorder", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=1", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1",
-		"/debug/pprof/allocs?debug=1", "/debug/pprof/threadcreate?debug=1", "/debug/pprof/mutex?debug=1", "/debug/pprof/block?debug=1", "/debug/pprof/trace?seconds=0"} {
+		"/debug/pprof/heap", "/debug/pprof/goroutine", "/debug/pprof/profile?seconds=1", "/debug/pprof/allocs?debug=1", "/debug/pprof/threadcreate?debug=1", "/debug/pprof/mutex?debug=1", "/debug/pprof/block?debug=1", "/debug/pprof/trace?seconds=0"} {
 		body := fetch(t, server.Debug+path)
+		if zipped, err := gzip.NewReader(strings.NewReader(body)); err == nil { // a profile
+			b, err := io.ReadAll(zipped)
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+			body = string(b)
+		}
 		for name, p := range paths {
 			if strings.Contains(body, p) || strings.Contains(body, filepath.ToSlash(p)) {
 				t.Errorf("%s has %s, %s", path, name, p)
@@ -385,5 +400,92 @@ func TestSilentDebugPages(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "has not answered within 2s") || time.Since(began) > 20*time.Second {
 			t.Errorf("%s: %v after %v", command, err, time.Since(began))
 		}
+	}
+}
+
+// What a reader sees without Jaeger: on standard output spans as JSON and nothing
+// else, on standard error trees and the log that LOG_LEVEL asks for, and a file
+// for Perfetto. All three have each span, as often as it was made.
+func TestViewsWithoutJaeger(t *testing.T) {
+	addr, err := lab.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "trace.json")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a step that should have ended
+	defer cancel()
+	cmd := exec.CommandContext(ctx, buildStep(t, "07"))
+	cmd.Env = append(os.Environ(), "ADDR="+addr, "FEED_URL=", "LOG_LEVEL=warn,youtube=debug", "OTEL_TRACES_EXPORTER=console,json,chrome:"+file)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	leash, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err = request(ctx, "http://"+addr, traceID); err == nil || time.Now().After(end) {
+			break
+		}
+	}
+	if stopped := errors.Join(err, leash.Close(), cmd.Wait()); stopped != nil {
+		t.Fatalf("%v\n%s", stopped, &stderr)
+	}
+
+	spans := map[string]int{} // by name
+	for line := range strings.Lines(stdout.String()) {
+		var s struct {
+			Name    string
+			TraceID string `json:"trace_id"`
+		}
+		if err := json.Unmarshal([]byte(line), &s); err != nil || s.TraceID != traceID {
+			t.Errorf("on standard output: %v: %s", err, line)
+		}
+		spans[s.Name]++
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chrome struct {
+		TraceEvents []struct{ Ph, Name string }
+	}
+	if err := json.Unmarshal(b, &chrome); err != nil {
+		t.Fatalf("the file for Perfetto: %v\n%.500s", err, b)
+	}
+	slices := map[string]int{}
+	for _, e := range chrome.TraceEvents {
+		if e.Ph == "X" || e.Ph == "B" {
+			slices[e.Name]++
+		}
+	}
+	for _, name := range []string{"GET /{$}", "cache.get", "flight", "HTTP GET", "GET /feeds/videos.xml"} {
+		// A line of a tree has a time or two in front of the name.
+		trees := regexp.MustCompile(`(?m)^ +\S+ +\S+ +`+regexp.QuoteMeta(name)+`( |$)`).FindAllString(stderr.String(), -1)
+		if spans[name] != 1 || slices[name] != 1 || len(trees) != 1 {
+			t.Errorf("%s: %d times as JSON, %d in the file, %d in a tree; want each once", name, spans[name], slices[name], len(trees))
+		}
+	}
+	if !maps.Equal(spans, slices) {
+		t.Errorf("as JSON there are %v, in the file %v", spans, slices)
+	}
+	debugs := 0
+	for line := range strings.Lines(stderr.String()) {
+		if !strings.HasPrefix(line, "time=") {
+			continue
+		}
+		if !strings.Contains(line, "target=youtube") || !strings.Contains(line, "level=DEBUG") || !strings.Contains(line, "trace_id="+traceID) {
+			t.Errorf("LOG_LEVEL asks for no such line: %s", line)
+		}
+		debugs++
+	}
+	if debugs != 2 {
+		t.Errorf("%d lines of package youtube, want that the load begins and that it ends", debugs)
+	}
+	if t.Failed() {
+		t.Logf("standard error:\n%s", &stderr)
 	}
 }

@@ -17,14 +17,16 @@ import (
 )
 
 // Ctrl-C in the middle of the tour: it ends soon, with exit 130, and leaves no
-// process and no file behind.
+// process and no file behind. The report is of the step that it finished, whole,
+// and says that the tour was stopped.
 func TestCtrlC(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "scripts")
 	if err := lab.Build(t.Context(), ".", ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
 	tmp := t.TempDir() // the tour's binaries stand here, so its children can be told
-	cmd := exec.Command(bin, "tour", "01")
+	dir := filepath.Join(t.TempDir(), "out")
+	cmd := exec.Command(bin, "tour", "--report", dir, "03", "01")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -35,9 +37,11 @@ func TestCtrlC(t *testing.T) {
 	}
 	killed := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer killed.Stop()
+	finished := false // with 03
 	for lines := bufio.NewScanner(out); lines.Scan(); {
+		finished = finished || strings.Contains(lines.Text(), "✓ 03-net-http")
 		// Here hey waits for a server that does not answer.
-		if strings.Contains(lines.Text(), "a silent client:") {
+		if finished && strings.Contains(lines.Text(), "a silent client:") {
 			break
 		}
 	}
@@ -55,6 +59,24 @@ func TestCtrlC(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(tmp, "*")); left != nil {
 		t.Errorf("it left %q", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
+		t.Errorf("in the report's folder there is %q", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".report-*")); left != nil {
+		t.Errorf("in the report's folder it left %q", left)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "index.html"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"Somebody stopped it.", `<section class="step" id="s03-net-http">`, "</html>"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+	if strings.Contains(string(b), `id="s01-blocking-tcp"`) {
+		t.Error("the report has a step that the tour did not finish")
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil || processes == nil {

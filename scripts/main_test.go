@@ -49,6 +49,9 @@ func TestBadInput(t *testing.T) {
 		{[]string{"tour", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"tour", "05", "five"}, `no step "five"`},
 		{[]string{"tour", "--fast"}, "that was not understood"},
+		{[]string{"tour", "--report"}, "that was not understood"},
+		{[]string{"tour", "--report", ""}, "--report takes a folder"},
+		{[]string{"tour", "05", "--report", "main.go"}, "no report can be written to main.go"},
 		{[]string{"run"}, "run takes a step"},
 		{[]string{"run", "x"}, `no step "x"`},
 		{[]string{"load"}, "load takes one step"},
@@ -372,9 +375,27 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 		}
 	}
 
-	out, _, err = ask(t, "tour", "--json", "08")
+	out, errs, err := ask(t, "tour", "--json", "--report", "out", "08")
 	if !errors.Is(err, errClaim) {
 		t.Errorf("the tour ends with %v, want a claim that did not come true", err)
+	}
+	if want := "the report: " + filepath.Join("out", "index.html") + "\n"; !strings.Contains(errs, want) {
+		t.Errorf("the tour does not say %q:\n%s", want, errs)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "out", "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"✗ 1 of ", "claimed <b>10×200</b>, seen <b>5×200, 5×lost</b>", "doomed", "The code, against "} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+	for _, word := range (&tourist{env: &env{root: root}}).private() {
+		// A word such as "root" is also said of spans.
+		if strings.ContainsAny(word, `/\\`) && strings.Contains(string(page), word) {
+			t.Errorf("the report tells of this machine: %q", word)
+		}
 	}
 	var doc struct {
 		True  bool

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/report/html"
 	"plaque/scripts/internal/trace"
 )
 
@@ -24,6 +27,7 @@ func tour(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("tour")
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
 	withJaeger := fs.Bool("jaeger", false, "start Jaeger first, and keep it until Ctrl-C")
+	dir := fs.String("report", "", "write one page of what was seen into this `folder`, as index.html")
 	names, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -31,6 +35,14 @@ func tour(ctx context.Context, e *env, args []string) error {
 	steps, err := e.steps(names)
 	if err != nil {
 		return err
+	}
+	given := false
+	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "report" })
+	var page *html.File
+	if given {
+		if page, err = openReport(*dir); err != nil {
+			return err
+		}
 	}
 	t := &tourist{env: e, out: newPrinter(e.stdout), steps: steps}
 	if *asJSON {
@@ -52,10 +64,16 @@ func tour(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer t.clean()
-	if err := t.visitAll(ctx); err != nil {
+	err = t.visitAll(ctx)
+	took := time.Since(began)
+	if page != nil {
+		// Also where the tour ends early: what it has seen until then is true.
+		err = errors.Join(err, t.report(ctx, page, took, began, err))
+	}
+	if err != nil {
 		return err
 	}
-	t.summary(time.Since(began))
+	t.summary(took)
 	if *asJSON {
 		if err := t.json(e.stdout); err != nil {
 			return err

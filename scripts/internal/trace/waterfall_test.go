@@ -348,10 +348,10 @@ func TestNotes(t *testing.T) {
 		{"link from another span", func(s *scene, a, b string) { s.link(a, b) }, "5.00 ms  ← 1 linked"},
 		{"link to a span not drawn", func(s *scene, a, b string) {
 			s.link(b, s.add(a, "plaque", "hidden", 0, 1_000))
-		}, "5.00 ms  → a span not drawn"},
+		}, "5.00 ms  → not drawn"},
 		{"link to a span not received", func(s *scene, a, b string) {
 			s.find(b).Links = []Link{{TraceID: strings.Repeat("a", 32), ID: strings.Repeat("b", 16)}}
-		}, "5.00 ms  → a span not received"},
+		}, "5.00 ms  → not received"},
 		{"many links", func(s *scene, a, b string) {
 			for range 5 {
 				s.link(b, s.add(a, "plaque", "c", 0, 1_000))

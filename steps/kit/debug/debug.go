@@ -128,9 +128,9 @@ func (p *Pages) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/goroutines", p.goroutines)
 	mux.HandleFunc("GET /debug/leaks", p.leaks)
 	mux.HandleFunc("GET /debug/flightrecorder", p.record)
-	mux.HandleFunc("GET /debug/pprof/", hpprof.Index)
+	mux.HandleFunc("GET /debug/pprof/", withoutFolders(hpprof.Index))
 	mux.HandleFunc("GET /debug/pprof/cmdline", cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", hpprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/profile", withoutFolders(hpprof.Profile))
 	mux.HandleFunc("GET /debug/pprof/trace", hpprof.Trace)
 	return guard(mux)
 }

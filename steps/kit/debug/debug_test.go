@@ -93,6 +93,8 @@ func TestPagesShowWhatHangs(t *testing.T) {
 		"/debug/tracez?zspanname=cache.get&ztype=0": {waiterID, waiter.SpanContext().SpanID().String(), "cache.result=joined"},
 		"/debug/goroutines":                         {"debug.lookAt", "goroutines. Left out: "},
 		"/debug/pprof/goroutine?debug=2":            {"TestPagesShowWhatHangs"},
+		"/debug/pprof/":                             {"goroutine?debug=", "heap?debug=", "threadcreate?debug="},
+		"/debug/pprof/heap?debug=1":                 {"heap profile: ", "# TotalAlloc = "},
 		"/debug/pprof/cmdline":                      {filepath.Base(os.Args[0])},
 		"/debug/pprof/threadcreate?debug=1":         {"threadcreate profile: total"},
 		"/debug/pprof/profile?seconds=1":            {"\x1f\x8b"}, // gzip
@@ -342,6 +344,31 @@ func TestServe(t *testing.T) {
 		t.Errorf("it shows those who look:\n%s", page)
 	}
 	stop() // and it listens no more
+}
+
+// go tool pprof reads the profiles, which name functions and files and no folder:
+// not that of the binary either.
+func TestProfiles(t *testing.T) {
+	p, _ := newPages(t)
+	for path, want := range map[string]string{
+		"/debug/pprof/goroutine":         "debug.TestProfiles",
+		"/debug/pprof/heap":              "inuse_space",
+		"/debug/pprof/heap?seconds=1":    "inuse_space",
+		"/debug/pprof/profile?seconds=1": "cpu/nanoseconds",
+	} {
+		file := filepath.Join(t.TempDir(), "profile")
+		if err := os.WriteFile(file, ask(p.Handler(), "GET", path).Body.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), "go", "tool", "pprof", "-raw", file).CombinedOutput()
+		_, mappings, _ := strings.Cut(string(out), "\nMappings\n")
+		if err != nil || !strings.Contains(string(out), want) || !strings.Contains(mappings, filepath.Base(os.Args[0])) {
+			t.Errorf("%s: %v, no %q or no binary in\n%.2000s", path, err, want, out)
+		}
+		if folder := filepath.Dir(os.Args[0]); strings.Contains(mappings, folder) || strings.Contains(mappings, "/lib") {
+			t.Errorf("%s tells of folders:\n%s", path, mappings)
+		}
+	}
 }
 
 // What it downloads is a trace of the last seconds, in which our spans are tasks.

@@ -1,0 +1,290 @@
+// Package html writes what a tour saw as one page: a file that needs nothing
+// else, no network and no script, to be read on a phone, on paper, or by a
+// colleague who has never started the workshop.
+//
+// Whatever a machine said (spans, hey, logs) is escaped by html/template, and
+// cleared of the words that tell about the machine.
+package html
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/report"
+	"plaque/scripts/internal/trace"
+)
+
+// Tour is what the page tells. The zero value is a page of no steps.
+type Tour struct {
+	Steps []Step        // those that ran to their end
+	Took  time.Duration // all of it
+	When  time.Time     // the day; zero says nothing of it
+	On    string        // what it ran on, such as "go1.26.8, linux/amd64"
+	// Ended is why the tour ended before its last step; "" where it did not.
+	Ended string
+	// Private are words that must not be on the page wherever a machine says
+	// them: folders, the names of the machine and of its user.
+	Private []string
+	// Notes has something to say about a span, as in trace.Options.
+	Notes func(trace.Span) string
+}
+
+// Step is one step of a tour.
+type Step struct {
+	Lesson      *lesson.Lesson
+	Before      *lesson.Lesson // nil for the first
+	Diff        string         // of the code, against Before
+	Experiments []Experiment
+}
+
+// Experiment is one experiment of a step.
+type Experiment struct {
+	Name, Says string
+	Acts       []Act
+}
+
+// Act is one act of an experiment.
+type Act struct {
+	*lab.Act
+	Does   string // what is done, in a few words
+	Jaeger string // the page of its trace on this machine; "" for none
+}
+
+//go:embed page.html
+var source string
+
+//go:embed page.css
+var css string
+
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"css":  func() template.CSS { return template.CSS(css) },
+	"flat": flat,
+}).Parse(source))
+
+// Write writes the page. The same tour gives the same bytes.
+func Write(w io.Writer, t Tour) error { return page.Execute(w, newView(t)) }
+
+// view is the page as its template reads it.
+type view struct {
+	Verdict verdict
+	False   []falsehood // claims that did not come true
+	Facts   []string    // when, where, how long
+	Ended   string
+	Apart   []burst // the stampede and the coalesced burst, side by side
+	Steps   []stepView
+}
+
+type verdict struct{ All, Held int }
+
+func (v verdict) True() bool  { return v.Held == v.All }
+func (v verdict) Failed() int { return v.All - v.Held }
+
+type falsehood struct {
+	Step  *lesson.Lesson
+	Where string
+	lab.Check
+}
+
+// burst is an act that has a picture.
+type burst struct {
+	Step    *lesson.Lesson
+	Does    string
+	Answers string
+	Loads   int
+	Feed    bool // the step reads one, so that Loads means something
+	Picture picture
+	Bars    *histogram
+	Hey     string // its histogram as hey wrote it, where Bars is nil
+	Notes   []string
+	Jaeger  template.URL
+}
+
+type stepView struct {
+	Verdict     verdict
+	Lesson      *lesson.Lesson
+	Before      *lesson.Lesson
+	Burst       *burst // stands for the step
+	Experiments []experimentView
+	Diff        []diffLine
+	Added       int
+	Removed     int
+}
+
+type experimentView struct {
+	Name, Says string
+	Acts       []actView
+	Bursts     []burst
+}
+
+type actView struct {
+	Does   string
+	Checks []lab.Check
+	Notes  []string
+}
+
+// diffLine is a line of a diff: Kind is add, del, head or same.
+type diffLine struct{ Kind, Text string }
+
+// Of the steps these two tell the story: many loads, then one.
+const stampede, coalesced = "05", "09"
+
+func newView(t Tour) view {
+	v := view{}
+	hide := hider(t.Private)
+	v.Ended = hide(t.Ended)
+	if !t.When.IsZero() {
+		v.Facts = append(v.Facts, t.When.Format("2 January 2006"))
+	}
+	if t.On != "" {
+		v.Facts = append(v.Facts, t.On)
+	}
+	if t.Took > 0 {
+		v.Facts = append(v.Facts, t.Took.Round(time.Second).String())
+	}
+	for _, s := range t.Steps {
+		sv, wrong := newStep(s, t.Notes, hide)
+		v.False = append(v.False, wrong...)
+		v.Verdict.All += sv.Verdict.All
+		v.Verdict.Held += sv.Verdict.Held
+		v.Steps = append(v.Steps, sv)
+		if n := s.Lesson.Number(); (n == stampede || n == coalesced) && sv.Burst != nil {
+			top := *sv.Burst
+			top.Picture.ID = "top-" + n // ids must differ on a page
+			top.Picture.Rest = nil      // says nothing beside a neighbour
+			v.Apart = append(v.Apart, top)
+		}
+	}
+	return v
+}
+
+// newStep is a step as the page shows it, and its claims that did not come true.
+func newStep(s Step, notes func(trace.Span) string, hide func(string) string) (stepView, []falsehood) {
+	v := stepView{Lesson: s.Lesson, Before: s.Before}
+	var wrong []falsehood
+	pictures := 0
+	for _, x := range s.Experiments {
+		xv := experimentView{Name: x.Name, Says: x.Says}
+		for _, a := range x.Acts {
+			av := actView{Does: a.Does}
+			for _, n := range a.Notes {
+				av.Notes = append(av.Notes, hide(n))
+			}
+			for _, c := range a.Checks {
+				c.Got = hide(c.Got)
+				av.Checks = append(av.Checks, c)
+				v.Verdict.All++
+				if c.Held {
+					v.Verdict.Held++
+				} else {
+					wrong = append(wrong, falsehood{s.Lesson, x.Name + ", " + a.Does, c})
+				}
+			}
+			xv.Acts = append(xv.Acts, av)
+			if len(a.Act.Act.Picture) == 0 {
+				continue
+			}
+			pictures++
+			b := newBurst(s.Lesson, a, fmt.Sprintf("p%s-%d", s.Lesson.Number(), pictures), notes, hide)
+			b.Notes = av.Notes
+			xv.Bursts = append(xv.Bursts, b)
+			if v.Burst == nil && a.TraceID != "" {
+				v.Burst = &b
+			}
+		}
+		v.Experiments = append(v.Experiments, xv)
+	}
+	v.Added, v.Removed = report.Size(s.Diff)
+	for line := range strings.Lines(s.Diff) {
+		v.Diff = append(v.Diff, kindOf(strings.TrimRight(line, "\r\n")))
+	}
+	return v, wrong
+}
+
+func newBurst(s *lesson.Lesson, a Act, id string, notes func(trace.Span) string, hide func(string) string) burst {
+	b := burst{
+		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: lab.ReadsFeed(s),
+		Picture: draw(id, a.Does, trace.Lay(a.Spans, trace.Options{Only: a.Act.Act.Picture, Notes: notes}), hide),
+		Jaeger:  local(a.Jaeger),
+	}
+	if text := lab.Histogram(a.Hey); text != "" {
+		if b.Bars = newHistogram(id+"-h", text); b.Bars == nil {
+			b.Hey = hide(text)
+		}
+	}
+	return b
+}
+
+// local is a link into the Jaeger of this machine, or "": the page sends nobody
+// anywhere else.
+func local(url string) template.URL {
+	if !strings.HasPrefix(url, "http://127.0.0.1:") {
+		return ""
+	}
+	return template.URL(url)
+}
+
+func kindOf(line string) diffLine {
+	switch {
+	case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"), strings.HasPrefix(line, "@@"):
+		return diffLine{"head", line}
+	case strings.HasPrefix(line, "+"):
+		return diffLine{"add", line}
+	case strings.HasPrefix(line, "-"):
+		return diffLine{"del", line}
+	}
+	return diffLine{"same", line}
+}
+
+// frame is a place in Go code, as a stack tells it, with its folder.
+var frame = regexp.MustCompile(`(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+([^\s:/\\]+\.go:\d+)`)
+
+// hider takes private words out of what machines say. A word inside a longer one
+// is another word: a machine named "load" does not blacken "loads".
+func hider(private []string) func(string) string {
+	var words []string
+	for _, w := range private {
+		if len(w) > 1 {
+			words = append(words, w)
+		}
+	}
+	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
+	return func(s string) string {
+		s = frame.ReplaceAllString(s, "$1")
+		for _, w := range words {
+			s = without(s, w)
+		}
+		return s
+	}
+}
+
+func without(s, word string) string {
+	letter := func(c byte) bool {
+		return c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+	}
+	var b strings.Builder
+	done := 0 // of s
+	for at := 0; ; {
+		i := strings.Index(s[at:], word)
+		if i < 0 {
+			return b.String() + s[done:]
+		}
+		from, to := at+i, at+i+len(word)
+		joined := from > 0 && letter(s[from-1]) && letter(word[0]) || to < len(s) && letter(s[to]) && letter(word[len(word)-1])
+		if !joined {
+			b.WriteString(s[done:from] + "…")
+			done = to
+		}
+		at = to
+	}
+}
+
+// flat puts a text on one line.
+func flat(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,282 @@
+package html
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/trace"
+)
+
+// picture is a waterfall with its places in the SVG: up and down in pixels, to
+// the right in per cent of the width. So bars grow with the screen, while text
+// stays as large as it is on the rest of the page.
+type picture struct {
+	ID          string
+	Title, Desc string
+	Height      int
+	Ticks       []tickView
+	Rows        []rowView
+	Links       []link
+	Troubles    []trouble // what went wrong, in full
+	Rest        []string
+}
+
+type tickView struct{ X, Anchor, Label string }
+
+type rowView struct {
+	trace.Row
+	Class        string
+	Indent, Text int // of its line of text
+	Y, Tall, Mid int // of its bar
+	X, Width     string
+	End          string // where its bar ends
+	Right        string // where its time ends
+	Note         string
+}
+
+// link is the lane from those who wait to the row that they wait for.
+type link struct {
+	X, End   string
+	From, To int // pixels
+	At       int // the row waited for
+	Stubs    []stub
+}
+
+type stub struct {
+	X string
+	Y int
+}
+
+type trouble struct {
+	Who, Message string
+	Times        int
+}
+
+const (
+	axisTall = 22 // pixels above the first row
+	pitch    = 30 // from row to row
+	indent   = 8  // for each step down
+	lanes    = 94 // per cent of the width for the bars, where there are links beside them
+	// textColumns are what a line of text can have beside its time on the
+	// narrowest phone; what is longer is cut, and said in full below the picture.
+	textColumns = 36
+)
+
+func draw(id, does string, p trace.Picture, hide func(string) string) picture {
+	v := picture{ID: id, Title: "Waterfall: " + does, Height: axisTall + pitch*len(p.Rows), Rest: p.Rest}
+	share := 100.0
+	for _, r := range p.Rows {
+		if len(r.Targets) > 0 {
+			share = lanes
+		}
+	}
+	percent := func(at float64) string { return strconv.FormatFloat(at*share, 'f', 2, 64) + "%" }
+	for i, t := range p.Ticks {
+		anchor := "middle"
+		switch i {
+		case 0:
+			anchor = "start"
+		case len(p.Ticks) - 1:
+			anchor = "end"
+		}
+		v.Ticks = append(v.Ticks, tickView{percent(t.At), anchor, t.Label})
+	}
+	loads, waits, failed := 0, 0, 0
+	for i, r := range p.Rows {
+		y := axisTall + pitch*i
+		row := rowView{Row: r, Indent: indent * min(r.Depth, 8), Text: y + 12, Y: y + 17, Tall: 7, Class: class(r), Right: percent(1)}
+		if r.Flight() {
+			row.Y, row.Tall = y+16, 10
+		}
+		row.Mid = row.Y + row.Tall/2
+		note := hide(r.Note)
+		if r.Failed { // a word too, so that neither colour nor a sign is all there is
+			note = strings.TrimSuffix("✗ error · "+strings.TrimLeft(note, "✗ "), " · ")
+		}
+		name := r.Name
+		if r.Label != "" {
+			name += " " + r.Label
+		}
+		room := textColumns - row.Indent/6
+		row.Name = cut(r.Name, room-len(name)+len(r.Name))
+		row.Note = cut(note, room-len([]rune(name))-2)
+		// However short, a span leaves a mark.
+		from, to := r.From, max(r.To, r.From+0.006)
+		if to > 1 {
+			from, to = min(from, 1-0.006), 1
+		}
+		row.X, row.End = percent(from), percent(to)
+		row.Width = percent(to - from)
+		v.Rows = append(v.Rows, row)
+		if r.Load {
+			loads++
+		}
+		if r.Waits {
+			waits++
+		}
+		if r.Failed {
+			failed++
+		}
+		if r.Message != "" {
+			v.blame(name, hide(r.Message))
+		}
+	}
+	v.Links = links(v.Rows, share)
+	v.Desc = lab.Plural(len(p.Rows), "span")
+	if n := len(p.Ticks); n > 1 {
+		v.Desc += " in " + p.Ticks[n-1].Label
+	}
+	v.Desc += fmt.Sprintf(": %s, %s, %s.", lab.Plural(loads, "load"), lab.Plural(waits, "waiter"), lab.Plural(failed, "error"))
+	for _, l := range v.Links {
+		r := v.Rows[l.At]
+		v.Desc += fmt.Sprintf(" %s: linked from %s.", strings.TrimSpace(r.Name+" "+r.Label), lab.Plural(len(l.Stubs), "row"))
+	}
+	return v
+}
+
+// blame notes what went wrong, and how often the same did.
+func (p *picture) blame(who, message string) {
+	for i := range p.Troubles {
+		if t := &p.Troubles[i]; t.Who == who && t.Message == message {
+			t.Times++
+			return
+		}
+	}
+	p.Troubles = append(p.Troubles, trouble{who, message, 1})
+}
+
+// links draws a lane for each row that others link to. Two lanes that would lie
+// on each other stand side by side.
+func links(rows []rowView, share float64) []link {
+	var all []link
+	for at, to := range rows {
+		l := link{At: at, From: to.Mid, To: to.Mid, End: to.End}
+		for _, r := range rows {
+			for _, target := range r.Targets {
+				if target == at {
+					l.Stubs = append(l.Stubs, stub{r.End, r.Mid})
+					l.From, l.To = min(l.From, r.Mid), max(l.To, r.Mid)
+				}
+			}
+		}
+		if len(l.Stubs) > 0 {
+			all = append(all, l)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b link) int { return a.From - b.From })
+	var taken []int // down to which pixel each lane is
+	lane := make([]int, len(all))
+	for i, l := range all {
+		lane[i] = slices.IndexFunc(taken, func(to int) bool { return to < l.From })
+		if lane[i] < 0 {
+			lane[i] = len(taken)
+			taken = append(taken, 0)
+		}
+		taken[lane[i]] = l.To
+	}
+	apart := (100 - share) / float64(max(len(taken), 3)+1)
+	for i := range all {
+		all[i].X = strconv.FormatFloat(share+apart*float64(lane[i]+1), 'f', 2, 64) + "%"
+	}
+	return all
+}
+
+// class is how a row's bar looks.
+func class(r trace.Row) string {
+	var c string
+	switch {
+	case r.Around:
+		c = "around"
+	case r.Waits:
+		c = "wait"
+	case r.Flight():
+		c = "flight"
+	case r.Load:
+		c = "load"
+	default:
+		c = "work"
+	}
+	if r.Failed {
+		c += " failed"
+	}
+	return c
+}
+
+func cut(s string, n int) string {
+	r := []rune(s)
+	if len(r) > n {
+		if n < 4 { // too few to say anything
+			return ""
+		}
+		return strings.TrimRight(string(r[:n-1]), " ·") + "…"
+	}
+	return s
+}
+
+// histogram is hey's, as bars.
+type histogram struct {
+	ID     string
+	Height int
+	Desc   string
+	Bars   []bar
+}
+
+type bar struct {
+	Label string // the longest time that is counted here
+	Count int
+	Text  int // pixels
+	Y     int
+	Width string
+	End   string
+}
+
+const (
+	barPitch = 20 // pixels from bar to bar
+	barFrom  = 26 // per cent of the width, where bars begin
+	barMost  = 62 // per cent of the width, the longest
+)
+
+var heyBar = regexp.MustCompile(`^\s*([0-9.]+) \[([0-9]+)\]`)
+
+// newHistogram reads hey's lines; nil if it cannot read one of them. hey writes
+// milliseconds, so a quick server has many lines of the same: they are one bar.
+func newHistogram(id, text string) *histogram {
+	h := &histogram{ID: id}
+	most, all := 0, 0
+	for line := range strings.Lines(text) {
+		m := heyBar.FindStringSubmatch(line)
+		if m == nil {
+			if strings.TrimSpace(line) == "" {
+				continue
+			}
+			return nil
+		}
+		n, err := strconv.Atoi(m[2])
+		if err != nil {
+			return nil
+		}
+		if last := len(h.Bars) - 1; last >= 0 && h.Bars[last].Label == m[1]+" s" {
+			h.Bars[last].Count += n
+		} else {
+			h.Bars = append(h.Bars, bar{Label: m[1] + " s", Count: n})
+		}
+		most, all = max(most, h.Bars[len(h.Bars)-1].Count), all+n
+	}
+	for i := range h.Bars {
+		b := &h.Bars[i]
+		b.Y = barPitch*i + 4
+		b.Text = b.Y + 10
+		width := barMost * float64(b.Count) / float64(max(most, 1))
+		b.Width = strconv.FormatFloat(width, 'f', 2, 64) + "%"
+		b.End = strconv.FormatFloat(barFrom+width, 'f', 2, 64) + "%"
+	}
+	h.Height = barPitch*len(h.Bars) + 4
+	if n := len(h.Bars); n > 0 {
+		h.Desc = fmt.Sprintf("%s between %s and %s.", lab.Plural(all, "answer"), h.Bars[0].Label, h.Bars[n-1].Label)
+	}
+	return h
+}

@@ -1,0 +1,476 @@
+package trace
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// row is a span that is drawn, below its nearest ancestor that is drawn.
+type row struct {
+	*Node
+	depth    int
+	children []*row
+	hidden   []*Node // children of the span itself that are not drawn
+	within   bool    // not cut off by Max
+
+	label   string // names the row where others link to it: "flight a"
+	linked  []*row // rows with a link to this one
+	targets []*row // rows that this one links to
+	beyond  string // where a link leads that has no row
+	note    []part // shown at the right
+	message string // what went wrong, if no other row tells it
+	beneath bool   // the message does not fit into the note
+}
+
+// part is a piece of text in one style.
+type part struct {
+	text  string
+	style string
+}
+
+// canvas is what is to be drawn, whatever draws it: the rows in their order, what
+// they say, and the axis.
+type canvas struct {
+	Options
+	all    []*row // those named in Only, in drawing order
+	rows   []*row // those within Max
+	hidden map[string]int
+	total  int
+
+	begin time.Time
+	span  time.Duration // of the axis
+	ticks []tick
+
+	services []string          // in the order in which they appear
+	painted  []string          // the same without those of brackets
+	keys     map[string]string // cache keys to what is shown of them; empty if there is only one
+}
+
+func newCanvas(spans []Span, o Options) *canvas {
+	p := &canvas{Options: o, hidden: map[string]int{}, total: len(spans)}
+	var roots []*row
+	p.gather(Forest(spans), &roots)
+	slices.SortStableFunc(roots, (*row).compare)
+	p.order(roots, 0)
+	p.rows = p.all[:min(len(p.all), o.Max)]
+	for _, r := range p.rows {
+		r.within = true
+	}
+	p.scale()
+	p.link(spans)
+	p.legend()
+	for _, r := range p.rows {
+		r.note = p.notes(r)
+		r.message = r.words()
+	}
+	// Those who waited for a flight say nothing that the flight says already. One
+	// of them keeps the message even if the links go round in a circle.
+	for _, r := range p.rows {
+		if slices.ContainsFunc(r.targets, func(to *row) bool { return to.tells(r) }) {
+			r.message = ""
+		}
+	}
+	return p
+}
+
+// gather turns nodes into rows. Drawn descendants of a node that is not drawn
+// take its place.
+func (p *canvas) gather(nodes []*Node, into *[]*row) {
+	for _, n := range nodes {
+		if !p.wants(n) {
+			p.hidden[n.Name]++
+			p.gather(n.Children, into)
+			continue
+		}
+		r := &row{Node: n}
+		for _, c := range n.Children {
+			if !p.wants(c) {
+				r.hidden = append(r.hidden, c)
+			}
+		}
+		p.gather(n.Children, &r.children)
+		slices.SortStableFunc(r.children, (*row).compare)
+		*into = append(*into, r)
+	}
+}
+
+func (p *canvas) wants(n *Node) bool {
+	return len(p.Only) == 0 || slices.Contains(p.Only, n.Name)
+}
+
+func (r *row) compare(other *row) int { return compare(r.Span, other.Span) }
+
+func (p *canvas) order(rows []*row, depth int) {
+	for _, r := range rows {
+		r.depth = depth
+		p.all = append(p.all, r)
+		p.order(r.children, depth+1)
+	}
+}
+
+// scale makes the axis span all rows.
+func (p *canvas) scale() {
+	var end time.Time
+	for _, r := range p.rows {
+		s, e := r.times()
+		if s.IsZero() {
+			continue // no time at all: drawn at the start
+		}
+		if p.begin.IsZero() || s.Before(p.begin) {
+			p.begin = s
+		}
+		if e.After(end) {
+			end = e
+		}
+	}
+	p.span = end.Sub(p.begin)
+}
+
+// link finds out which rows link to which, and gives those that are linked to a
+// letter.
+func (p *canvas) link(spans []Span) {
+	type key struct{ trace, span string }
+	rows := map[key]*row{}
+	for _, r := range p.rows {
+		if k := (key{r.TraceID, r.ID}); rows[k] == nil {
+			rows[k] = r
+		}
+	}
+	here := map[key]bool{}
+	for _, s := range spans {
+		here[key{s.TraceID, s.ID}] = true
+	}
+	for _, r := range p.rows {
+		for _, l := range r.Links {
+			k := key{l.TraceID, l.ID}
+			switch to := rows[k]; {
+			case to != nil:
+				if !slices.Contains(r.targets, to) {
+					r.targets = append(r.targets, to)
+					to.linked = append(to.linked, r)
+				}
+			case here[k]:
+				r.beyond = "not drawn"
+			default:
+				r.beyond = "not received"
+			}
+		}
+	}
+	n := 0
+	for _, r := range p.rows {
+		if len(r.linked) > 0 {
+			r.label = letters(n)
+			n++
+		}
+	}
+}
+
+// letters counts a, b, ... z, aa, ab, ...
+func letters(n int) string {
+	var s string
+	for n++; n > 0; n = (n - 1) / 26 {
+		s = string(rune('a'+(n-1)%26)) + s
+	}
+	return s
+}
+
+// legend collects what the rows have in common: services and cache keys.
+func (p *canvas) legend() {
+	keys := map[string]bool{}
+	for _, r := range p.rows {
+		if r.Service != "" && !slices.Contains(p.services, r.Service) {
+			p.services = append(p.services, r.Service)
+		}
+		if !r.brackets() && !slices.Contains(p.painted, r.Service) {
+			p.painted = append(p.painted, r.Service)
+		}
+		if k := r.Attrs["cache.key"]; k != "" {
+			keys[k] = true
+		}
+	}
+	if len(keys) < 2 {
+		return
+	}
+	p.keys = map[string]string{}
+	short := map[string]bool{}
+	for k := range keys {
+		p.keys[k] = shorten(plain(k))
+		short[p.keys[k]] = true
+	}
+	if len(short) < len(keys) { // shortened, some of them look the same
+		for k := range keys {
+			p.keys[k] = plain(k)
+		}
+	}
+}
+
+// shorten keeps the two ends of a long key.
+func shorten(key string) string {
+	r := []rune(key)
+	if len(r) <= 13 {
+		return key
+	}
+	return string(r[:6]) + "…" + string(r[len(r)-6:])
+}
+
+// waits reports whether the span spends its time waiting for another one: for a
+// flight that it joined, or for a lock.
+func (r *row) waits() bool {
+	return r.Attrs["cache.result"] == "joined" || strings.HasSuffix(r.Name, ".wait")
+}
+
+// brackets reports whether the span is the stopwatch around the picture: the
+// root of a trace whose work is all done by others, such as the burst.
+func (r *row) brackets() bool {
+	return r.depth == 0 && len(r.children) > 0 && !slices.ContainsFunc(r.children, func(c *row) bool {
+		return c.Service == r.Service
+	})
+}
+
+// notes says what there is to say about a row, the most important first.
+func (p *canvas) notes(r *row) []part {
+	var notes []part
+	say := func(style, format string, args ...any) {
+		if text := plain(fmt.Sprintf(format, args...)); text != "" {
+			notes = append(notes, part{text, style})
+		}
+	}
+
+	say("", "%s", r.Attrs["http.response.status_code"])
+	result := r.Attrs["cache.result"]
+	if len(r.targets) > 0 {
+		var names []string
+		for _, to := range r.targets {
+			names = append(names, to.title())
+		}
+		if len(names) > 3 {
+			names = append(names[:2], fmt.Sprintf("%d more", len(names)-2))
+		}
+		result += " → " + strings.Join(names, ", ")
+	}
+	say("", "%s", strings.TrimSpace(result))
+	if r.beyond != "" && p.Width >= narrow {
+		say("", "→ %s", r.beyond)
+	}
+	if r.DroppedLinks > 0 {
+		say("", "%s dropped", count(r.DroppedLinks, "link"))
+	}
+	if n := len(r.linked); n > 0 {
+		verb := "linked"
+		if !slices.ContainsFunc(r.linked, func(from *row) bool { return !from.waits() }) {
+			verb = "joined"
+		}
+		say("", "← %d %s", n, verb)
+	}
+	say("", "%s", p.keys[r.Attrs["cache.key"]])
+	connection := r.connection()
+	if p.Width < narrow {
+		connection = strings.TrimSuffix(strings.TrimSuffix(connection, "s"), " connection")
+	}
+	say("", "%s", connection)
+	switch {
+	case r.Orphan:
+		say(dim, "parent not received")
+	case r.Cut:
+		say(dim, "its own ancestor")
+	}
+	switch {
+	case r.Start.IsZero() && r.End.IsZero():
+		say(dim, "no times")
+	case r.Start.IsZero():
+		say(dim, "no start time")
+	case r.End.IsZero():
+		say(dim, "no end time")
+	case r.End.Before(r.Start):
+		say(dim, "ends before it starts")
+	}
+	if p.Notes != nil {
+		say("", "%s", p.Notes(r.Span))
+	}
+
+	var line []part
+	if r.failed() {
+		line = append(line, part{"✗", strong})
+	}
+	for i, n := range notes {
+		switch {
+		case i > 0:
+			line = append(line, part{" · ", dim})
+		case len(line) > 0:
+			line = append(line, part{" ", ""})
+		}
+		line = append(line, n)
+	}
+	return line
+}
+
+// withMessage is a row's note with what went wrong at its end.
+func (r *row) withMessage() []part {
+	line := slices.Clip(r.note)
+	switch {
+	case r.message == "":
+		return line
+	case len(line) == 0:
+	case len(line) == 1 && r.failed(): // the mark alone
+		line = append(line, part{" ", ""})
+	default:
+		line = append(line, part{" · ", dim})
+	}
+	return append(line, part{r.message, red})
+}
+
+// title is the row's name and the letter by which others refer to it.
+func (r *row) title() string {
+	if r.label == "" {
+		return plain(r.Name)
+	}
+	return plain(r.Name) + " " + r.label
+}
+
+// connection says whether the request went over a connection that was there
+// already. otelhttptrace says it on http.getconn, a child of the request; with
+// WithoutSubSpans it is an event of the request itself.
+func (r *row) connection() string {
+	reused, opened := 0, 0
+	see := func(attrs map[string]string) {
+		switch attrs["http.conn.reused"] {
+		case "true":
+			reused++
+		case "false":
+			opened++
+		}
+	}
+	see(r.Attrs)
+	for _, e := range r.Events {
+		see(e.Attrs)
+	}
+	for _, c := range r.hidden {
+		see(c.Attrs)
+	}
+	switch {
+	case opened > 1:
+		return count(opened, "new connection")
+	case opened == 1:
+		return "new connection"
+	case reused > 0:
+		return "reused connection"
+	}
+	return ""
+}
+
+// trouble is what went wrong, in the span's own words, and whether anything did:
+// it is an error, or has recorded an exception.
+func (n *Node) trouble() (message string, wrong bool) {
+	wrong = n.failed()
+	for _, e := range n.Events {
+		if e.Name == "exception" {
+			wrong = true
+			message = cmp.Or(e.Attrs["exception.message"], e.Attrs["exception.type"], "an exception")
+		}
+	}
+	if n.failed() && n.Message != "" {
+		message = n.Message
+	}
+	return firstLine(message), wrong
+}
+
+// words is what the row has to say of its trouble: nothing if a row below it says
+// the same.
+func (r *row) words() string {
+	message, wrong := r.trouble()
+	if !wrong || r.below(func(c *row) bool { return c.shares(message) }) {
+		return ""
+	}
+	if !r.failed() {
+		message = "recorded " + message
+	}
+	return plain(message)
+}
+
+// shares reports whether the row has this trouble too.
+func (r *row) shares(message string) bool {
+	own, wrong := r.trouble()
+	return wrong && own == message
+}
+
+// tells reports whether the row, or one below it, says what is the trouble of
+// another one.
+func (r *row) tells(other *row) bool {
+	message, _ := other.trouble()
+	says := func(r *row) bool { return r != other && r.message != "" && r.shares(message) }
+	return says(r) || r.below(says)
+}
+
+// below reports whether f holds for a drawn row below this one.
+func (r *row) below(f func(*row) bool) bool {
+	return slices.ContainsFunc(r.children, func(c *row) bool {
+		return c.within && (f(c) || c.below(f))
+	})
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	return strings.TrimSpace(s)
+}
+
+// rest tells of what is not in the picture, in lines.
+func (p *canvas) rest() []string {
+	var lines []string
+	if cut := p.all[len(p.rows):]; len(cut) > 0 {
+		names := map[string]int{}
+		failed := 0
+		for _, r := range cut {
+			names[r.Name]++
+			if r.failed() {
+				failed++
+			}
+		}
+		line := fmt.Sprintf("… and %s more", count(len(cut), "span"))
+		if failed > 0 {
+			line += fmt.Sprintf(", %d of them ✗", failed)
+		}
+		lines = append(lines, line+": "+p.names(names, p.Width-width(line)-2))
+	}
+	if len(p.hidden) > 0 {
+		lines = append(lines, "not drawn: "+p.names(p.hidden, p.Width-len("not drawn: ")))
+	}
+	return lines
+}
+
+// names lists what is left out, the most frequent first.
+func (p *canvas) names(counts map[string]int, space int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	list, left := "", 0
+	for _, n := range counts {
+		left += n
+	}
+	others := func() string {
+		if left == 1 {
+			return ", 1 other"
+		}
+		return fmt.Sprintf(", %d others", left)
+	}
+	for i, name := range names {
+		item := fmt.Sprintf("%d %s", counts[name], plain(name))
+		if i > 0 {
+			item = ", " + item
+		}
+		before := others()
+		left -= counts[name]
+		need := width(list + item)
+		if left > 0 {
+			need += width(others())
+		}
+		if need > space && i > 0 {
+			return list + before
+		}
+		list += item
+	}
+	return list
+}
