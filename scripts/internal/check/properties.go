@@ -744,7 +744,6 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		}
 	}()
 	defer s.feed.Open()
-	// All have been answered by now, or wait at the feed.
 	atOnce := func() (n int) {
 		for _, c := range calls {
 			select {
@@ -755,7 +754,8 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		}
 		return n
 	}
-	settled := s.until(ctx, callFor/2, func(st origin.Stats) bool { return st.Waiting > maxLoads || st.Waiting+atOnce() == manyKeys })
+	// All are answered soon, or wait at the feed: before a load's timeout.
+	settled := s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Waiting > maxLoads || st.Waiting+atOnce() == manyKeys })
 	loads := s.feed.Stats().Waiting
 	switch {
 	case loads > maxLoads:
