@@ -67,6 +67,8 @@ func load(ctx context.Context, e *env, args []string) error {
 	fs.IntVar(&h.Requests, "n", 10, "how many requests")
 	fs.IntVar(&h.Concurrency, "c", 5, "how many at a time")
 	fs.IntVar(&h.Timeout, "t", lesson.DefaultTimeout, "how many seconds to wait for an answer")
+	fs.IntVar(&h.For, "z", 0, "for how many seconds, in place of -n requests; with -q")
+	fs.IntVar(&h.Rate, "q", 0, "how many requests a second each of -c sends; with -z")
 	url := fs.String("url", "http://"+envOr("ADDR", process.DefaultAddr), "what to load")
 	names, err := parse(fs, args)
 	if err != nil {
@@ -76,7 +78,11 @@ func load(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	if h.Requests < 1 || h.Concurrency < 1 || h.Timeout < 1 || h.Requests%h.Concurrency != 0 {
+	if h.For != 0 || h.Rate != 0 {
+		if h.For < 1 || h.Rate < 1 || h.Concurrency < 1 || h.Timeout < 1 {
+			return errUsage{fmt.Errorf("-z %d -q %d -c %d -t %d: -z and -q go together, and all are at least 1", h.For, h.Rate, h.Concurrency, h.Timeout)}
+		}
+	} else if h.Requests < 1 || h.Concurrency < 1 || h.Timeout < 1 || h.Requests%h.Concurrency != 0 {
 		return errUsage{fmt.Errorf("-n %d -c %d -t %d: hey sends only whole rounds, so n must be a multiple of c, and all at least 1", h.Requests, h.Concurrency, h.Timeout)}
 	}
 	if err := listens(ctx, *url); err != nil {
@@ -155,6 +161,7 @@ func feed(ctx context.Context, e *env, args []string) error {
 	base := fs.String("url", "http://"+settings.FeedAddr, "where the feed listens")
 	hold := fs.Int("hold", 0, "answer nobody until so many wait (for at most 2 s)")
 	delay := fs.Duration("delay", 0, "how long an answer takes (0: 50ms)")
+	outage := fs.Duration("outage", 0, "up for so long, then down for as long, and so on (0: always up)")
 	fs.Usage = func() {
 		fmt.Fprintf(e.stderr, "go run ./scripts feed [FLAGS] [ANSWER...]\n\nThe next requests get these answers, in order, then ok for ever:\n\n")
 		for _, a := range origin.Answers() {
@@ -167,7 +174,7 @@ func feed(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	script := origin.Script{Next: answers, Hold: *hold, Delay: origin.Duration(*delay)}
+	script := origin.Script{Next: answers, Hold: *hold, Delay: origin.Duration(*delay), Outage: origin.Duration(*outage)}
 	if err := script.Check(); err != nil {
 		return errUsage{err}
 	}

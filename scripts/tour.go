@@ -376,6 +376,10 @@ func says(a lesson.Act) string {
 	switch {
 	case a.Says != "":
 		return a.Says
+	case a.Hey != nil && a.Hey.For > 0:
+		return fmt.Sprintf("requests for %d s, %d at a time", a.Hey.For, a.Hey.Concurrency)
+	case a.Keys != nil:
+		return fmt.Sprintf("%s, each for a channel of its own, %d at a time", lab.Plural(a.Keys.N, "request"), a.Keys.C)
 	case a.Hey != nil && a.Hey.Concurrency == 1:
 		return lab.Plural(a.Hey.Requests, "request") + ", one after the other"
 	case a.Hey != nil:
@@ -425,14 +429,20 @@ func byHand(s *lesson.Lesson, e lesson.Experiment, a lesson.Act) []string {
 		if f.Delay > 0 {
 			line += fmt.Sprintf(" --delay %s", f.Delay)
 		}
+		if f.Outage > 0 {
+			line += fmt.Sprintf(" --outage %s", f.Outage)
+		}
 		lines = append(lines, strings.Join(append([]string{line}, f.Next...), " "))
-		if f.Hold == 0 && f.Delay == 0 && len(f.Next) == 0 {
+		if f.Hold == 0 && f.Delay == 0 && f.Outage == 0 && len(f.Next) == 0 {
 			lines = []string{"go run ./scripts feed --delay 500ms"}
 		}
 	}
 	switch {
 	case a.Hey != nil:
 		line := fmt.Sprintf("go run ./scripts load %s -n %d -c %d", s.Number(), a.Hey.Requests, a.Hey.Concurrency)
+		if a.Hey.For > 0 {
+			line = fmt.Sprintf("go run ./scripts load %s -z %d -q %d -c %d", s.Number(), a.Hey.For, a.Hey.Rate, a.Hey.Concurrency)
+		}
 		if a.Hey.Timeout > 0 {
 			line += fmt.Sprintf(" -t %d", a.Hey.Timeout)
 		}

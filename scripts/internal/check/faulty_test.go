@@ -21,7 +21,7 @@ import (
 const faultPrefix = "fault="
 
 // faults are the ways in which the server can be wrong, each with the
-// properties that it then lacks, besides serves-old, which it never has.
+// properties that it then lacks, besides onlyTen, which it never has.
 var faults = map[string][]string{
 	"none":                          {},
 	"one connection at a time":      {"silent-client", "other-key", "bounded"},

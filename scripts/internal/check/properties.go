@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -237,7 +238,7 @@ func properties() []property {
 			round: failureTold,
 		},
 		"failure-forgotten": {
-			done:     "the feed answers 500; then another caller asks for the same channel",
+			done:     fmt.Sprintf("the feed answers 500; then another caller asks for the same channel, after the first's Retry-After if that is at most %v", comeAgainFor),
 			expected: "200, after a second load",
 			likely:   "errors are kept like answers, or the failed load has left something behind",
 			hand: []string{
@@ -310,6 +311,38 @@ func properties() []property {
 			shows: "^200$",
 			once:  servesOld,
 		},
+		"stale-if-error": {
+			done:     fmt.Sprintf("three channels, each asked for; %v later the feed answers 500 to all, and each is asked for again", ttl+time.Second),
+			expected: "3×200, and the feed is asked again",
+			likely:   "what has expired is thrown away before there is something new",
+			hand: []string{
+				get(keyA), "sleep 6", setScript(`{"next":["500"]}`),
+				"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+			},
+			shows: "^200$",
+			once:  staleIfError,
+		},
+		"failure-spared": {
+			done:     "the feed answers 500 to all; one caller after another asks for one new channel, four in all",
+			expected: "1 load, and 4×502 with Retry-After",
+			likely:   "each caller loads again, so a feed in trouble gets all the requests that a cache should keep from it",
+			hand: []string{
+				setScript(`{"next":["500","500","500"]}`), get(keyA), get(keyA), get(keyA), count,
+			},
+			shows: `"requests":1\b`,
+			round: failureSpared,
+		},
+		"sheds-load": {
+			done:     fmt.Sprintf("%d callers ask for a new channel each while the feed holds its answers", manyKeys),
+			expected: fmt.Sprintf("at most %d loads; 503 with Retry-After for the others while those are held, and 200 for them afterwards", maxLoads),
+			likely:   "each miss starts a load, however many there are already, so a crowd's questions all go on to the feed",
+			hand: []string{
+				setScript(`{"hold":150}`),
+				"curl -sZ --parallel-max 150 --parallel-immediate -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=UCAAAAAAAAAAAAAAAAAAA[100-249]' | sort | uniq -c",
+			},
+			shows: `50 503$`,
+			round: shedsLoad,
+		},
 		"trace-requests": {
 			done:     "3 callers ask, each with a traceparent of its own",
 			expected: "3 spans that are children of the callers'",
@@ -367,8 +400,12 @@ func properties() []property {
 }
 
 const (
-	doomFor  = 4 * time.Second         // for a doomed burst to end: the feed serves doom 500 ms late
-	boundFor = 2*timeout + time.Second // for callers of a load that hangs; what comes in the last second is too late, and told
+	doomFor = 4 * time.Second // for a doomed burst to end: the feed serves doom 500 ms late
+	// comeAgainFor is the longest Retry-After that a caller of ours waits for.
+	comeAgainFor = 5 * time.Second
+	maxLoads     = 100 // at once: the contract's
+	manyKeys     = 150
+	boundFor     = 2*timeout + time.Second // for callers of a load that hangs; what comes in the last second is too late, and told
 )
 
 // What stands in the lines to try by hand.
@@ -569,10 +606,24 @@ func failureForgotten(ctx context.Context, s *subject) seen {
 	key := newChannel()
 	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
 	b := newBurst(ctx, s)
-	b.ask(key).wait(callFor)
+	first := b.ask(key)
+	first.wait(callFor)
+	comeAgain(ctx, first)
 	got := b.ask(key).what(answerFor)
 	loads := s.feed.Stats().Channels[key]
 	return is(got == served && loads >= 2, "%s, after %s in all", got, lab.Plural(loads, "load"))
+}
+
+// comeAgain waits as long as the answers to these calls ask for. The calls have
+// ended.
+func comeAgain(ctx context.Context, calls ...*call) {
+	longest := 0
+	for _, c := range calls {
+		if n, err := strconv.Atoi(c.answer.RetryAfter); err == nil {
+			longest = max(longest, n)
+		}
+	}
+	pause(ctx, min(time.Duration(longest)*time.Second, comeAgainFor))
 }
 
 // doomed has callers share a load on which the server panics, and one more ask
@@ -585,6 +636,7 @@ func doomed(ctx context.Context, s *subject, callers int) (ended map[string]int,
 	pause(ctx, joinFor)
 	s.feed.Open()
 	ended = tally(calls, doomFor)
+	comeAgain(ctx, calls...)
 	if next = b.ask(key).what(answerFor); next == "refused" {
 		next = "lost" // which of the two a process that dies gives is chance
 	}
@@ -643,6 +695,82 @@ func servesOld(ctx context.Context, s *subject) seen {
 		return no("%s, and the feed was not asked again", lab.Answers(got))
 	}
 	return is(got[served] == rounds, "%s", lab.Answers(got))
+}
+
+func staleIfError(ctx context.Context, s *subject) seen {
+	keys, ask := threeKeys(ctx, s)
+	if got := ask(); got[served] != rounds {
+		return no("%s", lab.Answers(got))
+	}
+	pause(ctx, ttl+time.Second)
+	_ = s.feed.Set(origin.Script{Next: slices.Repeat([]string{"500"}, 2*rounds)})
+	got := ask()
+	// Where nobody waits for the loads, they come a little later.
+	loading := s.until(ctx, answerFor, func(st origin.Stats) bool { return loadsOf(st, keys) >= rounds })
+	if got[served] == rounds && !loading {
+		return no("%s, and the feed was not asked again", lab.Answers(got))
+	}
+	return is(got[served] == rounds, "%s", lab.Answers(got))
+}
+
+func failureSpared(ctx context.Context, s *subject) seen {
+	const callers = 4
+	key := newChannel()
+	_ = s.feed.Set(origin.Script{Channel: key, Next: slices.Repeat([]string{"500"}, callers)})
+	b := newBurst(ctx, s)
+	got, told := map[string]int{}, 0
+	for range callers {
+		c := b.ask(key)
+		got[c.what(answerFor)]++
+		if c.answer.RetryAfter != "" {
+			told++
+		}
+	}
+	loads := s.feed.Stats().Channels[key]
+	return is(loads == 1 && got["502"] == callers && told == callers, "%s, %s, of which %d say when to come again",
+		lab.Plural(loads, "load"), lab.Answers(got), told)
+}
+
+func shedsLoad(ctx context.Context, s *subject) seen {
+	_ = s.feed.Set(origin.Script{Gate: true})
+	b := newBurst(ctx, s)
+	calls := make([]*call, manyKeys)
+	for i := range calls {
+		calls[i] = b.ask(newChannel())
+	}
+	defer func() {
+		for _, c := range calls {
+			c.hangUp()
+		}
+	}()
+	defer s.feed.Open()
+	atOnce := func() (n int) {
+		for _, c := range calls {
+			select {
+			case <-c.done:
+				n++
+			default:
+			}
+		}
+		return n
+	}
+	// All are answered soon, or wait at the feed: before a load's timeout.
+	settled := s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Waiting > maxLoads || st.Waiting+atOnce() == manyKeys })
+	loads := s.feed.Stats().Waiting
+	switch {
+	case loads > maxLoads:
+		return no("more than %d loads at once", maxLoads)
+	case !settled:
+		return no("callers are neither loaded for nor sent away")
+	}
+	s.feed.Open()
+	got, told := tally(calls, callFor), 0
+	for _, c := range calls {
+		if c.answer.Status == http.StatusServiceUnavailable && c.answer.RetryAfter != "" {
+			told++
+		}
+	}
+	return is(got[served] == loads && told == manyKeys-loads, "%s, %s, of which %d say when to come again", lab.Plural(loads, "load"), lab.Answers(got), told)
 }
 
 // inTrace are a trace's spans, by id.

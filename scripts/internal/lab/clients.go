@@ -56,6 +56,8 @@ func Caller(timeout time.Duration) *http.Client {
 type Answer struct {
 	Status int    // 0 where there was no answer
 	Body   string // at most 1 MiB of it
+	// RetryAfter is the header of that name, as it came.
+	RetryAfter string
 	// Failed is what happened instead of a whole answer: lost (the connection
 	// ended), timeout, refused, rubbish (no HTTP), too long, or error.
 	Failed string
@@ -85,7 +87,7 @@ func Ask(ctx context.Context, c *http.Client, method, url, traceparent string) A
 		return Answer{Failed: classify(err.Error()), Err: err}
 	}
 	defer res.Body.Close()
-	a := Answer{Status: res.StatusCode}
+	a := Answer{Status: res.StatusCode, RetryAfter: res.Header.Get("Retry-After")}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:

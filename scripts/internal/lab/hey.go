@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -15,8 +16,12 @@ import (
 
 // HeyArgs are hey's arguments for a burst.
 func HeyArgs(h lesson.Hey, traceparent, url string) []string {
-	return []string{"-n", strconv.Itoa(h.Requests), "-c", strconv.Itoa(h.Concurrency), "-t", strconv.Itoa(h.Seconds()),
-		"-H", "traceparent: " + traceparent, url}
+	much := []string{"-n", strconv.Itoa(h.Requests)}
+	if h.For > 0 {
+		much = []string{"-z", strconv.Itoa(h.For) + "s", "-q", strconv.Itoa(h.Rate)}
+	}
+	return append(much, "-c", strconv.Itoa(h.Concurrency), "-t", strconv.Itoa(h.Seconds()),
+		"-H", "traceparent: "+traceparent, url)
 }
 
 // RunHey runs hey and returns what it printed, and the answers by status.
@@ -24,8 +29,11 @@ func HeyArgs(h lesson.Hey, traceparent, url string) []string {
 // hey exits with 0 whatever happens, so its report is read. Its own timeout
 // bounds each request; ours bounds the whole, in case that it hangs.
 func RunHey(ctx context.Context, bin string, h lesson.Hey, traceparent, url string) (string, map[string]int, error) {
-	rounds := h.Requests / h.Concurrency
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(rounds*h.Seconds()+10)*time.Second)
+	longest := h.For + h.Seconds()
+	if h.For == 0 {
+		longest = h.Requests / h.Concurrency * h.Seconds()
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(longest+10)*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, HeyArgs(h, traceparent, url)...)
 	var out bytes.Buffer
@@ -45,8 +53,9 @@ func RunHey(ctx context.Context, bin string, h lesson.Hey, traceparent, url stri
 }
 
 var (
-	statusLine = regexp.MustCompile(`^\s+\[(\d{3})\]\s+(\d+) responses$`)
-	errorLine  = regexp.MustCompile(`^\s+\[(\d+)\]\s+(.+)$`)
+	statusLine  = regexp.MustCompile(`^\s+\[(\d{3})\]\s+(\d+) responses$`)
+	slowestLine = regexp.MustCompile(`(?m)^\s+Slowest:\s+([0-9.]+) secs$`)
+	errorLine   = regexp.MustCompile(`^\s+\[(\d+)\]\s+(.+)$`)
 )
 
 // parseHey reads the two distributions at the end of hey's report.
@@ -103,6 +112,15 @@ func classify(err string) string {
 func tidy(text string) string {
 	text = strings.ReplaceAll(text, "%%", "%")
 	return strings.Trim(regexp.MustCompile(`\n[\s\n]*\n`).ReplaceAllString(text, "\n\n"), "\n") + "\n"
+}
+
+// Slowest is the time of the slowest answer in hey's report, in seconds.
+func Slowest(report string) (float64, error) {
+	m := slowestLine.FindStringSubmatch(report)
+	if m == nil {
+		return 0, errors.New("hey's report does not say how long the slowest answer took")
+	}
+	return strconv.ParseFloat(m[1], 64)
 }
 
 // Histogram is the part of hey's report that shows how long answers took.

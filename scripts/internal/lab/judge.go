@@ -24,6 +24,23 @@ func (a *Act) judge(step *lesson.Lesson) {
 	if e.Answers != nil {
 		a.check("answers", Answers(e.Answers), Answers(a.Answers))
 	}
+	if e.All != "" {
+		n := 0
+		for _, count := range a.Answers {
+			n += count
+		}
+		a.held("answers", "all "+e.All, Answers(a.Answers), n > 0 && a.Answers[e.All] == n)
+	}
+	if e.Slowest > 0 {
+		slowest, err := Slowest(a.Hey)
+		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", slowest), err == nil && slowest <= float64(e.Slowest))
+	}
+	if e.RetryAfter != nil {
+		a.count("answers that say when to come again", *e.RetryAfter, a.retryAfter)
+	}
+	if b := e.LoadsWithin; b != nil {
+		a.Checks = append(a.Checks, Check{"loads", b.String(), strconv.Itoa(a.Loads), b.Holds(a.Loads)})
+	}
 	if e.Loads != nil {
 		a.count("loads", *e.Loads, a.Loads)
 	}
@@ -34,13 +51,7 @@ func (a *Act) judge(step *lesson.Lesson) {
 		a.count("spans "+name, e.Spans[name], trace.Count(a.Spans, name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Errors)) {
-		n := 0
-		for _, s := range trace.Named(a.Spans, name) {
-			if s.Status == "error" {
-				n++
-			}
-		}
-		a.count("errors "+name, e.Errors[name], n)
+		a.count("errors "+name, e.Errors[name], a.errors(name))
 	}
 	if e.Results != nil {
 		got := map[string]int{}
@@ -87,7 +98,11 @@ func (a *Act) judge(step *lesson.Lesson) {
 			agree = agree && n == a.Loads
 			got = append(got, fmt.Sprintf("%d %s", n, name))
 		}
-		a.Checks = append(a.Checks, Check{"spans agree with the feed's count", fmt.Sprintf("%d of each", a.Loads), strings.Join(got, ", "), agree})
+		want := fmt.Sprintf("%d of each", a.Loads)
+		if e.LoadsWithin != nil { // chance has a part in it, and a page shows what every run shows
+			want = "as many of each"
+		}
+		a.Checks = append(a.Checks, Check{"spans agree with the feed's count", want, strings.Join(got, ", "), agree})
 	}
 }
 
@@ -105,6 +120,17 @@ func (a *Act) held(what, want, otherwise string, held bool) {
 		got = otherwise
 	}
 	a.Checks = append(a.Checks, Check{what, want, got, held})
+}
+
+// errors counts the spans with that name that are errors.
+func (a *Act) errors(name string) int {
+	n := 0
+	for _, s := range trace.Named(a.Spans, name) {
+		if s.Status == "error" {
+			n++
+		}
+	}
+	return n
 }
 
 // links counts the waiters that link to a flight of the same act.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -18,6 +19,7 @@ import (
 	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/trace"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/telemetry"
@@ -108,6 +110,7 @@ type Act struct {
 	Notes   []string // what the lab saw and does not judge
 
 	connections         int
+	retryAfter          int // answers that said when to come again
 	goroutines, threads int
 	closed              bool
 	otherKey, quick     string
@@ -185,6 +188,9 @@ func ReadsHeaders(step *lesson.Lesson) bool { return step.Number() >= "03" }
 // ReadsFeed is false for 01 to 03.
 func ReadsFeed(step *lesson.Lesson) bool { return step.Number() >= "04" }
 
+// ServesOld is true for a step whose loads may be nobody's to wait for.
+func ServesOld(step *lesson.Lesson) bool { return step.Fingerprint["serves-old"] == "yes" }
+
 // gather takes all spans of an experiment. The server's have come when it has
 // stopped; the feed's end when it has noticed that its callers have gone.
 func (l *Lab) gather(ctx context.Context, r *Result) []trace.Span {
@@ -243,6 +249,7 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Act, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.settle(ctx, act)
 	s.count(act)
 	if e := a.Expect; e.Goroutines != nil || e.Threads != nil {
 		if act.goroutines, err = s.server.count(ctx, "goroutine"); err != nil {
@@ -254,6 +261,26 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Act, error) {
 	}
 	act.to = time.Now()
 	return act, nil
+}
+
+// settle waits for loads that nobody waits for: their callers have been answered
+// before they end, even before the feed has heard of them. Held ones need not end.
+func (s *scene) settle(ctx context.Context, act *Act) {
+	if act.TraceID == "" || !ServesOld(s.step) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatherFor)
+	defer cancel()
+	for {
+		if state, err := look.State(ctx, s.server.Debug); err == nil && len(state.Flights) == s.feed.Stats().Waiting {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
@@ -286,9 +313,11 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 	requests, concurrency := 1, 1
 	switch {
 	case a.Hey != nil:
-		requests, concurrency = a.Hey.Requests, a.Hey.Concurrency
+		requests, concurrency = a.Hey.Requests, a.Hey.Concurrency // requests are 0, unknown, where it goes on for a time
 	case a.Get != nil:
 		requests = max(1, a.Get.Times)
+	case a.Keys != nil:
+		requests, concurrency = a.Keys.N, a.Keys.C
 	case a.FirstLeaves > 0:
 		requests, concurrency = a.FirstLeaves+1, a.FirstLeaves+1
 	case a.Slow > 0:
@@ -305,6 +334,9 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 		return s.hey(ctx, a, act)
 	case a.Get != nil:
 		s.get(ctx, a, act)
+		return nil
+	case a.Keys != nil:
+		s.keys(ctx, a, act)
 		return nil
 	case a.FirstLeaves > 0:
 		return s.firstLeaves(ctx, a, act)
@@ -355,7 +387,47 @@ func (s *scene) get(ctx context.Context, a lesson.Act, act *Act) {
 	c := Caller(callFor)
 	defer c.CloseIdleConnections()
 	for range max(1, a.Get.Times) {
-		act.Answers[call(ctx, c, method, s.server.URL+path)]++
+		act.answered(Ask(ctx, c, method, s.server.URL+path, Traceparent(ctx)))
+	}
+}
+
+// answered counts what one caller got.
+func (a *Act) answered(got Answer) {
+	a.Answers[got.String()]++
+	if got.RetryAfter != "" {
+		a.retryAfter++
+	}
+}
+
+// keys has each caller ask for a channel of its own. A gate opens once all have
+// been answered or wait at the feed; where they do not come, it opens after a
+// while.
+func (s *scene) keys(ctx context.Context, a lesson.Act, act *Act) {
+	n := a.Keys.N
+	answers := make(chan Answer, n)
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	var callers sync.WaitGroup
+	for range a.Keys.C {
+		callers.Go(func() {
+			for i := range next {
+				c := Caller(callFor)
+				answers <- Ask(ctx, c, http.MethodGet, s.url(fmt.Sprintf("UC%022d", i)), Traceparent(ctx))
+				c.CloseIdleConnections()
+			}
+		})
+	}
+	if a.Feed != nil && a.Feed.Gate {
+		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting+len(answers) >= n })
+		s.feed.Open()
+	}
+	callers.Wait()
+	close(answers)
+	for got := range answers {
+		act.answered(got)
 	}
 }
 

@@ -85,13 +85,15 @@ type Experiment struct {
 }
 
 // Act is one thing done to the server, and what must come out. Exactly one of
-// Hey, Get, Slow, Silent, Leave, Rude, FirstLeaves, OtherKey and Wait is set.
+// Hey, Get, Keys, Slow, Silent, Leave, Rude, FirstLeaves, OtherKey and Wait is
+// set.
 type Act struct {
 	Says string         `yaml:"says"` // what is done, where the fields do not say it
 	Feed *origin.Script `yaml:"feed"` // told to the feed before
 
 	Hey         *Hey            `yaml:"hey"`          // a burst
 	Get         *Get            `yaml:"get"`          // requests on one connection, one after the other
+	Keys        *Keys           `yaml:"keys"`         // callers who ask for a channel each, the same ones in every act
 	Slow        int             `yaml:"slow"`         // so many take a second to say their request; a quick one comes behind them
 	Silent      int             `yaml:"silent"`       // so many clients connect and say nothing
 	Leave       bool            `yaml:"leave"`        // the silent clients leave
@@ -114,6 +116,10 @@ type Hey struct {
 	Requests    int `yaml:"n"`
 	Concurrency int `yaml:"c"`
 	Timeout     int `yaml:"t"` // seconds; 0 means DefaultTimeout
+	// For is how many seconds it goes on, in place of so many requests, and Rate
+	// how many requests a second each of those at a time sends then.
+	For  int `yaml:"for"`
+	Rate int `yaml:"q"`
 }
 
 // DefaultTimeout is how long hey waits for an answer, in seconds.
@@ -134,6 +140,14 @@ type Get struct {
 	Times  int    `yaml:"times"`
 }
 
+// Keys is n callers, each of whom asks for a channel of its own, c at a time.
+// Where the feed has a gate it opens once everybody has been answered or waits at
+// the feed: all must come at once then.
+type Keys struct {
+	N int `yaml:"n"`
+	C int `yaml:"c"`
+}
+
 // Expect is what must come out of an act. What is not set is not judged, except
 // that the feed's own count of loads and the spans must agree wherever a feed
 // is read.
@@ -141,13 +155,23 @@ type Expect struct {
 	// Answers counts what the callers got: a status such as "200", or "lost"
 	// (the connection ended without an answer), "timeout" or "refused".
 	Answers map[string]int `yaml:"answers"`
-	Loads   *int           `yaml:"loads"` // by the feed's own count
+	// All is the status that all callers got, where their number is not known.
+	All   string `yaml:"all"`
+	Loads *int   `yaml:"loads"` // by the feed's own count
+	// LoadsWithin bounds them where chance has a part in it.
+	LoadsWithin *Bounds `yaml:"loads_within"`
+	// RetryAfter counts the answers that say when to come again; not hey's, which
+	// does not tell.
+	RetryAfter *int `yaml:"retry_after"`
+	// Slowest is how many seconds the slowest of hey's answers may take.
+	Slowest int `yaml:"slowest"`
 	// Connections are the new ones that the feed saw.
 	Connections *int `yaml:"connections"`
 	// Spans counts the act's spans by name, Errors those that are errors.
 	Spans  map[string]int `yaml:"spans"`
 	Errors map[string]int `yaml:"errors"`
-	// Results counts cache.get spans by cache.result: hit, miss, joined.
+	// Results counts cache.get spans by cache.result: hit, miss, joined, and in
+	// step 10 stale, failed, busy.
 	Results map[string]int `yaml:"results"`
 	// Links are cache.get spans that link to a flight of the same act.
 	Links *int `yaml:"links"`
@@ -226,12 +250,15 @@ var Properties = []Property{
 	{"own-answer", "callers of two keys at once each get the answer of their own", Feed},
 	{"other-key", "a slow miss on one key does not delay another key", Feed},
 	{"failure-told", "a load that fails is made once, and its caller is told", Feed},
-	{"failure-forgotten", "a failure is not remembered: the next caller is served", Feed},
+	{"failure-forgotten", "after a failure the next caller is served, at once or when told to come again", Feed},
 	{"heals", "after a doomed load nobody hangs and the key heals", Feed},
 	{"bounded", "callers of a load that does not end in time are all answered within two load timeouts", Feed},
 	{"first-leaves", "the first caller hangs up, the others are served", Feed},
 	{"clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed},
 	{"serves-old", "an old answer is served at once while a new one loads", Feed},
+	{"stale-if-error", "an old answer is served when the feed fails", Feed},
+	{"failure-spared", "a feed that has just failed is left alone, and callers are told when to come again", Feed},
+	{"sheds-load", "150 keys at once are at most 100 loads; the other callers get a 503 at once", Feed},
 	{"trace-requests", "every request is a span in its caller's trace", Spans},
 	{"trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans},
 	{"trace-joined", "callers who share a load link to its span", FeedSpans},
@@ -449,16 +476,33 @@ func (l *Lesson) checkExercise() error {
 
 func (a Act) check() error {
 	kinds := 0
-	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Slow > 0, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Wait > 0} {
+	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Keys != nil, a.Slow > 0, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Wait > 0} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return fmt.Errorf("it does %d things: say one of hey, get, slow, silent, leave, rude, first_leaves, other_key, wait", kinds)
+		return fmt.Errorf("it does %d things: say one of hey, get, keys, slow, silent, leave, rude, first_leaves, other_key, wait", kinds)
 	}
-	if h := a.Hey; h != nil && (h.Requests < 1 || h.Concurrency < 1 || h.Requests%h.Concurrency != 0 || h.Timeout < 0) {
+	if h := a.Hey; h != nil && h.For > 0 {
+		if h.Requests != 0 || h.Concurrency < 1 || h.Rate < 1 || h.Timeout < 0 {
+			return fmt.Errorf("hey: for %d, c %d, q %d: what goes on for a time has no n, and says how many at a time and how many a second each", h.For, h.Concurrency, h.Rate)
+		}
+	} else if h != nil && (h.Rate != 0 || h.Requests < 1 || h.Concurrency < 1 || h.Requests%h.Concurrency != 0 || h.Timeout < 0) {
 		return fmt.Errorf("hey: n %d, c %d: hey sends only whole rounds, so n must be a multiple of c, both at least 1", h.Requests, h.Concurrency)
+	}
+	if k := a.Keys; k != nil {
+		if k.N < 1 || k.C < 1 || k.C > k.N {
+			return fmt.Errorf("keys: n %d, c %d: both are at least 1, and no more at a time than there are", k.N, k.C)
+		}
+		if a.Feed != nil && a.Feed.Gate && k.C != k.N {
+			return fmt.Errorf("keys: n %d, c %d: the feed's gate holds back those who come first, so all must come at once", k.N, k.C)
+		}
+	}
+	if e := a.Expect; e.RetryAfter != nil && a.Get == nil && a.Keys == nil {
+		return errors.New("expect: retry_after goes with the acts get and keys: hey does not tell")
+	} else if (e.Slowest != 0 || e.All != "") && a.Hey == nil {
+		return errors.New("expect: all and slowest go with the act hey")
 	}
 	if a.Rude != "" && !slices.Contains(Rudenesses, a.Rude) {
 		return fmt.Errorf("rude: %q: it can be %s", a.Rude, strings.Join(Rudenesses, ", "))

@@ -102,7 +102,12 @@ func TestFrame(t *testing.T) {
 	busy.Step = "06-mutex-cache"
 	busy.Flights = []watch.Flight{{Key: key, TraceID: trace1, AgeMS: 812}}
 	busy.Queues = []watch.Queue{{Key: "UCbehind", Callers: 1000, AgeMS: 700}}
+	outage := doomed()
+	outage.Step = "10-resilient"
+	outage.Flights = nil
+	outage.Counters = watch.Counters{Hits: 123_456, Stale: 9876, Misses: 12, Joined: 48, Failed: 7, Busy: 50, Loads: 30}
 	for name, v := range map[string]look.View{
+		"top-outage.txt":   {Last: outage, Before: before(), HasCache: true},
 		"top-first.txt":    {Last: doomed(), HasCache: true},
 		"top-doomed.txt":   {Last: doomed(), Before: before(), HasCache: true, Keys: "Ctrl-C ends"},
 		"top-silent.txt":   {Last: doomed(), Before: before(), HasCache: true, Keys: "Ctrl-C ends", Silent: noon.Add(90 * time.Second), At: noon.Add(100 * time.Second), Why: errors.New("127.0.0.1:3781 has not answered within 2s")},

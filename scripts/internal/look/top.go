@@ -102,26 +102,43 @@ func (v *View) flights() (air, queues []string) {
 	return air, queues
 }
 
-// counters are the lines of what the cache has answered.
+// counters are the lines of what the cache has answered. Columns that only step
+// 10 fills are left out while they are empty.
 func (v *View) counters() []string {
-	row := func(name string, cells ...string) string {
-		line := fmt.Sprintf("%-12s", name)
-		for _, c := range cells {
-			line += fmt.Sprintf("%10s", c)
-		}
-		return line
+	seconds := 0.0
+	var before watch.Counters
+	if b := v.Before; b != nil && b.PID == v.Last.PID && v.Last.At.After(b.At) {
+		before, seconds = b.Counters, v.Last.At.Sub(b.At).Seconds()
 	}
 	c := v.Last.Counters
-	out := []string{row("", "hits", "misses", "joined", "loads", "no result")}
-	rates := []string{"", "", "", "", ""}
-	if b := v.Before; b != nil && b.PID == v.Last.PID && v.Last.At.After(b.At) {
-		seconds := v.Last.At.Sub(b.At).Seconds()
-		for i, n := range []int64{c.Hits - b.Counters.Hits, c.Misses - b.Counters.Misses, c.Joined - b.Counters.Joined, c.Loads - b.Counters.Loads, c.Unknown - b.Counters.Unknown} {
-			rates[i] = fmt.Sprintf("%.1f", max(0, float64(n)/seconds))
+	names, rates, counts := "            ", "per second  ", "since start "
+	for _, column := range []struct {
+		name       string
+		width      int
+		now, was   int64
+		ifThereAre bool
+	}{
+		{"hits", 8, c.Hits, before.Hits, false},
+		{"stale", 8, c.Stale, before.Stale, true},
+		{"misses", 8, c.Misses, before.Misses, false},
+		{"joined", 8, c.Joined, before.Joined, false},
+		{"failed", 8, c.Failed, before.Failed, true},
+		{"busy", 8, c.Busy, before.Busy, true},
+		{"loads", 8, c.Loads, before.Loads, false},
+		{"no result", 11, c.Unknown, before.Unknown, false},
+	} {
+		if column.ifThereAre && column.now == 0 {
+			continue
 		}
+		rate := ""
+		if seconds > 0 {
+			rate = fmt.Sprintf("%.1f", max(0, float64(column.now-column.was)/seconds))
+		}
+		names += fmt.Sprintf("%*s", column.width, column.name)
+		rates += fmt.Sprintf("%*s", column.width, rate)
+		counts += fmt.Sprintf("%*d", column.width, column.now)
 	}
-	n := func(i int64) string { return fmt.Sprint(i) }
-	return append(out, row("per second", rates...), row("since start", n(c.Hits), n(c.Misses), n(c.Joined), n(c.Loads), n(c.Unknown)))
+	return []string{names, rates, counts}
 }
 
 // groups are the lines of what goroutines wait for. A group that has gone since

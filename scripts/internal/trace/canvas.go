@@ -253,6 +253,9 @@ func (p *canvas) notes(r *row) []part {
 		result += " → " + strings.Join(names, ", ")
 	}
 	say("", "%s", strings.TrimSpace(result))
+	if r.Attrs["cache.stale"] == "true" {
+		say("", "old value")
+	}
 	if r.beyond != "" && p.Width >= narrow {
 		say("", "→ %s", r.beyond)
 	}

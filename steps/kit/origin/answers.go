@@ -31,7 +31,7 @@ var kinds = map[string]kind{
 	"doom":      {help: "a feed whose newest video is doom; 500 ms late", delay: DoomDelay, write: writeFeed(doomed)},
 	"empty":     {help: "a good feed without entries", write: writeFeed(nil)},
 	"post":      {help: "a feed whose newest entry is no video", write: writeFeed(post)},
-	"429":       {help: "too many requests", write: refuse(http.StatusTooManyRequests)},
+	"429":       {help: "too many requests; come again in 3 s", write: refuseFor(RetryAfter)},
 	"500":       {help: "a server error", write: refuse(http.StatusInternalServerError)},
 	"rubbish":   {help: "a web page where XML should be", write: writeRubbish},
 	"truncated": {help: "half a feed, as if it were whole", write: writeTruncated},
@@ -151,6 +151,14 @@ func writeFeed(pick func(string) *entry) func(http.ResponseWriter, *http.Request
 func refuse(code int) func(http.ResponseWriter, *http.Request, string) {
 	return func(w http.ResponseWriter, _ *http.Request, _ string) {
 		http.Error(w, http.StatusText(code), code)
+	}
+}
+
+// refuseFor says when to come again, too.
+func refuseFor(d time.Duration) func(http.ResponseWriter, *http.Request, string) {
+	return func(w http.ResponseWriter, r *http.Request, channel string) {
+		w.Header().Set("Retry-After", fmt.Sprint(int(d.Seconds())))
+		refuse(http.StatusTooManyRequests)(w, r, channel)
 	}
 }
 

@@ -40,6 +40,8 @@ const (
 	// DoomDelay is how late a doomed answer comes, so that the callers who will
 	// suffer have joined.
 	DoomDelay = 500 * time.Millisecond
+	// RetryAfter is what a 429 asks for.
+	RetryAfter = 3 * time.Second
 	// HoldFor bounds how long Hold waits for company.
 	HoldFor = 2 * time.Second
 	// gateFor bounds how long a closed gate holds a request.
@@ -64,6 +66,10 @@ type Script struct {
 	HoldFor Duration `json:"hold_for,omitempty" yaml:"hold_for"`
 	// Gate keeps all answers back until Open is called, or for 10 s.
 	Gate bool `json:"gate,omitempty" yaml:"gate"`
+	// Outage lets the feed be up for so long, then down for as long, and so on.
+	// What Next does not say is then answered with a 500, a hangup and a hang, in
+	// turn. 0 means that it is always up.
+	Outage Duration `json:"outage,omitempty" yaml:"outage"`
 	// Channel is whom all this is for; "" means everybody. Requests for other
 	// channels are answered well, and counted.
 	Channel string `json:"channel,omitempty" yaml:"channel"`
@@ -110,17 +116,36 @@ type Feed struct {
 // to the round in which it came, also when it is answered in the next one.
 type round struct {
 	script Script
+	began  time.Time // of the first outage's up
+	downs  int       // answers that an outage has given
 	stats  Stats
 	gate   chan struct{} // held requests wait for its close; nil: nothing is held
 }
 
 func newRound(s Script) *round {
-	r := &round{script: s, stats: Stats{Channels: map[string]int{}, Traceparents: map[string][]string{}}}
+	r := &round{script: s, began: time.Now(), stats: Stats{Channels: map[string]int{}, Traceparents: map[string][]string{}}}
 	r.script.Next = slices.Clone(s.Next)
 	if s.Gate || s.Hold > 0 {
 		r.gate = make(chan struct{})
 	}
 	return r
+}
+
+// outages are the ways to be down.
+var outages = []string{"500", "hangup", "hang"}
+
+// next takes the next answer from the script.
+func (r *round) next() string {
+	if len(r.script.Next) > 0 {
+		next := r.script.Next[0]
+		r.script.Next = r.script.Next[1:]
+		return next
+	}
+	if d := time.Duration(r.script.Outage); d > 0 && time.Since(r.began)/d%2 == 1 {
+		r.downs++
+		return outages[(r.downs-1)%len(outages)]
+	}
+	return "ok"
 }
 
 // open lets all held requests go, and those that come later.
@@ -244,6 +269,9 @@ func (s Script) Check() error {
 	if s.Hold < 0 {
 		return fmt.Errorf("hold: %d: it is how many requests to wait for", s.Hold)
 	}
+	if s.Outage < 0 {
+		return fmt.Errorf("outage: %s: it is how long the feed is up, and then down", s.Outage)
+	}
 	return nil
 }
 
@@ -308,10 +336,7 @@ func (f *Feed) arrive(ctx context.Context, channel, traceparent string) (name st
 	if r.script.Channel != "" && r.script.Channel != channel {
 		return "ok", DefaultDelay, nil
 	}
-	next := "ok"
-	if len(r.script.Next) > 0 {
-		next, r.script.Next = r.script.Next[0], r.script.Next[1:]
-	}
+	next := r.next()
 	name, delay, _ = parse(next) // Set has checked it
 	delay = cmp.Or(delay, kinds[name].delay, time.Duration(r.script.Delay), DefaultDelay)
 	if r.gate == nil {

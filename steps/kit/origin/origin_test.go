@@ -105,6 +105,31 @@ func TestScriptAtOnce(t *testing.T) {
 	})
 }
 
+// An outage begins when the feed has been up for so long, and fails in each of its
+// ways in turn. What Next says goes before it.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFeed()
+		set(t, f, Script{Next: []string{"429"}, Outage: Duration(10 * time.Second)})
+		var seen []string
+		for range 2 { // of up and down
+			for range 3 {
+				name, _, _ := f.arrive(t.Context(), "A", "")
+				seen = append(seen, name)
+			}
+			time.Sleep(10 * time.Second)
+			for range 4 {
+				name, _, _ := f.arrive(t.Context(), "A", "")
+				seen = append(seen, name)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if got, want := strings.Join(seen, " "), "429 ok ok 500 hangup hang 500 ok ok ok hangup hang 500 hangup"; got != want {
+			t.Errorf("it answered\n%s, want\n%s", got, want)
+		}
+	})
+}
+
 // The answer's own time goes before that of its kind, and both before the
 // script's.
 func TestDelay(t *testing.T) {
@@ -337,6 +362,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{Script{Next: []string{"ok", "doom", "ok:20ms"}, Hold: 5}, ""},
 		{Script{Next: []string{"ok", "okay"}}, `the feed cannot answer "okay"; it can: 429, 500, doom, drip, empty, endless, hang, hangup, ok, post, rubbish, truncated`},
+		{Script{Outage: -1}, "outage: -1ns: it is how long the feed is up"},
 		{Script{Next: []string{""}}, `the feed cannot answer ""; it can: 429, `},
 		{Script{Next: []string{"ok:soon"}}, `answer "ok:soon": "soon" is not a duration: write it like 500ms or 2s`},
 		{Script{Next: []string{"ok:-1s"}}, `answer "ok:-1s": "-1s" is not a duration: write it like 500ms or 2s`},

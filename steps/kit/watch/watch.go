@@ -4,7 +4,8 @@
 // It is a span processor. A cache that names its spans as the workshop's do is
 // seen without a line of its own for that:
 //
-//	cache.get   cache.key, and cache.result = hit, miss, joined once it is known
+//	cache.get   cache.key, and cache.result = hit, miss, joined (in step 10 also
+//	            stale, failed, busy) once it is known
 //	flight      one load for all who want a key; below the leader's cache.get
 //	lock.wait   below cache.get, for as long as it waits for the cache's lock
 //
@@ -76,6 +77,11 @@ type Counters struct {
 	Hits   int64 `json:"hits"`   // cache.get spans that say hit, also those still running
 	Misses int64 `json:"misses"` // likewise
 	Joined int64 `json:"joined"` // likewise
+	// Those of step 10: callers who got an old value at once, a remembered
+	// failure, or no load because too many ran.
+	Stale  int64 `json:"stale"`
+	Failed int64 `json:"failed"`
+	Busy   int64 `json:"busy"`
 	// Unknown counts cache.get spans that ended without a result: in step 08 a
 	// waiter's, when its flight panicked.
 	Unknown int64 `json:"unknown"`
@@ -212,6 +218,12 @@ func (c *Counters) add(result string, flew, ended bool) {
 		c.Hits++
 	case result == "joined":
 		c.Joined++
+	case result == "stale":
+		c.Stale++
+	case result == "failed":
+		c.Failed++
+	case result == "busy":
+		c.Busy++
 	case result == "miss":
 		c.Misses++
 		if !flew {
@@ -282,7 +294,7 @@ func (w *Watch) Now() Now {
 		var f *Flight
 		links := r.span.Links()
 		switch {
-		case r.flew: // it leads
+		case r.flew || result == "stale": // it leads, or waits for nobody
 		case len(links) > 0:
 			to := links[len(links)-1].SpanContext
 			if f = air[keyOf(to)]; f == nil {

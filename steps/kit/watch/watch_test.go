@@ -135,6 +135,32 @@ func TestLoadsWithoutFlights(t *testing.T) {
 	}
 }
 
+// 10: a flight goes on when its callers have gone home with an old value, and who
+// gets one waits for nobody.
+func TestStale(t *testing.T) {
+	c := newCache(t)
+	ctx, leader := c.get(t.Context(), "a")
+	_, flight := c.tracer.Start(ctx, "flight")
+	result(leader, "stale")
+	leader.End()
+	_, second := c.get(t.Context(), "a")
+	result(second, "stale")
+	second.AddLink(trace.Link{SpanContext: flight.SpanContext()})
+	if f := one(t, c.w.Now()); f.Key != "a" || f.Waiters != 0 || f.Ended {
+		t.Errorf("in the air: %+v", f)
+	}
+	second.End()
+	flight.End()
+	for _, r := range []string{"failed", "busy", "busy"} {
+		_, s := c.get(t.Context(), "a")
+		result(s, r)
+		s.End()
+	}
+	if n := c.w.Now(); n.Counters != (watch.Counters{Stale: 2, Failed: 1, Busy: 2, Loads: 1}) || len(n.Flights) != 0 {
+		t.Errorf("afterwards: %+v", n)
+	}
+}
+
 // 06: whoever waits for the lock wants a key, and waits for no flight of it.
 func TestQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

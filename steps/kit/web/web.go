@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -162,7 +163,9 @@ func routeOf(r *http.Request) string { return r.Pattern[strings.IndexByte(r.Patt
 //
 // The status is the error's own, when it or what it wraps has a method
 // StatusCode() int; 504 when it wraps context.DeadlineExceeded; 499 when it
-// wraps context.Canceled; else 500.
+// wraps context.Canceled; else 500. With a method RetryAfter() time.Duration
+// that returns more than 0 it says when to come again, in the header of that
+// name, in whole seconds, rounded up.
 func Handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := h(w, r)
@@ -183,8 +186,19 @@ func Handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
 			}
 			answer["path"] = path
 		}
+		if d := retryAfter(err); d > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
+		}
 		write(w, code, answer)
 	})
+}
+
+func retryAfter(err error) time.Duration {
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		return later.RetryAfter()
+	}
+	return 0
 }
 
 func status(err error) int {

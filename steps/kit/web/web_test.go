@@ -323,6 +323,24 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+type later time.Duration
+
+func (later) Error() string               { return "not now" }
+func (l later) RetryAfter() time.Duration { return time.Duration(l) }
+
+// An error that knows when to come again tells it, rounded up.
+func TestRetryAfter(t *testing.T) {
+	for d, want := range map[time.Duration]string{-time.Second: "", 0: "", 1: "1", time.Second: "1", time.Second + 1: "2", time.Minute: "60"} {
+		w := httptest.NewRecorder()
+		web.Handler(func(http.ResponseWriter, *http.Request) error {
+			return fmt.Errorf("%w: %w", later(d), codedError(502))
+		}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if got := w.Header().Get("Retry-After"); got != want || w.Code != 502 {
+			t.Errorf("%v: %d with Retry-After %q, want 502 with %q", d, w.Code, got, want)
+		}
+	}
+}
+
 // stopping serves handler in a bubble until stop is called; done has what Serve
 // returned.
 func stopping(t *testing.T, handler http.HandlerFunc) (l *webtest.Listener, client *http.Client, stop func(), done chan error) {

@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,17 @@ type Error struct {
 	Status int // what to answer: 400, 502 or 504
 	Err    error
 }
+
+// refusal is an answer that is no feed.
+type refusal struct {
+	status string
+	after  time.Duration // the answer's Retry-After; 0 where it has none
+}
+
+func (r refusal) Error() string { return "it answered " + r.status }
+
+// RetryAfter is how long the feed asks to be left alone; 0 where it does not.
+func (r refusal) RetryAfter() time.Duration { return r.after }
 
 func (e *Error) Error() string   { return e.Err.Error() }
 func (e *Error) Unwrap() error   { return e.Err }
@@ -136,7 +148,7 @@ func (c *Client) load(ctx context.Context, channel string) (id string, size int,
 	document, err := io.ReadAll(io.LimitReader(res.Body, MaxFeed+1))
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return "", len(document), fmt.Errorf("it answered %s", res.Status)
+		return "", len(document), refusal{res.Status, retryAfter(res.Header, time.Now())}
 	case err != nil:
 		return "", len(document), fmt.Errorf("it broke off: %w", err)
 	case len(document) > MaxFeed:
@@ -144,6 +156,19 @@ func (c *Client) load(ctx context.Context, channel string) (id string, size int,
 	}
 	id, err = newest(document)
 	return id, len(document), err
+}
+
+// retryAfter reads the header of that name: seconds, or the time at which to come
+// again. It is 0 where that cannot be read or has passed.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil { // more than 32 bits would not fit into a Duration
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // newest is the id of the first video in a feed.

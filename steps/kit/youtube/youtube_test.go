@@ -581,3 +581,53 @@ func TestLog(t *testing.T) {
 		}
 	}
 }
+
+// A load's own timeout is shorter than every other limit on a part of it, so it is
+// the one that decides.
+func TestLimitsOfALoad(t *testing.T) {
+	of := http.DefaultTransport.(*http.Transport)
+	if of.TLSHandshakeTimeout != 10*time.Second || of.TLSHandshakeTimeout <= Timeout || of.ResponseHeaderTimeout != 0 {
+		t.Errorf("TLS %v, header %v: net/http's defaults have changed", of.TLSHandshakeTimeout, of.ResponseHeaderTimeout)
+	}
+	// How long its dialer waits cannot be asked, only that the load ends before.
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	hurried := &Client{NewHTTPClient(), "http://" + silent.Addr().String(), 50 * time.Millisecond}
+	began := time.Now()
+	var failed *Error
+	if _, err := hurried.LatestVideo(t.Context(), DefaultChannel); !errors.As(err, &failed) || failed.Status != http.StatusGatewayTimeout {
+		t.Errorf("a feed that takes the connection and says nothing: %v, want a 504", err)
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("it took %v, want the load's 50ms", d)
+	}
+}
+
+// What a feed says of when to come again, in both of the header's forms.
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"":                              0,
+		"3":                             3 * time.Second,
+		"0":                             0,
+		"-5":                            0,
+		"soon":                          0,
+		"1.5":                           0,
+		"99999999999999999999":          0,
+		"Tue, 24 Nov 2026 12:00:30 GMT": 30 * time.Second,
+		"Tue, 24 Nov 2026 11:00:00 GMT": 0,
+	} {
+		if got := retryAfter(http.Header{"Retry-After": {text}}, now); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+	_, feedURL := serve(t, noop.NewTracerProvider(), "429")
+	_, err := patient(feedURL).LatestVideo(t.Context(), DefaultChannel)
+	var later interface{ RetryAfter() time.Duration }
+	if !errors.As(err, &later) || later.RetryAfter() != origin.RetryAfter {
+		t.Errorf("%v does not say to come again in %v", err, origin.RetryAfter)
+	}
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"plaque/steps/kit/process"
+	"plaque/steps/kit/web"
+	"plaque/steps/kit/youtube"
+)
+
+// ttl is how long an answer is served before the feed is asked again.
+const ttl = 5 * time.Second
+
+func main() { process.Main("10-exercise", run) }
+
+func run(ctx context.Context, p *process.Process) error {
+	feed, err := p.Feed(ctx)
+	if err != nil {
+		return err
+	}
+	videos := newCache(ttl, youtube.NewClient(feed).LatestVideo)
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		channel, err := youtube.Channel(r)
+		if err != nil {
+			return err
+		}
+		id, err := videos.get(r.Context(), channel)
+		if err != nil {
+			return err
+		}
+		return web.JSON(w, map[string]string{"video_id": id})
+	}))
+	return web.Serve(ctx, p.Addr, web.Trace(mux))
+}

@@ -1,0 +1,48 @@
+// Command 10-resilient serves the newest video of a YouTube channel out of a
+// cache that bears a feed that is down: see package cache for how.
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"plaque/steps/10-resilient/cache"
+	"plaque/steps/kit/process"
+	"plaque/steps/kit/web"
+	"plaque/steps/kit/youtube"
+)
+
+// ttl is how long an answer is served before the feed is asked again.
+const ttl = 5 * time.Second
+
+func main() { process.Main("10-resilient", run) }
+
+func run(ctx context.Context, p *process.Process) error {
+	feed, err := p.Feed(ctx)
+	if err != nil {
+		return err
+	}
+	videos := cache.New(ttl, youtube.NewClient(feed).LatestVideo,
+		cache.WithStaleWhileRevalidate(ttl),         // nobody waits for a refresh
+		cache.WithStaleIfError(10*time.Minute),      // an old video is better than none
+		cache.WithBackoff(time.Second, time.Minute), // a feed that is down is left alone
+		cache.WithJitter(0.1),                       // what came together does not expire together
+		cache.WithMaxKeys(1000),                     // a stranger cannot fill the memory,
+		cache.WithMaxLoads(100),                     // nor start loads without end
+	)
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		channel, err := youtube.Channel(r)
+		if err != nil {
+			return err
+		}
+		id, err := videos.Get(r.Context(), channel)
+		if err != nil {
+			return err
+		}
+		return web.JSON(w, map[string]string{"video_id": id})
+	}))
+	return web.Serve(ctx, p.Addr, web.Trace(mux))
+}
