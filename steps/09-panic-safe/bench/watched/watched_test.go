@@ -10,12 +10,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -49,8 +51,12 @@ func run(m *testing.M) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	looked := make(chan error, 1)
+	if *read && !*started {
+		return errors.New("-read needs -started: there are no debug pages to read")
+	}
 	if *started {
-		t, err := telemetry.Start(ctx, telemetry.Config{Version: "09-panic-safe", Out: io.Discard})
+		var log bytes.Buffer // read before there is a span that somebody could complain about
+		t, err := telemetry.Start(ctx, telemetry.Config{Version: "09-panic-safe", Out: &log})
 		if err != nil {
 			return err
 		}
@@ -59,21 +65,19 @@ func run(m *testing.M) error {
 		for _, see := range pages.Processors() {
 			t.Watch(see)
 		}
-		l, err := web.Listen("127.0.0.1:0")
-		if err != nil {
+		if err := pages.Serve(ctx, "127.0.0.1:0"); err != nil {
 			return err
 		}
-		addr := l.Addr().String()
-		_ = l.Close()
-		if err := pages.Serve(ctx, addr); err != nil {
-			return err
+		url := regexp.MustCompile(`"debug pages" url=(http://\S+)`).FindStringSubmatch(log.String())
+		if url == nil {
+			return fmt.Errorf("the log does not say where the debug pages are; is LOG_LEVEL set? %s", log.String())
 		}
 		if *read {
-			go func() { looked <- look(ctx, "http://"+addr) }()
+			go func() { looked <- look(ctx, url[1]) }()
 		}
 	}
 	if m.Run() != 0 {
-		return fmt.Errorf("a benchmark failed")
+		return errors.New("a benchmark failed")
 	}
 	if *read {
 		cancel()
