@@ -37,26 +37,50 @@ var cacheGroups = []bench.Group{
 	{Name: "Wake/waiters=10000", Says: "the same with 10,000", Unit: "ns/op", Base: "floor=channel and context", Aim: 1.2, Judged: "cache=09", Also: []string{"bytes/waiter"}},
 }
 
-// benchCommand measures 09's cache beside its peers, or the steps' servers
-// beside a bare one.
+// watchedGroups are the tables of `bench --watched`.
+var watchedGroups = []bench.Group{
+	{Name: "Hit", Says: "a hit, one hot key, one caller", Unit: "ns/op", Base: watchedWays[0].name, Also: []string{"allocs/op"}},
+	{Name: "Answer", Says: "a cached answer of the server, a kept connection for each core, its caller's work included", Unit: "ns/op", Base: watchedWays[0].name, Also: []string{"allocs/op"}},
+}
+
+// watchedWays are the ways to be watched: what the reader would set, and what the
+// bench does. The first is the one that the others are compared with.
+var watchedWays = []struct {
+	name string
+	args []string
+	env  []string
+}{
+	{name: "no provider, nothing started"},
+	{"exporter none", []string{"-started"}, []string{"OTEL_TRACES_EXPORTER=none"}},
+	{"sampler always_off", []string{"-started"}, []string{"OTEL_TRACES_SAMPLER=always_off"}},
+	{"every request traced", []string{"-started"}, nil},
+	{"traced, debug pages read", []string{"-started", "-read"}, nil},
+}
+
+// benchCommand measures 09's cache beside its peers, what it costs to watch it,
+// or the steps' servers beside a bare one.
 func benchCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("bench")
 	count := fs.Int("count", 5, "how many rounds; ratios are taken within a round")
 	quick := fs.Bool("quick", false, "one short round: to see that it works")
 	server := fs.Bool("server", false, "measure servers, with hey and with wrk where it is installed")
+	watched := fs.Bool("watched", false, "measure what it costs to watch 09: with tracing off, on, and with its debug pages read")
 	only := fs.String("only", ".", "which benchmarks, as for go test -bench")
 	names, err := parse(fs, args)
 	if err != nil {
 		return err
 	}
 	if len(names) > 0 {
-		return errUsage{fmt.Errorf("bench takes no %q, only flags: --count N, --quick, --server, --only REGEXP", names[0])}
+		return errUsage{fmt.Errorf("bench takes no %q, only flags: --count N, --quick, --server, --watched, --only REGEXP", names[0])}
 	}
 	if *count < 1 || *count > 100 {
 		return errUsage{fmt.Errorf("--count %d: it can be 1 to 100", *count)}
 	}
 	if *quick {
 		*count = 1
+	}
+	if *server && *watched {
+		return errUsage{errors.New("--server and --watched are two benches: name one of them")}
 	}
 	dir, clean, err := lab.TempDir()
 	if err != nil {
@@ -70,6 +94,9 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	folder := filepath.Join(s.Dir, "bench")
 	if *server {
 		return benchServers(ctx, e, folder, dir, *count, *quick)
+	}
+	if *watched {
+		return benchWatched(ctx, e, folder, dir, *count, *quick)
 	}
 	return benchCaches(ctx, e, folder, dir, *count, *quick, *only)
 }
@@ -94,24 +121,10 @@ func benchCaches(ctx context.Context, e *env, folder, dir string, count int, qui
 	if err := goOutside(ctx, folder, "test", "-c", "-o", bin, "."); err != nil {
 		return err
 	}
-	benchtime := "200ms"
-	if quick {
-		benchtime = "10ms"
-	}
 	var rounds []bench.Round
 	for i := range count {
 		fmt.Fprintf(e.stderr, "round %d of %d\n", i+1, count)
-		cmd := exec.CommandContext(ctx, bin, "-test.run", "^$", "-test.bench", only, "-test.cpu", "2", "-test.benchtime", benchtime)
-		cmd.Dir = folder
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Run(); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("the bench: %w\n%s", err, out.String())
-		}
-		round, err := bench.Parse(out.String())
+		round, err := runBench(ctx, bin, folder, nil, quick, only)
 		if err != nil {
 			return fmt.Errorf("--only %s: %w", only, err)
 		}
@@ -124,6 +137,68 @@ func benchCaches(ctx context.Context, e *env, folder, dir string, count int, qui
 			if only != "." { // the group, or its base, was not asked for
 				continue
 			}
+			return err
+		}
+		bench.Write(e.stdout, g, rows)
+	}
+	return nil
+}
+
+// runBench runs a bench that is built once.
+func runBench(ctx context.Context, bin, folder string, env []string, quick bool, only string, args ...string) (bench.Round, error) {
+	benchtime := "200ms"
+	if quick {
+		benchtime = "10ms"
+	}
+	cmd := exec.CommandContext(ctx, bin, append([]string{"-test.run", "^$", "-test.bench", only, "-test.cpu", "2", "-test.benchtime", benchtime}, args...)...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("the bench: %w\n%s", err, out)
+	}
+	return bench.Parse(string(out))
+}
+
+// benchWatched measures each way to be watched in a process of its own. Which of
+// them comes first changes from round to round.
+func benchWatched(ctx context.Context, e *env, folder, dir string, count int, quick bool) error {
+	fmt.Fprintln(e.stderr, "building the bench")
+	bin := lab.Exe(filepath.Join(dir, "watched.test"))
+	if err := goOutside(ctx, folder, "test", "-c", "-o", bin, "./watched"); err != nil {
+		return err
+	}
+	sink, err := newSink()
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	// What the reader's shell has set must not change what is compared.
+	neutral := []string{"OTEL_TRACES_EXPORTER=", "OTEL_TRACES_SAMPLER=", "OTEL_SDK_DISABLED=", "LOG_LEVEL=",
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=", "OTEL_EXPORTER_OTLP_ENDPOINT=" + sink.URL}
+	var rounds []bench.Round
+	for i := range count {
+		fmt.Fprintf(e.stderr, "round %d of %d\n", i+1, count)
+		round := bench.Round{}
+		for j := range watchedWays {
+			w := watchedWays[(i+j)%len(watchedWays)]
+			figures, err := runBench(ctx, bin, folder, append(neutral[:len(neutral):len(neutral)], w.env...), quick, ".", w.args...)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			for name, f := range figures {
+				round[name+"/"+w.name] = f
+			}
+		}
+		rounds = append(rounds, round)
+	}
+	tellRounds(e.stdout, count)
+	for _, g := range watchedGroups {
+		rows, err := bench.Rows(g, rounds)
+		if err != nil {
 			return err
 		}
 		bench.Write(e.stdout, g, rows)

@@ -82,6 +82,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"doctor", "now"}, `takes no "now"`},
 		{[]string{"bench", "09"}, `bench takes no "09"`},
 		{[]string{"bench", "--count", "0"}, "1 to 100"},
+		{[]string{"bench", "--server", "--watched"}, "name one of them"},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {

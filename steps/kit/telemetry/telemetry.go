@@ -78,14 +78,15 @@ type Telemetry struct {
 	delivery   *delivery // nil without OTLP
 	log        *slog.Logger
 	all        bool // OTEL_TRACES_SAMPLER is not asked
+	off        bool // see Off
 }
 
 // off is what Off returns.
 var off atomic.Bool
 
 // Off reports whether nobody records spans: Start has been called, and its
-// environment has OTEL_TRACES_EXPORTER=none or OTEL_SDK_DISABLED=true. Spans then
-// have ids, and nothing else.
+// environment has OTEL_TRACES_EXPORTER=none, OTEL_SDK_DISABLED=true or
+// OTEL_TRACES_SAMPLER=always_off. Spans then have ids, and nothing else.
 func Off() bool { return off.Load() }
 
 // Start reads the environment and installs the global TracerProvider, the W3C
@@ -161,7 +162,9 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 			sdktrace.WithExportTimeout(exportTimeout)), t.delivery)
 	}
 
-	off.Store(len(t.processors) == 0)
+	never := strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER")), "always_off")
+	t.off = len(t.processors) == 0 || never && !t.all
+	off.Store(t.off)
 	t.provider = t.newProvider(t.resource)
 	paths.Store(nil)
 	if c.ErrorPath { // not for what For makes: another service's code is not ours to show
@@ -245,7 +248,7 @@ func (t *Telemetry) newProvider(r *resource.Resource) *sdktrace.TracerProvider {
 	switch {
 	case t.all:
 		opts = append(opts, sdktrace.WithSampler(sdktrace.AlwaysSample()))
-	case len(t.processors) == 0:
+	case t.off: // also when processors have come since, by Watch
 		// Spans that go nowhere keep their ids, which errors and logs name, and
 		// record nothing: a span that is recorded and thrown away costs as much
 		// as one that is sent.

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -289,17 +290,27 @@ func TestNames(t *testing.T) {
 
 func TestNone(t *testing.T) {
 	c := newCollector(t)
-	for _, env := range []string{"OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=TRUE"} {
+	for _, env := range []string{"OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=TRUE", "OTEL_TRACES_SAMPLER=always_off"} {
 		setenv(t, env, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL)
 		tel, out := start(t, Config{})
-		_, s := otel.Tracer("test").Start(t.Context(), "span")
-		if !s.SpanContext().IsValid() {
-			t.Errorf("%s: the span has no id, and an error would have no trace_id", env)
+		if !Off() {
+			t.Errorf("%s: Off does not know", env)
 		}
-		if s.IsRecording() {
-			t.Errorf("%s: the span is recorded, for nobody", env)
+		pages := tracetest.NewSpanRecorder()
+		tel.Watch(pages)
+		for _, tp := range []trace.TracerProvider{tel.Provider(), tel.For("feed")} {
+			_, s := tp.Tracer("test").Start(t.Context(), "span")
+			if !s.SpanContext().IsValid() {
+				t.Errorf("%s: the span has no id, and an error would have no trace_id", env)
+			}
+			if s.IsRecording() {
+				t.Errorf("%s: the span is recorded, for nobody", env)
+			}
+			s.End()
 		}
-		s.End()
+		if n := len(pages.Started()); n != 0 {
+			t.Errorf("%s: the debug pages keep %d spans that nobody records", env, n)
+		}
 		if err := tel.Stop(); err != nil || out.String() != "" {
 			t.Errorf("%s: %v; log: %s", env, err, out)
 		}

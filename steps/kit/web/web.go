@@ -116,7 +116,7 @@ func identify(next http.Handler) http.Handler {
 	tracer := otel.Tracer("plaque/web")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := otel.GetTextMapPropagator().Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := tracer.Start(ctx, "server", trace.WithSpanKind(trace.SpanKindServer))
+		ctx, span := tracer.Start(ctx, "server")
 		defer span.End()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -130,12 +130,13 @@ func observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		span := trace.SpanFromContext(r.Context())
 		if sc := span.SpanContext(); sc.IsValid() {
-			w.Header().Set("traceresponse", "00-"+sc.TraceID().String()+"-"+sc.SpanID().String()+"-"+sc.TraceFlags().String())
+			id := sc.TraceID().String()
+			w.Header().Set("Traceresponse", "00-"+id+"-"+sc.SpanID().String()+"-"+sc.TraceFlags().String())
 			// A goroutine that is stuck names its trace by this. Not in the
 			// request's context: a copy of the request would keep what the mux
 			// writes into it from us. Off again afterwards, because the
 			// connection's goroutine serves others.
-			pprof.SetGoroutineLabels(pprof.WithLabels(r.Context(), pprof.Labels(stacks.TraceLabel, sc.TraceID().String())))
+			pprof.SetGoroutineLabels(pprof.WithLabels(r.Context(), pprof.Labels(stacks.TraceLabel, id)))
 			defer pprof.SetGoroutineLabels(r.Context())
 		}
 		returned := false
