@@ -433,7 +433,7 @@ func TestFollow(t *testing.T) {
 	if len(pictures) != 5 {
 		t.Fatalf("%d pictures, want 5: %q", len(pictures), pictures)
 	}
-	for i, want := range []string{"since start          0", "since start       1001", "since start       1001", "since start       1001", "since start       1004"} {
+	for i, want := range []string{"since start        0", "since start     1001", "since start     1001", "since start     1001", "since start     1004"} {
 		if silent := strings.Contains(pictures[i], "NO ANSWER since "); !strings.Contains(pictures[i], want) || silent != (i == 2 || i == 3) {
 			t.Errorf("picture %d: %q; want %q", i, pictures[i], want)
 		}
