@@ -30,6 +30,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/watch"
 	"plaque/steps/kit/web"
 )
@@ -93,10 +94,7 @@ func (p *Pages) Serve(ctx context.Context, addr string) error {
 	if settings := os.Getenv("GODEBUG"); !strings.Contains(settings, "tracebacklabels") {
 		_ = os.Setenv("GODEBUG", strings.TrimPrefix(settings+",tracebacklabels=1", ","))
 	}
-	recorder := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: recorded, MaxBytes: recordedBytes})
-	if p.noTrace = recorder.Start(); p.noTrace == nil {
-		p.recorder = recorder
-	}
+	p.recorder, p.noTrace = startRecorder()
 	server := web.NewServer(p.Handler())
 	server.WriteTimeout = 0 // a CPU profile takes as long as its caller asks
 	go pprof.Do(ctx, pprof.Labels(stacks.PagesLabel, "yes"), func(ctx context.Context) {
@@ -114,6 +112,19 @@ func (p *Pages) Serve(ctx context.Context, addr string) error {
 	})
 	slog.InfoContext(ctx, "debug pages", "url", "http://"+l.Addr().String())
 	return nil
+}
+
+// startRecorder starts a flight recorder, or says why there is none.
+func startRecorder() (*trace.FlightRecorder, error) {
+	if telemetry.Off() {
+		// It costs each request something, for the spans in it.
+		return nil, errors.New("nobody records spans here. /debug/pprof/trace?seconds=5 records what the runtime does from then on")
+	}
+	recorder := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: recorded, MaxBytes: recordedBytes})
+	if err := recorder.Start(); err != nil {
+		return nil, fmt.Errorf("%w. Another one, or a trace, may run in this process", err)
+	}
+	return recorder, nil
 }
 
 // Handler answers the pages. It has a mux of its own: nothing of this is
@@ -257,7 +268,7 @@ func (p *Pages) serveState(w http.ResponseWriter, _ *http.Request) { _ = web.JSO
 // it.
 func (p *Pages) record(w http.ResponseWriter, _ *http.Request) {
 	if p.recorder == nil {
-		http.Error(w, fmt.Sprintf("There is no flight recorder: %v. Another one, or a trace, may run in this process.", p.noTrace), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("There is no flight recorder: %v.", p.noTrace), http.StatusServiceUnavailable)
 		return
 	}
 	var b bytes.Buffer

@@ -24,6 +24,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/telemetry"
 )
 
 // newPages are the pages of a step whose spans tracer makes.
@@ -404,6 +406,26 @@ func TestFlightRecorder(t *testing.T) {
 	p.noTrace = io.EOF
 	if w := ask(p.Handler(), "GET", "/debug/flightrecorder"); w.Code != 503 || !strings.Contains(w.Body.String(), "no flight recorder") {
 		t.Errorf("without one: %d %s", w.Code, w.Body)
+	}
+}
+
+// Where nobody records spans there is no recorder to pay for, and the page says
+// what else there is.
+func TestNoRecorderWithoutSpans(t *testing.T) {
+	start := func(exporter string) {
+		t.Setenv("OTEL_TRACES_EXPORTER", exporter)
+		tel, err := telemetry.Start(t.Context(), telemetry.Config{Out: io.Discard, JSON: io.Discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tel.Stop() }()
+	}
+	defer start("json") // what is off is the process's
+	start("none")
+	p, _ := newPages(t)
+	p.recorder, p.noTrace = startRecorder()
+	if w := ask(p.Handler(), "GET", "/debug/flightrecorder"); w.Code != 503 || !strings.Contains(w.Body.String(), "nobody records spans") || !strings.Contains(w.Body.String(), "/debug/pprof/trace") {
+		t.Errorf("with no spans: %d %s", w.Code, w.Body)
 	}
 }
 
