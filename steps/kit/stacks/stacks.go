@@ -5,6 +5,7 @@ package stacks
 
 import (
 	"cmp"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -280,16 +281,16 @@ func Groups(all []Goroutine) []Group {
 	return groups
 }
 
-var inSteps = regexp.MustCompile(`^(?:.*/)?steps/(?:[0-9]{2}-[^/]+/|(kit/))`)
+var inSteps = regexp.MustCompile(`^(?:.*/)?steps/(?:[0-9]{2}-[^/]+/|(kit)(?:@[^/]+)?/)`)
 
 // Short is a file's name without the folders that are the same everywhere: a
-// step's own from the step's folder on, the kit's from kit/ on, another
-// module's from its version on. No name it returns begins with the folders of
+// step's own from the step's folder on, the kit's from kit/ on (outside the
+// workspace it has a version), another module's from its version on. No name it returns begins with the folders of
 // the machine that built the program.
 func Short(file string) string {
 	file = strings.ReplaceAll(file, `\`, "/")
 	if m := inSteps.FindStringSubmatch(file); m != nil {
-		return m[1] + strings.TrimPrefix(file, m[0])
+		return path.Join(m[1], strings.TrimPrefix(file, m[0]))
 	}
 	parts := strings.Split(file, "/")
 	return strings.Join(parts[max(0, len(parts)-2):], "/")

@@ -92,6 +92,7 @@ func TestShort(t *testing.T) {
 		"plaque/steps/07-inflight/cache/cache.go":                     "cache/cache.go",
 		"plaque/steps/01-blocking-tcp/server.go":                      "server.go",
 		"plaque/steps/kit/web/web.go":                                 "kit/web/web.go",
+		"plaque/steps/kit@v0.0.0/web/web.go":                          "kit/web/web.go",
 		"/home/somebody/plaque/steps/07-inflight/cache/cache.go":      "cache/cache.go",
 		`C:\Users\somebody\plaque\steps\kit\web\web.go`:               "kit/web/web.go",
 		"/usr/local/go/src/net/http/server.go":                        "http/server.go",
