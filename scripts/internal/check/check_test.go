@@ -65,6 +65,15 @@ func needs(t *testing.T, program string) {
 	}
 }
 
+// long leaves out, with -short, what takes long and would see nothing new: the gate
+// has run it in the workspace before it tests each module by itself.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("with -short")
+	}
+}
+
 // judged is a check's verdicts, which must come without an error.
 func judged(t *testing.T, o Options) []Verdict {
 	t.Helper()
@@ -161,6 +170,7 @@ var onlyTen = []string{"serves-old", "stale-if-error", "failure-spared", "sheds-
 
 // A server that is wrong in one way lacks what it should lack, and nothing else.
 func TestFaults(t *testing.T) {
+	long(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +238,7 @@ var spanFaults = []struct {
 }
 
 func TestSpanFaults(t *testing.T) {
+	long(t)
 	l, err := lesson.Find(lessons(t), "09")
 	if err != nil {
 		t.Fatal(err)
@@ -451,6 +462,7 @@ func TestStopped(t *testing.T) {
 // The lines to try by hand show what they say, on a step that has the property
 // and on one that has it not.
 func TestByHand(t *testing.T) {
+	long(t)
 	needs(t, "curl")
 	needs(t, "nc")
 	all := lessons(t)

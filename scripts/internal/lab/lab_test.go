@@ -162,9 +162,19 @@ func TestOneTracePerBurst(t *testing.T) {
 	}
 }
 
+// long leaves out, with -short, what takes long and would see nothing new: the gate
+// has run it in the workspace before it tests each module by itself.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("with -short")
+	}
+}
+
 // No toy passes: the cache of a neighbour, under this step's unchanged lesson,
 // makes at least one claim false.
 func TestNeighboursCacheFails(t *testing.T) {
+	long(t)
 	// A neighbour may need a module that this step does not: the workspace has
 	// them all.
 	t.Setenv("GOWORK", filepath.Join(root(t), "go.work"))
@@ -204,6 +214,7 @@ var outage = flag.Duration("outage", 9*time.Second, "how long TestLongOutage loa
 // However long hey loads it while its feed is down half of the time, no answer of
 // step 10 is slower than a load may take, and none is a failure.
 func TestLongOutage(t *testing.T) {
+	long(t)
 	step := find(t, "10")
 	e := step.Experiments[len(step.Experiments)-1]
 	act := &e.Acts[0]
@@ -227,6 +238,7 @@ func TestLongOutage(t *testing.T) {
 // Each option of step 10 is there for one of its experiments, which does not come
 // true without it.
 func TestEachOptionMatters(t *testing.T) {
+	long(t)
 	step := find(t, "10")
 	path := filepath.Join(step.Dir, "main.go")
 	text, err := os.ReadFile(path)
