@@ -113,20 +113,30 @@ func (f *fleet) prepare(ctx context.Context, a lesson.Fleet) error {
 	return nil
 }
 
-// kill ends the peer that loads, by what the feed was told, without a word.
-func (f *fleet) kill(agents map[string]int) error {
+// loading is a peer that has asked the feed, by what the feed was told; nil where
+// none has.
+func (f *fleet) loading(agents map[string]int) *peer {
 	for _, p := range f.peers {
 		for agent := range agents {
-			if strings.HasSuffix(agent, " "+p.name()) && p.server != nil {
-				p.server.kill()
-				<-p.server.exited
-				_ = p.server.stdin.Close()
-				p.server = nil
-				return nil
+			if strings.HasSuffix(agent, " "+p.name()) {
+				return p
 			}
 		}
 	}
-	return fmt.Errorf("no peer has asked the feed: %v", agents)
+	return nil
+}
+
+// kill ends the peer that loads, without a word.
+func (f *fleet) kill(agents map[string]int) error {
+	p := f.loading(agents)
+	if p == nil || p.server == nil {
+		return fmt.Errorf("no peer has asked the feed: %v", agents)
+	}
+	p.server.kill()
+	<-p.server.exited
+	_ = p.server.stdin.Close()
+	p.server = nil
+	return nil
 }
 
 // fleetChannel is the channel that a fleet's callers ask for.
@@ -154,7 +164,7 @@ func (s *scene) callFleet(ctx context.Context, a lesson.Act, act *Act, channel s
 		leaver = fleetAsk(first, servers[0], channel)
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
 	}
-	return s.callRest(ctx, a, act, channel, leaver, hangUp)
+	return s.callRest(ctx, a, act, servers, channel, leaver, hangUp)
 }
 
 // elsewhere has a caller come first, at a peer that does not own the channel: the
@@ -170,18 +180,25 @@ func (s *scene) elsewhere(ctx context.Context, a lesson.Act, act *Act) error {
 		under, burst := StartBurst(ctx, s.step.Step, n, n)
 		first := fleetAsk(under, home.server, fleetChannel(key))
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
-		owned := false
-		for agent := range s.feed.Stats().Agents {
-			owned = owned || strings.HasSuffix(agent, " "+home.name())
+		owner := s.fleet.loading(s.feed.Stats().Agents)
+		if owner == nil {
+			burst.End()
+			return errors.New("no peer has asked the feed")
 		}
-		if owned {
+		if owner == home {
 			s.feed.Open()
 			<-first
 			burst.End()
 			continue
 		}
 		act.TraceID, act.from = burst.SpanContext().TraceID().String(), time.Now()
-		err := s.callRest(under, a, act, fleetChannel(key), first, nil)
+		servers := []*Server{home.server, owner.server}
+		for _, other := range s.fleet.running() {
+			if !slices.Contains(servers, other) {
+				servers = append(servers, other)
+			}
+		}
+		err := s.callRest(under, a, act, servers, fleetChannel(key), first, nil)
 		burst.End()
 		return err
 	}
@@ -190,9 +207,9 @@ func (s *scene) elsewhere(ctx context.Context, a lesson.Act, act *Act) error {
 
 // callRest has all callers come but a first one that has, if it is not nil. With
 // hangUp that one leaves.
-func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, channel string, first <-chan fleetCall, hangUp func()) error {
-	servers := s.fleet.running()
+func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []*Server, channel string, first <-chan fleetCall, hangUp func()) error {
 	var calls []<-chan fleetCall
+	called := 0 // at the peers before
 	for i, server := range servers {
 		n := a.Fleet.Callers
 		if i == 0 && first != nil {
@@ -200,7 +217,11 @@ func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, channel st
 		}
 		for range n {
 			calls = append(calls, fleetAsk(ctx, server, channel))
+			if a.Fleet.Elsewhere { // one after the other, so that a picture of them is always the same
+				s.parked(ctx, act, server, a.Fleet.Callers-n+len(calls)-called)
+			}
 		}
+		called = len(calls)
 	}
 	if a.Feed != nil && a.Feed.Gate {
 		defer s.feed.Open()
