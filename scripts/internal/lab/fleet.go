@@ -37,6 +37,7 @@ type peer struct {
 // name is what the peer tells the feed.
 func (p *peer) name() string { return p.proxy.addr }
 
+// startFleet starts n peers and waits until they are up.
 func startFleet(ctx context.Context, launch Launch, n int) (*fleet, error) {
 	f := &fleet{launch: launch}
 	var urls []string
@@ -79,7 +80,7 @@ func (f *fleet) running() (servers []*Server) {
 	return servers
 }
 
-// stop ends everything after a failure.
+// stop ends all peers and their proxies.
 func (f *fleet) stop() {
 	for _, s := range f.running() {
 		_ = s.Stop()

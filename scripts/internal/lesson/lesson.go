@@ -83,8 +83,8 @@ type Experiment struct {
 	Args []string `yaml:"args"` // the step's own flags
 	// Peers starts so many processes, which know each other by PEERS and SELF, with
 	// proxies of the lab's between them; 0 starts the step as a reader does.
-	Peers int `yaml:"peers"`
-	Acts []Act    `yaml:"acts"`
+	Peers int   `yaml:"peers"`
+	Acts  []Act `yaml:"acts"`
 }
 
 // Act is one thing done to the server, and what must come out. Exactly one of
