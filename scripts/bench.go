@@ -377,7 +377,7 @@ func benchFleet(ctx context.Context, e *env, dir string, count int, quick bool) 
 		rounds = append(rounds, round)
 	}
 	tellRounds(e.stdout, count)
-	g := bench.Group{Name: group, Says: fmt.Sprintf("one connection, one cached answer, %v each", last), Unit: "us/request", Base: "10", Aim: 3, Judged: "11, elsewhere"}
+	g := bench.Group{Name: group, Says: fmt.Sprintf("one connection, one cached answer, %v each", last), Unit: "us/request", Base: "10", Aim: 4, Judged: "11, elsewhere"}
 	rows, err := bench.Rows(g, rounds)
 	if err != nil {
 		return err
