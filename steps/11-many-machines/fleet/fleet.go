@@ -137,7 +137,7 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	// Nobody tells groupcache that an owner is dead. What was loaded here in its
 	// place must be found here, or each caller would try the owner first.
 	if value, ok := f.store.Fresh(key); ok {
-		span.SetAttributes(attribute.String("fleet.from", "here"))
+		span.SetAttributes(attribute.String("cache.from", "here"))
 		return value, nil
 	}
 	if ctx.Err() != nil {
@@ -148,7 +148,7 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	select {
 	case a := <-answered:
 		if span.IsRecording() {
-			span.SetAttributes(attribute.String("fleet.from", a.From))
+			span.SetAttributes(attribute.String("cache.from", a.From))
 			if flight, ok := parseSpan(a.Flight); ok && a.AskedFor != spanName(ctx) {
 				span.AddLink(trace.Link{SpanContext: flight})
 			}

@@ -515,7 +515,7 @@ func TestLinks(t *testing.T) {
 			t.Errorf("links: %v", s.Links())
 		}
 		for _, kv := range s.Attributes() {
-			if kv.Key == "fleet.from" && kv.Value.AsString() == "here" {
+			if kv.Key == "cache.from" && kv.Value.AsString() == "here" {
 				hits++ // came when it was over
 			}
 		}
