@@ -223,6 +223,11 @@ func TestAPeerThatIsNoGood(t *testing.T) {
 		"silence":            func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"a drip":             drip,
 		"too much":           says(answer{Value: "v"}.encode2() + strings.Repeat(" ", MaxAnswer)),
+		"an endless answer": func(w http.ResponseWriter, r *http.Request) {
+			for line := make([]byte, 4096); r.Context().Err() == nil; {
+				_, _ = w.Write(line)
+			}
+		},
 		"no message":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\xff\xff\xff") },
 		"nothing":            func(http.ResponseWriter, *http.Request) {},
 		"no JSON":            says("<html>"),
@@ -246,7 +251,8 @@ func TestAPeerThatIsNoGood(t *testing.T) {
 					t.Errorf("got %q, %v", v, err)
 				}
 			}
-			if took := time.Since(began); took > timeout+5*time.Second {
+			took := time.Since(began)
+			if took > timeout+5*time.Second || name == "an endless answer" && took > timeout {
 				t.Errorf("it took %v", took)
 			}
 			if n := fleet.loads.Load(); n != 1 {
