@@ -205,16 +205,11 @@ func TestFleets(t *testing.T) {
 	step := find(t, "11")
 	l, bin := newLab(t, ""), build(t, step, nil)
 	if *busy {
-		done := make(chan struct{})
-		defer close(done)
+		working, stop := context.WithCancel(t.Context())
+		defer stop()
 		for range runtime.NumCPU() {
 			go func() {
-				for {
-					select {
-					case <-done:
-						return
-					default:
-					}
+				for working.Err() == nil {
 				}
 			}()
 		}

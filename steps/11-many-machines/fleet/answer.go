@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
-
-var dialer = &net.Dialer{Timeout: connectIn}
 
 // maxRetryAfter bounds what a peer can ask callers to wait.
 const maxRetryAfter = 10 * time.Minute

@@ -10,22 +10,14 @@
 package fleet
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/golang/groupcache"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -39,21 +31,14 @@ const (
 	// MaxAnswer bounds what is read of a peer's answer, in bytes.
 	MaxAnswer = 64 << 10
 
-	keys      = "videos" // the name of our group
-	askedFor  = "Plaque-Asked-For"
-	connectIn = time.Second // a peer on the same network
+	keys     = "videos" // the name of our group
+	askedFor = "Plaque-Asked-For"
 
 	// replicas is how often each peer stands on the ring that says who owns a key.
 	// groupcache's default, 50 and CRC-32, can give one of three peers twice as many
 	// keys as is fair: see TestShares.
 	replicas = 200
 )
-
-// hash finds the place of a key or a peer on the ring.
-func hash(b []byte) uint32 {
-	sum := sha256.Sum256(b)
-	return binary.BigEndian.Uint32(sum[:])
-}
 
 var tracer = otel.Tracer("plaque/fleet")
 
@@ -95,13 +80,7 @@ func New(c Config, ttl time.Duration, load func(context.Context, string) (string
 	if c.Self == "" {
 		return f
 	}
-	network := http.DefaultTransport.(*http.Transport).Clone()
-	network.Proxy = nil // peers are no web sites
-	network.DialContext = dialer.DialContext
-	network.MaxIdleConnsPerHost = 100
-	network.MaxResponseHeaderBytes = MaxAnswer
-	ask := &asking{c, otelhttp.NewTransport(network, otelhttp.WithSpanNameFormatter(func(string, *http.Request) string { return "ask owner" }))}
-
+	ask := newAsking(c)
 	f.pool = groupcache.NewHTTPPoolOpts(c.Self, &groupcache.HTTPPoolOptions{BasePath: Path, Replicas: replicas, HashFn: hash})
 	f.pool.Transport = func(ctx context.Context) http.RoundTripper {
 		if ctx.Value(peerKey{}) != nil {
@@ -123,8 +102,8 @@ func New(c Config, ttl time.Duration, load func(context.Context, string) (string
 
 // Get returns the value of key: the one that this machine remembers, or else what
 // the key's owner answers; and where that does not answer, what this machine
-// loads. Errors are those of cache.Get, or, from another machine, an *Error that
-// says the same. Who hangs up gets his context's cause at once.
+// loads. Errors are an *Error that says what cache.Get's says, on whichever machine;
+// without a fleet they are cache.Get's. Whose ctx ends gets its cause at once.
 func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	span := trace.SpanFromContext(ctx)
 	if span.IsRecording() {
@@ -168,7 +147,7 @@ func (f *Fleet) ask(ctx context.Context, key string) answer {
 	var text []byte
 	err := f.group.Get(ctx, key, groupcache.AllocatingByteSliceSink(&text))
 	a, bad := decode(text)
-	if cmp.Or(err, bad) != nil { // a peer that answers nonsense is as good as dead
+	if err != nil || bad != nil { // a peer that answers nonsense is as good as dead
 		return f.here(ctx, key)
 	}
 	return a
@@ -204,43 +183,6 @@ func (f *Fleet) Handler() http.Handler {
 			f.pool.ServeHTTP(w, r)
 		}
 	})
-}
-
-// asking asks one peer: with our secret, for a bounded time, and takes a bounded
-// answer.
-type asking struct {
-	Config
-	next http.RoundTripper
-}
-
-func (t *asking) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), t.Timeout)
-	defer cancel()
-	r = r.Clone(ctx)
-	if t.Secret != "" {
-		r.Header.Set("Authorization", "Bearer "+t.Secret)
-	}
-	id, _ := ctx.Value(askedForKey{}).(string)
-	r.Header.Set(askedFor, id)
-	res, err := t.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
-	if err == nil && len(body) > MaxAnswer {
-		err = fmt.Errorf("the peer's answer is longer than %d bytes", MaxAnswer)
-	}
-	res.Body = io.NopCloser(bytes.NewReader(body))
-	return res, err
-}
-
-// refusal keeps a peer's question from being passed on. Where peers do not agree
-// on who owns a key it would come back to who asked, and wait for itself.
-type refusal struct{}
-
-func (refusal) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, errors.New("a peer's question is not passed on")
 }
 
 // What a context carries: whose question it is, and that it came from a peer.

@@ -218,11 +218,11 @@ func (a answer) encode2() string { return string(a.encode()) }
 // here, and all are served.
 func TestAPeerThatIsNoGood(t *testing.T) {
 	for name, peer := range map[string]http.HandlerFunc{
-		"an error":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-		"a closed door":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"silence":            func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"a drip":             drip,
-		"too much":           says(answer{Value: "v"}.encode2() + strings.Repeat(" ", MaxAnswer)),
+		"an error":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"a closed door": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"silence":       func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"a drip":        drip,
+		"too much":      says(answer{Value: "v"}.encode2() + strings.Repeat(" ", MaxAnswer)),
 		"an endless answer": func(w http.ResponseWriter, r *http.Request) {
 			for line := make([]byte, 4096); r.Context().Err() == nil; {
 				_, _ = w.Write(line)
@@ -590,6 +590,31 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q: not the same again: %v", b, err)
 		}
 	})
+}
+
+// Two machines that take each other for the owner wait for each other, no longer
+// than Timeout, and both are served.
+func TestDisagreement(t *testing.T) {
+	var res *httptest.ResponseRecorder
+	key := fleet.key(false)
+	asked := make(chan struct{})
+	fleet.begin(value, func(w http.ResponseWriter, r *http.Request) {
+		defer close(asked)
+		res = ask(t, key, "Bearer "+secret) // the other machine's own caller came first there
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	began := time.Now()
+	if v, err := get(t, key); v != "here "+key || err != nil {
+		t.Errorf("got %q, %v", v, err)
+	}
+	<-asked
+	if a, err := decode(message(t, res.Body.Bytes())); a.Value != "here "+key || err != nil {
+		t.Errorf("the other machine got %+v, %v", a, err)
+	}
+	if took := time.Since(began); took > timeout+5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	fleet.seen(t, 1, 1)
 }
 
 // A dead peer's address refuses, or nobody answers there: callers are served.
