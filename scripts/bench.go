@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/youtube"
 )
 
 // benchStep is whose cache is measured; its bench is a module outside go.work.
@@ -65,13 +67,14 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	quick := fs.Bool("quick", false, "one short round: to see that it works")
 	server := fs.Bool("server", false, "measure servers, with hey and with wrk where it is installed")
 	watched := fs.Bool("watched", false, "measure what it costs to watch 09: with tracing off, on, and with its debug pages read")
+	fleet := fs.Bool("fleet", false, "measure what a hit costs in step 11, at the owner and elsewhere, beside step 10")
 	only := fs.String("only", ".", "which benchmarks, as for go test -bench")
 	names, err := parse(fs, args)
 	if err != nil {
 		return err
 	}
 	if len(names) > 0 {
-		return errUsage{fmt.Errorf("bench takes no %q, only flags: --count N, --quick, --server, --watched, --only REGEXP", names[0])}
+		return errUsage{fmt.Errorf("bench takes no %q, only flags: --count N, --quick, --server, --watched, --fleet, --only REGEXP", names[0])}
 	}
 	if *count < 1 || *count > 100 {
 		return errUsage{fmt.Errorf("--count %d: it can be 1 to 100", *count)}
@@ -90,6 +93,9 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	s, err := lesson.Find(e.lessons, benchStep)
 	if err != nil {
 		return err
+	}
+	if *fleet {
+		return benchFleet(ctx, e, dir, *count, *quick)
 	}
 	folder := filepath.Join(s.Dir, "bench")
 	if *server {
@@ -350,6 +356,108 @@ func benchServers(ctx context.Context, e *env, folder, dir string, count int, qu
 	if loads < 5 || loads > 7 {
 		return errors.New("the number of loads is wrong: the cache does not do what it is there for")
 	}
+	return nil
+}
+
+// benchFleet asks for one cached answer again and again, on one connection: a step
+// 10, and in step 11 the peer that owns the channel and one that does not.
+func benchFleet(ctx context.Context, e *env, dir string, count int, quick bool) error {
+	last := 3 * time.Second
+	if quick {
+		last = 500 * time.Millisecond
+	}
+	fmt.Fprintln(e.stderr, "building hey and steps 10 and 11")
+	hey, err := lab.BuildHey(ctx, e.root, dir)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	feed := origin.New(noop.NewTracerProvider())
+	base, err := feed.Serve(ctx, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	launches := map[string]lab.Launch{}
+	for _, number := range []string{"10", "11"} {
+		s, err := lesson.Find(e.lessons, number)
+		if err != nil {
+			return err
+		}
+		bin := lab.BinPath(dir, s)
+		if err := lab.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+			return err
+		}
+		launches[number] = lab.Launch{Command: []string{bin}, Feed: base + origin.Path, Env: []string{"OTEL_TRACES_EXPORTER=none"}}
+	}
+	ten, err := lab.StartServer(ctx, launches["10"])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ten.Stop() }()
+	var addrs, urls []string
+	for range 3 {
+		addr, err := lab.FreeAddr()
+		if err != nil {
+			return err
+		}
+		addrs, urls = append(addrs, addr), append(urls, "http://"+addr)
+	}
+	servers := map[string]*lab.Server{"10": ten}
+	for i, addr := range addrs {
+		l := launches["11"]
+		l.Addr, l.Env = addr, append(slices.Clone(l.Env), "PEERS="+strings.Join(urls, ","), "SELF="+urls[i])
+		peer, err := lab.StartServer(ctx, l)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = peer.Stop() }()
+		servers[addr] = peer
+	}
+	if err := feed.Set(origin.Script{}); err != nil {
+		return err
+	}
+	if err := answered(ctx, urls[0]); err != nil {
+		return err
+	}
+	for _, addr := range addrs {
+		name := "11, elsewhere"
+		if feed.Stats().Agents[youtube.UserAgent+" "+addr] > 0 {
+			name = "11, at the owner"
+		}
+		servers[name] = servers[addr]
+		delete(servers, addr)
+	}
+	const group = "a hit"
+	var rounds []bench.Round
+	for i := range count {
+		fmt.Fprintf(e.stderr, "round %d of %d\n", i+1, count)
+		round := bench.Round{}
+		for name, s := range servers {
+			if err := answered(ctx, s.URL); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			run, cancel := context.WithTimeout(ctx, last+time.Minute)
+			out, err := exec.CommandContext(run, hey, "-z", last.String(), "-c", "1", s.URL).CombinedOutput()
+			cancel()
+			if err != nil {
+				return fmt.Errorf("hey on %s: %w\n%s", name, err, out)
+			}
+			n, err := bench.RequestsPerSecond(string(out))
+			if err != nil {
+				return err
+			}
+			round[group+"/"+name] = map[string]float64{"us/request": 1e6 / n}
+		}
+		rounds = append(rounds, round)
+	}
+	tellRounds(e.stdout, count)
+	g := bench.Group{Name: group, Says: fmt.Sprintf("one connection, one cached answer, %v each", last), Unit: "us/request", Base: "10", Aim: 4, Judged: "11, elsewhere"}
+	rows, err := bench.Rows(g, rounds)
+	if err != nil {
+		return err
+	}
+	bench.Write(e.stdout, g, rows)
 	return nil
 }
 

@@ -95,7 +95,11 @@ const sideBySide = 120
 // neighbour, and what comes before it in its experiment.
 func shown(ctx context.Context, l *lab.Lab, bins string, s, neighbour *lesson.Lesson, slow bool) (*lab.Act, error) {
 	x, i := lesson.Shown(s, neighbour)
-	x.Acts = x.Acts[:i+1]
+	last := i + 1
+	for last < len(x.Acts) && x.Acts[last].Wait > 0 { // in which loads end that nobody waits for
+		last++
+	}
+	x.Acts = x.Acts[:last]
 	if slow && lab.ReadsFeed(s) {
 		x = inSlowMotion(x)
 	}

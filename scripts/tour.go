@@ -413,13 +413,42 @@ func says(a lesson.Act) string {
 		return fmt.Sprintf("one caller starts a load, %d join, the first hangs up", a.FirstLeaves)
 	case a.OtherKey:
 		return "B is in the cache; A's load is held; somebody asks for B"
+	case a.Fleet != nil:
+		return fleetSays(*a.Fleet)
 	}
 	return fmt.Sprintf("wait %s", time.Duration(a.Wait))
+}
+
+// fleetSays is says for a fleet.
+func fleetSays(f lesson.Fleet) string {
+	before := ""
+	switch {
+	case f.Restart:
+		before = "the peer starts again; "
+	case f.Links == "whole":
+		before = "the peers reach each other again; "
+	case f.Links == "refused":
+		before = "the peers are cut from each other, connections are refused; "
+	case f.Links != "":
+		before = "the peers are cut from each other, nothing comes through; "
+	case f.Elsewhere:
+		before = "the first at a peer that does not own the channel: "
+	}
+	after := ""
+	if f.Kill {
+		after = "; the peer that loads is killed"
+	} else if f.FirstLeaves {
+		after = "; the first one hangs up"
+	}
+	return before + lab.Plural(f.Callers, "caller") + " at each peer" + after
 }
 
 // byHand is how a reader does an act in a second terminal, the step running in
 // the first; nothing where it takes more than a line.
 func byHand(s *lesson.Lesson, e lesson.Experiment, a lesson.Act) []string {
+	if e.Peers > 0 {
+		return nil
+	}
 	var lines []string
 	if f := a.Feed; f != nil {
 		line := "go run ./scripts feed"

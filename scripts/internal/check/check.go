@@ -129,7 +129,7 @@ type checker struct {
 	spans   *trace.Receiver
 	running *subject // the server at Addr; nil where we start servers
 
-	readsFeed, sendsSpans bool // what open found
+	readsFeed, sendsSpans, several bool // what open found
 }
 
 // subject is a server with the feed that it reads.
@@ -230,6 +230,7 @@ func (c *checker) open(ctx context.Context) error {
 	channel := newChannel()
 	a := b.ask(channel).wait(callFor)
 	loads := s.feed.Stats().Channels[channel]
+	c.several = len(machines(b, channel, a)) > 1
 	died := s.owned != nil && a.Failed != "" && s.owned.WaitDead(time.Second) // before we stop it ourselves
 	s.release()
 	if died {
@@ -334,6 +335,9 @@ func (c *checker) judge(ctx context.Context, p property) (Verdict, error) {
 		return v, nil
 	case !c.sendsSpans && (p.Needs == lesson.Spans || p.Needs == lesson.FeedSpans):
 		v.Has, v.Seen = "n/a", "it sends no spans"
+		return v, nil
+	case !(c.readsFeed && c.several) && p.Needs == lesson.Several:
+		v.Has, v.Seen = "n/a", "its answers do not say that several machines give them"
 		return v, nil
 	}
 	s, err := c.start(ctx)

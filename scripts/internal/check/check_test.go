@@ -186,8 +186,8 @@ func TestFaults(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("it lacks %q, want %q\n%s", got, want, transcript(verdicts))
 			}
-			if _, _, notJudged := Count(verdicts); notJudged != 5 { // it sends no spans
-				t.Errorf("%d properties were not judged, want the 5 about spans", notJudged)
+			if _, _, notJudged := Count(verdicts); notJudged != 6 { // it sends no spans, and is one machine
+				t.Errorf("%d properties were not judged, want the 5 about spans and the one about machines", notJudged)
 			}
 			if fault == "dies of a doomed load" {
 				golden(t, "dies", transcript(verdicts))
@@ -208,6 +208,11 @@ func TestEveryPropertyIsLost(t *testing.T) {
 		}
 	}
 	for _, m := range spanFaults {
+		for _, n := range m.lacks {
+			lost[n] = true
+		}
+	}
+	for _, m := range fleetFaults {
 		for _, n := range m.lacks {
 			lost[n] = true
 		}
@@ -270,6 +275,48 @@ func TestSpanFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fleetFaults are flags of step 11 after which its machines share less. Whether it
+// lacks "remembers" then is chance: three keys at three machines in turn can come
+// to the same one each time.
+var fleetFaults = []struct{ flag, lacks []string }{
+	{[]string{"-alone"}, []string{"one-load", "failure-spared", "trace-joined", "fleet-one-load"}},
+	{[]string{"-ttl=1ns"}, []string{"fleet-one-load"}}, // they share a load in the air, and nothing afterwards
+}
+
+func TestFleetFaults(t *testing.T) {
+	l, err := lesson.Find(lessons(t), "11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := []string{"one-load", "failure-spared", "trace-joined", "fleet-one-load"}
+	for _, f := range fleetFaults {
+		t.Run(f.flag[0], func(t *testing.T) {
+			t.Parallel()
+			verdicts := judged(t, Options{Command: append([]string{overlaid(t, l, ".", nil)}, f.flag...), Only: only})
+			if got := lacks(verdicts); !slices.Equal(got, f.lacks) {
+				t.Errorf("it lacks %q, want %q\n%s", got, f.lacks, transcript(verdicts))
+			}
+		})
+	}
+	// Where all callers come to one machine, the others have shown nothing.
+	t.Run("one machine gets all", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(l.Dir, "launch.go")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(b), "n := b.next.Add(1)", "n := uint64(0)", 1)
+		if text == string(b) {
+			t.Fatal("launch.go has changed: mend this test")
+		}
+		verdicts := judged(t, Options{Command: []string{overlaid(t, l, ".", map[string]string{path: text})}, Only: only})
+		if v := verdicts[len(verdicts)-1]; v.Property != "fleet-one-load" || v.Has != "n/a" {
+			t.Errorf("%s: %s, %s", v.Property, v.Has, v.Seen)
+		}
+	})
 }
 
 // A server in Python's standard library is blamed for what it lacks and nothing

@@ -61,24 +61,76 @@ func TestConfigHasTheKnownPorts(t *testing.T) {
 	}
 }
 
+// service is one of compose.yaml.
+type service struct {
+	Profiles    []string
+	Image       string
+	Command     []string
+	WorkingDir  string `yaml:"working_dir"`
+	Environment map[string]string
+	Volumes     []string
+	Ports       []string
+	Healthcheck struct{ Test []string }
+}
+
+// peers checks the services of step 11's fleet. They start with their profile
+// alone, know each other by the services' names, and are reached from this machine
+// alone.
+func peers(t *testing.T, services map[string]service) {
+	t.Helper()
+	var urls []string
+	for i := 1; i <= 3; i++ {
+		urls = append(urls, "http://peer"+strconv.Itoa(i)+":3779")
+	}
+	for i, url := range urls {
+		name, n := "peer"+strconv.Itoa(i+1), strconv.Itoa(i+1)
+		p, ok := services[name]
+		if !ok {
+			t.Errorf("compose.yaml has no %s", name)
+			continue
+		}
+		if !slices.Equal(p.Profiles, []string{"fleet"}) {
+			t.Errorf("%s starts with the profiles %q, want fleet alone", name, p.Profiles)
+		}
+		for variable, want := range map[string]string{
+			"ADDR": "0.0.0.0:3779", "PEERS": strings.Join(urls, ","), "SELF": url,
+			"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:" + strconv.Itoa(known[otlpHTTPPort].number),
+		} {
+			if p.Environment[variable] != want {
+				t.Errorf("%s has %s=%q, want %q", name, variable, p.Environment[variable], want)
+			}
+		}
+		secret := regexp.MustCompile(`^\$\{PEER_SECRET:-(.*)\}$`).FindStringSubmatch(p.Environment["PEER_SECRET"])
+		if secret == nil || len(secret[1]) < 16 {
+			t.Errorf("%s has PEER_SECRET=%q: the step wants 16 letters", name, p.Environment["PEER_SECRET"])
+		}
+		if want := []string{"127.0.0.1:${PEER" + n + "_PORT:-379" + n + "}:3779"}; !slices.Equal(p.Ports, want) {
+			t.Errorf("%s has the ports %q, want %q", name, p.Ports, want)
+		}
+		if !slices.Contains(p.Volumes, ".:"+p.WorkingDir+":ro") || len(p.Command) != 3 || p.Command[1] != "run" {
+			t.Errorf("%s runs %q in %s with %q: it should run the step from here, and not write here", name, p.Command, p.WorkingDir, p.Volumes)
+		} else if _, err := os.Stat(filepath.Join(repo(t), p.Command[2], "main.go")); err != nil {
+			t.Error(err)
+		}
+		if version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.work")); version == nil || p.Image != "golang:"+version[1] {
+			t.Errorf("%s has the image %s, and go.work says %q", name, p.Image, version)
+		}
+		delete(services, name)
+	}
+}
+
 func TestCompose(t *testing.T) {
 	var compose struct {
 		Name     string
-		Services map[string]struct {
-			Image       string
-			Command     []string
-			Environment map[string]string
-			Volumes     []string
-			Ports       []string
-			Healthcheck struct{ Test []string }
-		}
+		Services map[string]service
 	}
 	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &compose); err != nil {
 		t.Fatal(err)
 	}
+	peers(t, compose.Services)
 	jaeger, ok := compose.Services["jaeger"]
-	if !ok || len(compose.Services) != 1 {
-		t.Fatalf("compose.yaml has the services %v, want jaeger alone", compose.Services)
+	if !ok || len(compose.Services) != 1 || len(jaeger.Profiles) > 0 {
+		t.Fatalf("compose.yaml has the services %v, want jaeger alone beside the peers", compose.Services)
 	}
 	if want := "jaegertracing/jaeger:" + Version; jaeger.Image != want {
 		t.Errorf("the image is %s, want %s as in the release", jaeger.Image, want)

@@ -58,6 +58,8 @@ type Answer struct {
 	Body   string // at most 1 MiB of it
 	// RetryAfter is the header of that name, as it came.
 	RetryAfter string
+	// ServedBy is X-Served-By: which of several machines it was.
+	ServedBy string
 	// Failed is what happened instead of a whole answer: lost (the connection
 	// ended), timeout, refused, rubbish (no HTTP), too long, or error.
 	Failed string
@@ -87,7 +89,7 @@ func Ask(ctx context.Context, c *http.Client, method, url, traceparent string) A
 		return Answer{Failed: classify(err.Error()), Err: err}
 	}
 	defer res.Body.Close()
-	a := Answer{Status: res.StatusCode, RetryAfter: res.Header.Get("Retry-After")}
+	a := Answer{Status: res.StatusCode, RetryAfter: res.Header.Get("Retry-After"), ServedBy: res.Header.Get("X-Served-By")}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:

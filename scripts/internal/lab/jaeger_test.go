@@ -280,13 +280,30 @@ func compare(t *testing.T, got *jaeger.Trace, a *Act) {
 	links := 0
 	for _, s := range got.Spans {
 		for _, l := range s.Links() {
-			if s.Name == cacheSpan && flights[l.SpanID] {
+			if (s.Name == cacheSpan || s.Name == fleetSpan) && flights[l.SpanID] {
 				links++
 			}
 		}
 	}
 	if n := a.links(); links != n {
 		t.Errorf("Jaeger has %d links from waiters to a flight, the lab has %d", links, n)
+	}
+	if want := a.Act.Expect.Way; want != nil {
+		byID := map[string]jaeger.Span{}
+		at := ""
+		for _, s := range got.Spans {
+			byID[s.ID] = s
+			if s.Name == feedSpan {
+				at = s.Parent()
+			}
+		}
+		var way []string
+		for s, ok := byID[at]; ok; s, ok = byID[s.Parent()] {
+			way = append(way, s.Name)
+		}
+		if !slices.Equal(way, want) {
+			t.Errorf("in Jaeger the way up from the feed is %q, want %q", way, want)
+		}
 	}
 	if n := names["feed "+feedSpan]; a.Loads != n {
 		t.Errorf("Jaeger has %d spans of the feed, which counted %d loads", n, a.Loads)

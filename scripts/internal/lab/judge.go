@@ -16,6 +16,7 @@ const (
 	clientSpan = "HTTP GET"                   // the step's span of the same load
 	cacheSpan  = "cache.get"
 	flightSpan = "flight"
+	fleetSpan  = "fleet.get"
 )
 
 // judge compares what came out of an act with what its lesson claims.
@@ -31,7 +32,9 @@ func (a *Act) judge(step *lesson.Lesson) {
 		}
 		a.held("answers", "all "+e.All, Answers(a.Answers), n > 0 && a.Answers[e.All] == n)
 	}
-	if e.Slowest > 0 {
+	if e.Slowest > 0 && a.Act.Fleet != nil {
+		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", a.slowest.Seconds()), a.slowest.Seconds() <= float64(e.Slowest))
+	} else if e.Slowest > 0 {
 		slowest, err := Slowest(a.Hey)
 		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", slowest), err == nil && slowest <= float64(e.Slowest))
 	}
@@ -43,6 +46,9 @@ func (a *Act) judge(step *lesson.Lesson) {
 	}
 	if e.Loads != nil {
 		a.count("loads", *e.Loads, a.Loads)
+	}
+	if e.LoadedBy != nil {
+		a.count("peers that loaded", *e.LoadedBy, a.loadedBy)
 	}
 	if e.Connections != nil {
 		a.count("new connections to the feed", *e.Connections, a.connections)
@@ -62,6 +68,9 @@ func (a *Act) judge(step *lesson.Lesson) {
 	}
 	if e.Links != nil {
 		a.count("links to the flight", *e.Links, a.links())
+	}
+	if e.Way != nil {
+		a.check("the way from the feed up to the caller", strings.Join(e.Way, ", "), strings.Join(a.way(), ", "))
 	}
 	if e.Serial != "" {
 		a.held(e.Serial, "one after the other", "some overlap", trace.Serial(trace.Named(a.Spans, e.Serial)))
@@ -90,6 +99,9 @@ func (a *Act) judge(step *lesson.Lesson) {
 		names := []string{clientSpan, feedSpan}
 		if step.Number() >= "07" {
 			names = append(names, flightSpan)
+		}
+		if f := a.Act.Fleet; f != nil && f.Kill { // whoever was killed told nobody of its spans
+			names = []string{feedSpan}
 		}
 		var got []string
 		agree := true
@@ -140,7 +152,7 @@ func (a *Act) links() int {
 		flights[s.ID] = true
 	}
 	n := 0
-	for _, s := range trace.Named(a.Spans, cacheSpan) {
+	for _, s := range append(trace.Named(a.Spans, cacheSpan), trace.Named(a.Spans, fleetSpan)...) {
 		for _, l := range s.Links {
 			if flights[l.ID] {
 				n++
@@ -148,6 +160,23 @@ func (a *Act) links() int {
 		}
 	}
 	return n
+}
+
+// way are the names of the spans above the feed's, if it has exactly one, from
+// there up.
+func (a *Act) way() (names []string) {
+	feed := trace.Named(a.Spans, feedSpan)
+	if len(feed) != 1 {
+		return nil
+	}
+	byID := map[string]trace.Span{}
+	for _, s := range a.Spans {
+		byID[s.ID] = s
+	}
+	for at, ok := byID[feed[0].Parent]; ok && len(names) < 20; at, ok = byID[at.Parent] {
+		names = append(names, at.Name)
+	}
+	return names
 }
 
 // together reports whether there is a moment at which all spans are open.

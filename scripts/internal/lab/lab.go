@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +112,9 @@ type Act struct {
 	Notes   []string // what the lab saw and does not judge
 
 	connections         int
-	retryAfter          int // answers that said when to come again
+	retryAfter          int           // answers that said when to come again
+	loadedBy            int           // peers
+	slowest             time.Duration // answer of a fleet
 	goroutines, threads int
 	closed              bool
 	otherKey, quick     string
@@ -141,12 +145,18 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	if err := l.feed.Set(origin.Script{}); err != nil {
 		return nil, err
 	}
-	server, err := StartServer(ctx, Launch{Command: append([]string{bin}, e.Args...), Collector: l.collector.URL(), Feed: l.feedURL})
+	r := &Result{Experiment: e}
+	s := &scene{Lab: l, step: step, experiment: e.Name}
+	launch := Launch{Command: append([]string{bin}, e.Args...), Collector: l.collector.URL(), Feed: l.feedURL}
+	var err error
+	if e.Peers > 0 {
+		s.fleet, err = startFleet(ctx, launch, e.Peers)
+	} else {
+		s.server, err = StartServer(ctx, launch)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", step.Step, err)
 	}
-	r := &Result{Experiment: e}
-	s := &scene{Lab: l, server: server, step: step, experiment: e.Name}
 	for _, a := range e.Acts {
 		var act *Act
 		if act, err = s.play(ctx, a); err != nil {
@@ -155,9 +165,14 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 		r.Acts = append(r.Acts, act)
 	}
 	s.silent.leave()
-	dead := server.Dead()
+	servers := s.servers()
+	dead := slices.ContainsFunc(servers, (*Server).Dead)
 	l.feed.Open()
-	stopErr := server.Stop() // its spans are flushed when it has ended
+	var stopErr error
+	for _, server := range servers {
+		stopErr = errors.Join(stopErr, server.Stop()) // its spans are flushed when it has ended
+	}
+	s.fleet.close()
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -171,11 +186,13 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	}
 	last := r.Acts[len(r.Acts)-1]
 	// What was counted in spans is not to be believed then, also where it agrees.
-	if lost := server.lost(); lost != "" {
-		last.Checks = append(last.Checks, Check{What: "the step's spans", Want: "all delivered", Got: lost})
+	for _, server := range servers {
+		if lost := server.lost(); lost != "" {
+			last.Checks = append(last.Checks, Check{What: "the step's spans", Want: "all delivered", Got: lost})
+		}
 	}
 	if dead {
-		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + lastLine(server.Log())})
+		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + lastLine(logs(servers))})
 	} else if stopErr != nil {
 		last.Checks = append(last.Checks, Check{What: "the stop", Want: "clean", Got: stopErr.Error()})
 	}
@@ -208,7 +225,8 @@ func (l *Lab) gather(ctx context.Context, r *Result) []trace.Span {
 // scene is an experiment that runs.
 type scene struct {
 	*Lab
-	server     *Server
+	server     *Server // nil where there is a fleet
+	fleet      *fleet  // nil where there is one server
 	step       *lesson.Lesson
 	experiment string
 	silent     silent
@@ -219,6 +237,11 @@ type scene struct {
 func (s *scene) count(act *Act) {
 	now := s.feed.Stats()
 	act.Loads += now.Requests - s.counted.Requests
+	for agent, n := range now.Agents {
+		if n > s.counted.Agents[agent] {
+			act.loadedBy++
+		}
+	}
 	act.connections += now.Connections - s.counted.Connections
 	s.counted = now
 }
@@ -228,6 +251,14 @@ func (s *scene) tell(act *Act, script origin.Script) error {
 	s.count(act)
 	s.counted = origin.Stats{}
 	return s.feed.Set(script)
+}
+
+// servers are the processes that should run.
+func (s *scene) servers() []*Server {
+	if s.fleet != nil {
+		return s.fleet.running()
+	}
+	return []*Server{s.server}
 }
 
 func (s *scene) host() string { return strings.TrimPrefix(s.server.URL, "http://") }
@@ -272,7 +303,16 @@ func (s *scene) settle(ctx context.Context, act *Act) {
 	ctx, cancel := context.WithTimeout(ctx, gatherFor)
 	defer cancel()
 	for {
-		if state, err := look.State(ctx, s.server.Debug); err == nil && len(state.Flights) == s.feed.Stats().Waiting {
+		flights := 0
+		for _, server := range s.servers() {
+			state, err := look.State(ctx, server.Debug)
+			if err != nil {
+				flights = -1
+				break
+			}
+			flights += len(state.Flights)
+		}
+		if flights == s.feed.Stats().Waiting {
 			return
 		}
 		select {
@@ -324,6 +364,15 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 		requests, concurrency = a.Slow+1, a.Slow+1
 	case a.OtherKey:
 		requests, concurrency = 3, 2
+	case a.Fleet != nil:
+		if err := s.fleet.prepare(ctx, *a.Fleet); err != nil {
+			return err
+		}
+		requests = a.Fleet.Callers * len(s.fleet.running())
+		concurrency = requests
+		if a.Fleet.Elsewhere {
+			return s.elsewhere(ctx, a, act)
+		}
 	}
 	ctx, burst := StartBurst(ctx, s.step.Step, requests, concurrency)
 	burst.SetAttributes(attribute.String("experiment", s.experiment))
@@ -342,6 +391,8 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 		return s.firstLeaves(ctx, a, act)
 	case a.Slow > 0:
 		return s.slow(ctx, a, act)
+	case a.Fleet != nil:
+		return s.callFleet(ctx, a, act, fleetChannel(a.Fleet.Key))
 	}
 	return s.otherKey(ctx, act)
 }
@@ -592,6 +643,16 @@ func (a *Act) pick(spans []trace.Span, byTrace bool) []trace.Span {
 		}
 	}
 	return picked
+}
+
+// logs is what the first of them that has ended has written.
+func logs(servers []*Server) string {
+	for _, s := range servers {
+		if s.Dead() {
+			return s.Log()
+		}
+	}
+	return ""
 }
 
 func lastLine(log string) string {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -206,6 +207,82 @@ func TestNeighboursCacheFails(t *testing.T) {
 	}
 	if n < 8 {
 		t.Errorf("%d pairs of neighbours, want at least the 8 of 05 to 09", n)
+	}
+}
+
+var fleets = flag.Int("fleets", 0, "how often TestFleets takes all experiments of step 11")
+
+// All of step 11's experiments come true, however often: go test -run TestFleets
+// -fleets 10, and with -fleets-busy while all cores are busy.
+func TestFleets(t *testing.T) {
+	if *fleets == 0 {
+		t.Skip("the tour takes them once: -fleets N takes them N times")
+	}
+	step := find(t, "11")
+	l, bin := newLab(t, ""), build(t, step, nil)
+	if *busy {
+		working, stop := context.WithCancel(t.Context())
+		defer stop()
+		for range runtime.NumCPU() {
+			go func() {
+				for working.Err() == nil {
+				}
+			}()
+		}
+	}
+	for i := range *fleets {
+		for _, e := range step.Experiments {
+			r := run(t, l, bin, step, e)
+			for _, f := range failures(r) {
+				t.Errorf("%s, time %d: %s", e.Name, i+1, f)
+			}
+			for _, a := range r.Acts {
+				for _, n := range a.Notes {
+					t.Logf("%s, time %d: %s", e.Name, i+1, n)
+				}
+			}
+		}
+	}
+}
+
+var busy = flag.Bool("fleets-busy", false, "keep all cores busy meanwhile")
+
+// The experiments of step 11 see what is wrong: each of these makes the one named
+// come out false.
+func TestFleetsCanFail(t *testing.T) {
+	step := find(t, "11")
+	path := filepath.Join(step.Dir, "fleet", "fleet.go")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, "")
+	for _, c := range []struct{ experiment, old, new string }{
+		{"a panic", "\t\treturn dest.SetBytes(", "\t\tif a := f.here(ctx, key); a.Error != nil {\n\t\t\treturn a.Error\n\t\t}\n\t\treturn dest.SetBytes("},
+		{"the first caller hangs up", "f.ask(context.WithoutCancel(ctx), key)", "f.ask(ctx, key)"},
+		{"one trace", "span.AddLink(trace.Link{SpanContext: flight})", "_ = flight"},
+	} {
+		t.Run(c.experiment, func(t *testing.T) {
+			if strings.Count(string(text), c.old) != 1 {
+				t.Fatalf("%s has changed: mend this test", path)
+			}
+			wrong := filepath.Join(t.TempDir(), "fleet.go")
+			if err := os.WriteFile(wrong, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(step.Experiments, func(e lesson.Experiment) bool { return e.Name == c.experiment })
+			if i < 0 {
+				t.Fatalf("no experiment %q", c.experiment)
+			}
+			e := step.Experiments[i]
+			e.Acts = e.Acts[:1]
+			f := failures(run(t, l, build(t, step, map[string]string{path: wrong}), step, e))
+			if f == nil {
+				t.Error("every claim came true")
+			} else {
+				t.Log(f[0])
+			}
+		})
 	}
 }
 

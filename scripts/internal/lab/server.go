@@ -139,7 +139,7 @@ func environ() []string {
 		if name == "OTEL_BSP_MAX_QUEUE_SIZE" {
 			return false
 		}
-		return strings.HasPrefix(name, "OTEL_") || slices.Contains([]string{"ADDR", "FEED_URL", "LOG_LEVEL"}, name)
+		return strings.HasPrefix(name, "OTEL_") || slices.Contains([]string{"ADDR", "FEED_URL", "LOG_LEVEL", "PEERS", "SELF", "PEER_SECRET"}, name)
 	})
 }
 
@@ -279,6 +279,9 @@ func (s *Server) count(ctx context.Context, profile string) (int, error) {
 // inGet is the step's cache: its methods Get and get.
 var inGet = regexp.MustCompile(`/cache\.\(\*Cache\[.*\]\)\.[gG]et$`)
 
+// inFleet is step 11's way in.
+var inFleet = regexp.MustCompile(`/fleet\.\(\*Fleet\)\.Get$`)
+
 // inCache is how many callers are parked inside the step's cache: in Get,
 // waiting for a lock, a flight or a load.
 func (s *Server) inCache(ctx context.Context) (int, error) {
@@ -289,11 +292,19 @@ func (s *Server) inCache(ctx context.Context) (int, error) {
 	return parkedInGet(text), nil
 }
 
+// inFleet is how many callers wait inside the step's fleet.
+func (s *Server) inFleet(ctx context.Context) (int, error) {
+	text, err := s.profile(ctx, "goroutine", 2)
+	return parkedIn(text, inFleet), err
+}
+
 // parkedInGet counts in a dump.
-func parkedInGet(dump string) int {
+func parkedInGet(dump string) int { return parkedIn(dump, inGet) }
+
+func parkedIn(dump string, way *regexp.Regexp) int {
 	n := 0
 	for _, g := range stacks.Parse(dump) {
-		if g.Waits() && g.In(inGet.MatchString) {
+		if g.Waits() && g.In(way.MatchString) {
 			n++
 		}
 	}

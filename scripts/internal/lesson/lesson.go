@@ -81,12 +81,15 @@ type Experiment struct {
 	Name string   `yaml:"name"`
 	Says string   `yaml:"says"` // what the experiment shows, as a sentence
 	Args []string `yaml:"args"` // the step's own flags
-	Acts []Act    `yaml:"acts"`
+	// Peers starts so many processes, which know each other by PEERS and SELF, with
+	// proxies of the lab's between them; 0 starts the step as a reader does.
+	Peers int   `yaml:"peers"`
+	Acts  []Act `yaml:"acts"`
 }
 
 // Act is one thing done to the server, and what must come out. Exactly one of
-// Hey, Get, Keys, Slow, Silent, Leave, Rude, FirstLeaves, OtherKey and Wait is
-// set.
+// Hey, Get, Keys, Slow, Silent, Leave, Rude, FirstLeaves, OtherKey, Fleet and Wait
+// is set.
 type Act struct {
 	Says string         `yaml:"says"` // what is done, where the fields do not say it
 	Feed *origin.Script `yaml:"feed"` // told to the feed before
@@ -100,6 +103,7 @@ type Act struct {
 	Rude        string          `yaml:"rude"`         // a client that behaves badly: one of Rudenesses
 	FirstLeaves int             `yaml:"first_leaves"` // one caller starts a load, so many join, the first hangs up
 	OtherKey    bool            `yaml:"other_key"`    // B is remembered; A's load is held; somebody asks for B
+	Fleet       *Fleet          `yaml:"fleet"`        // callers at each peer, for one channel
 	Wait        origin.Duration `yaml:"wait"`         // nothing is done for so long
 
 	// Callers opens the feed's gate once so many callers are parked inside the
@@ -148,6 +152,28 @@ type Keys struct {
 	C int `yaml:"c"`
 }
 
+// Fleet is callers at each peer that runs, all at once and for one channel. Where
+// the feed has a gate it opens once all of them wait inside the peers, and what is
+// to happen meanwhile has happened.
+type Fleet struct {
+	Callers int `yaml:"callers"` // at each peer
+	Key     int `yaml:"key"`     // another channel than 0
+
+	// First:
+	Restart bool   `yaml:"restart"` // the peer that was killed is started again
+	Links   string `yaml:"links"`   // of each peer to the others are from now on: one of Links; "" leaves them
+	// Elsewhere has one caller come first, at a peer that does not own the channel.
+	Elsewhere bool `yaml:"elsewhere"`
+
+	// While the feed holds the load:
+	Kill        bool `yaml:"kill"`         // the peer that loads is killed
+	FirstLeaves bool `yaml:"first_leaves"` // whoever came first hangs up
+}
+
+// Links are the values of Fleet.Links: they answer nothing, they refuse
+// connections, they are whole again.
+var Links = []string{"black hole", "refused", "whole"}
+
 // Expect is what must come out of an act. What is not set is not judged, except
 // that the feed's own count of loads and the spans must agree wherever a feed
 // is read.
@@ -163,8 +189,10 @@ type Expect struct {
 	// RetryAfter counts the answers that say when to come again; not hey's, which
 	// does not tell.
 	RetryAfter *int `yaml:"retry_after"`
-	// Slowest is how many seconds the slowest of hey's answers may take.
+	// Slowest is how many seconds the slowest answer to hey, or of a fleet, may take.
 	Slowest int `yaml:"slowest"`
+	// LoadedBy is how many peers the loads came from, by what they told the feed.
+	LoadedBy *int `yaml:"loaded_by"`
 	// Connections are the new ones that the feed saw.
 	Connections *int `yaml:"connections"`
 	// Spans counts the act's spans by name, Errors those that are errors.
@@ -173,8 +201,10 @@ type Expect struct {
 	// Results counts cache.get spans by cache.result: hit, miss, joined, and in
 	// step 10 stale, failed, busy.
 	Results map[string]int `yaml:"results"`
-	// Links are cache.get spans that link to a flight of the same act.
+	// Links are cache.get and fleet.get spans that link to a flight of the same act.
 	Links *int `yaml:"links"`
+	// Way are the names of the spans above the feed's only one, up to the burst.
+	Way []string `yaml:"way"`
 	// Serial names spans of which no two overlap; Together spans of which all do
 	// at one moment.
 	Serial   string `yaml:"serial"`
@@ -235,6 +265,7 @@ const (
 	Feed            // it answers what it reads from a feed
 	Spans           // it sends spans
 	FeedSpans       // both
+	Several         // a feed, and its answers say that several machines give them
 )
 
 // Properties are the rows, in order. Package check measures them.
@@ -264,6 +295,7 @@ var Properties = []Property{
 	{"trace-joined", "callers who share a load link to its span", FeedSpans},
 	{"trace-errors", "a load that panics is an error in the trace", FeedSpans},
 	{"let-go", "a caller who hangs up is let go at once, whoever loads", FeedSpans},
+	{"fleet-one-load", "many callers who miss one key at several machines at once make one load", Several},
 }
 
 var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -413,6 +445,9 @@ func (l *Lesson) check() error {
 			if err := a.check(); err != nil {
 				return fmt.Errorf("experiment %q, act %d: %w", e.Name, i+1, err)
 			}
+			if (e.Peers > 0) != (a.Fleet != nil) && a.Wait == 0 {
+				return fmt.Errorf("experiment %q, act %d: the act fleet goes with peers, and with peers go fleet and wait alone", e.Name, i+1)
+			}
 			if len(a.Picture) > 0 {
 				pictures++
 			}
@@ -476,13 +511,13 @@ func (l *Lesson) checkExercise() error {
 
 func (a Act) check() error {
 	kinds := 0
-	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Keys != nil, a.Slow > 0, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Wait > 0} {
+	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Keys != nil, a.Slow > 0, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Fleet != nil, a.Wait > 0} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		return fmt.Errorf("it does %d things: say one of hey, get, keys, slow, silent, leave, rude, first_leaves, other_key, wait", kinds)
+		return fmt.Errorf("it does %d things: say one of hey, get, keys, slow, silent, leave, rude, first_leaves, other_key, fleet, wait", kinds)
 	}
 	if h := a.Hey; h != nil && h.For > 0 {
 		if h.Requests != 0 || h.Concurrency < 1 || h.Rate < 1 || h.Timeout < 0 {
@@ -501,8 +536,13 @@ func (a Act) check() error {
 	}
 	if e := a.Expect; e.RetryAfter != nil && a.Get == nil && a.Keys == nil {
 		return errors.New("expect: retry_after goes with the acts get and keys: hey does not tell")
-	} else if (e.Slowest != 0 || e.All != "") && a.Hey == nil {
-		return errors.New("expect: all and slowest go with the act hey")
+	} else if e.Slowest != 0 && a.Hey == nil && a.Fleet == nil || e.All != "" && a.Hey == nil {
+		return errors.New("expect: all and slowest go with the act hey, and slowest with fleet")
+	} else if e.LoadedBy != nil && a.Fleet == nil {
+		return errors.New("expect: loaded_by goes with the act fleet")
+	}
+	if err := a.checkFleet(); err != nil {
+		return fmt.Errorf("fleet: %w", err)
 	}
 	if a.Rude != "" && !slices.Contains(Rudenesses, a.Rude) {
 		return fmt.Errorf("rude: %q: it can be %s", a.Rude, strings.Join(Rudenesses, ", "))
@@ -523,6 +563,23 @@ func (a Act) check() error {
 	}
 	if k := a.Expect.Quick; k != "" && (a.Slow == 0 || k != "at once" && k != "after the slow ones") {
 		return fmt.Errorf("expect: quick: %q: it goes with the act slow, and can be \"at once\" or \"after the slow ones\"", k)
+	}
+	return nil
+}
+
+func (a Act) checkFleet() error {
+	f := a.Fleet
+	if f == nil {
+		return nil
+	}
+	gate := a.Feed != nil && a.Feed.Gate
+	switch {
+	case f.Callers < 1:
+		return fmt.Errorf("callers: %d: at least 1 at each peer", f.Callers)
+	case f.Links != "" && !slices.Contains(Links, f.Links):
+		return fmt.Errorf("links: %q: it can be %s", f.Links, strings.Join(Links, ", "))
+	case (f.Kill || f.FirstLeaves || f.Elsewhere) && !gate:
+		return errors.New("kill, first_leaves and elsewhere need a load that is held: feed must say gate: true")
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func Fingerprints(steps []*lesson.Lesson) string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n✓ has it · ✗ has it not · a dot: the step reads no feed\n")
+	b.WriteString("\n✓ has it · ✗ has it not · a dot: not judged, because the step reads no feed, or is one machine\n")
 	return b.String()
 }
 

@@ -99,6 +99,9 @@ type Stats struct {
 	Waiting     int            `json:"waiting"`     // requests that it holds now
 	Most        int            `json:"most"`        // the most that it held at once
 	Channels    map[string]int `json:"channels"`    // requests by channel
+	// Agents are the requests by their User-Agent, in which each of several
+	// machines has its name: the first 100 names.
+	Agents map[string]int `json:"-"`
 	// Traceparents are the requests' headers of that name by channel, "" where
 	// there was none, in the order in which they came: the first 1000 in all.
 	Traceparents map[string][]string `json:"-"`
@@ -123,7 +126,7 @@ type round struct {
 }
 
 func newRound(s Script) *round {
-	r := &round{script: s, began: time.Now(), stats: Stats{Channels: map[string]int{}, Traceparents: map[string][]string{}}}
+	r := &round{script: s, began: time.Now(), stats: Stats{Channels: map[string]int{}, Agents: map[string]int{}, Traceparents: map[string][]string{}}}
 	r.script.Next = slices.Clone(s.Next)
 	if s.Gate || s.Hold > 0 {
 		r.gate = make(chan struct{})
@@ -287,14 +290,14 @@ func (f *Feed) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.round.stats
-	s.Channels, s.Traceparents = maps.Clone(s.Channels), maps.Clone(s.Traceparents)
+	s.Channels, s.Agents, s.Traceparents = maps.Clone(s.Channels), maps.Clone(s.Agents), maps.Clone(s.Traceparents)
 	return s
 }
 
 // answer serves one request for a feed, as the script has it.
 func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	channel := r.URL.Query().Get("channel_id")
-	name, delay, held := f.arrive(r.Context(), channel, r.Header.Get("traceparent"))
+	name, delay, held := f.arrive(r.Context(), channel, r.Header)
 	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
 		attr("channel", channel), attr("answer", name)))
 	begin := time.Now()
@@ -320,7 +323,7 @@ type hold struct {
 
 // arrive counts a request and takes its answer from the script. It may go on at
 // once where held is nil.
-func (f *Feed) arrive(ctx context.Context, channel, traceparent string) (name string, delay time.Duration, held *hold) {
+func (f *Feed) arrive(ctx context.Context, channel string, header http.Header) (name string, delay time.Duration, held *hold) {
 	counted, _ := ctx.Value(countedKey{}).(*atomic.Bool)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -328,7 +331,10 @@ func (f *Feed) arrive(ctx context.Context, channel, traceparent string) (name st
 	r.stats.Requests++
 	r.stats.Channels[channel]++
 	if r.stats.Requests <= 1000 {
-		r.stats.Traceparents[channel] = append(r.stats.Traceparents[channel], traceparent)
+		r.stats.Traceparents[channel] = append(r.stats.Traceparents[channel], header.Get("traceparent"))
+	}
+	if agent := header.Get("User-Agent"); r.stats.Agents[agent] > 0 || len(r.stats.Agents) < 100 {
+		r.stats.Agents[agent]++
 	}
 	if counted != nil && !counted.Swap(true) {
 		r.stats.Connections++

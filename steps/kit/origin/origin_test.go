@@ -114,12 +114,12 @@ func TestOutage(t *testing.T) {
 		var seen []string
 		for range 2 { // of up and down
 			for range 3 {
-				name, _, _ := f.arrive(t.Context(), "A", "")
+				name, _, _ := f.arrive(t.Context(), "A", nil)
 				seen = append(seen, name)
 			}
 			time.Sleep(10 * time.Second)
 			for range 4 {
-				name, _, _ := f.arrive(t.Context(), "A", "")
+				name, _, _ := f.arrive(t.Context(), "A", nil)
 				seen = append(seen, name)
 			}
 			time.Sleep(10 * time.Second)

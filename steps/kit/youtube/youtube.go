@@ -86,10 +86,21 @@ type Client struct {
 	http    *http.Client
 	feedURL string
 	timeout time.Duration // of a load
+	agent   string        // UserAgent, and who of several asks
 }
 
 // NewClient makes a Client that reads the feed at feedURL.
-func NewClient(feedURL string) *Client { return &Client{NewHTTPClient(), feedURL, Timeout} }
+func NewClient(feedURL string) *Client {
+	return &Client{NewHTTPClient(), feedURL, Timeout, UserAgent}
+}
+
+// As is the same client for one of several machines: the feed is told its name,
+// behind UserAgent.
+func (c *Client) As(name string) *Client {
+	named := *c
+	named.agent = UserAgent + " " + name
+	return &named
+}
 
 // NewHTTPClient is an http.Client with a transport of its own, traced: a span
 // "HTTP GET" for each request, and below it what the connection cost. Share it;
@@ -137,7 +148,7 @@ func (c *Client) load(ctx context.Context, channel string) (id string, size int,
 	if err != nil {
 		return "", 0, err
 	}
-	req.Header.Set("User-Agent", UserAgent)
+	req.Header.Set("User-Agent", c.agent)
 	res, err := c.http.Do(req)
 	if err != nil {
 		return "", 0, err

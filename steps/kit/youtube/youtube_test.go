@@ -303,7 +303,7 @@ func (s *spaces) RoundTrip(r *http.Request) (*http.Response, error) {
 // Not a byte is read beyond the one that shows the feed to be too long.
 func TestReadingStopsAtTheLimit(t *testing.T) {
 	body := new(spaces)
-	client := &Client{&http.Client{Transport: body}, "http://feed", time.Minute}
+	client := &Client{&http.Client{Transport: body}, "http://feed", time.Minute, UserAgent}
 	if _, err := client.LatestVideo(t.Context(), DefaultChannel); err == nil || body.read != MaxFeed+1 {
 		t.Errorf("read %d bytes, %v; want %d", body.read, err, MaxFeed+1)
 	}
@@ -595,7 +595,7 @@ func TestLimitsOfALoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	hurried := &Client{NewHTTPClient(), "http://" + silent.Addr().String(), 50 * time.Millisecond}
+	hurried := &Client{NewHTTPClient(), "http://" + silent.Addr().String(), 50 * time.Millisecond, UserAgent}
 	began := time.Now()
 	var failed *Error
 	if _, err := hurried.LatestVideo(t.Context(), DefaultChannel); !errors.As(err, &failed) || failed.Status != http.StatusGatewayTimeout {

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestMain lets this binary be the step, and the peers that it starts.
+func TestMain(m *testing.M) {
+	if os.Getenv("PLAQUE_TEST_STEP") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// step is the step as a process, with what it logs.
+type step struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	lines chan string
+}
+
+// start starts the step, with more for its environment.
+func start(t *testing.T, env []string, args ...string) *step {
+	t.Helper()
+	s := &step{cmd: exec.Command(os.Args[0], args...), lines: make(chan string, 1000)}
+	s.cmd.Env = append(os.Environ(), append([]string{"PLAQUE_TEST_STEP=1", "ADDR=127.0.0.1:0", "OTEL_TRACES_EXPORTER=none", "PEERS=", "SELF=", "PEER_SECRET=", "FEED_URL=", "LOG_LEVEL="}, env...)...)
+	stdin, err := s.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stdin = stdin
+	log, err := s.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.lines)
+		for in := bufio.NewScanner(log); in.Scan(); {
+			s.lines <- in.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		done := make(chan struct{})
+		go func() { _ = s.cmd.Wait(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(15 * time.Second):
+			t.Error("it did not end within 15 s")
+			_ = s.cmd.Process.Kill()
+			<-done
+		}
+	})
+	return s
+}
+
+// log waits for a line that matches, and returns its groups.
+func (s *step) log(t *testing.T, pattern string) []string {
+	t.Helper()
+	r := regexp.MustCompile(pattern)
+	timeout := time.After(20 * time.Second)
+	var seen []string
+	for {
+		select {
+		case line, ok := <-s.lines:
+			if m := r.FindStringSubmatch(line); m != nil {
+				return m
+			}
+			if seen = append(seen, line); !ok {
+				t.Fatalf("it ended without %s:\n%s", pattern, strings.Join(seen, "\n"))
+			}
+		case <-timeout:
+			t.Fatalf("no %s:\n%s", pattern, strings.Join(seen, "\n"))
+		}
+	}
+}
+
+const peerLine = `msg=peer url=http://(\S+) pid=(\d+)`
+
+// peersOf reads from the log who was started, and where the round robin is.
+func peersOf(t *testing.T, s *step) (addr string, pids map[string]int) {
+	t.Helper()
+	pids = map[string]int{}
+	for range peers {
+		m := s.log(t, peerLine)
+		pids[m[1]], _ = strconv.Atoi(m[2])
+	}
+	return s.log(t, `msg=listening url=http://(\S+)`)[1], pids
+}
+
+// kill ends a process without a word.
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// servedBy asks once, and returns who answered 200.
+func servedBy(t *testing.T, addr string) string {
+	t.Helper()
+	res, err := http.Get("http://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", res.Status, b)
+	}
+	return res.Header.Get("X-Served-By")
+}
+
+// refuses waits until nobody takes connections at addr.
+func refuses(addr string) bool {
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return true
+		}
+		_ = conn.Close()
+	}
+	return false
+}
+
+// The round robin comes round, skips a peer that is dead, and it comes back.
+func TestLauncher(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	addr, pids := peersOf(t, s)
+	var names []string
+	for range 2 * peers {
+		names = append(names, servedBy(t, addr))
+	}
+	if !slices.Equal(names[:peers], names[peers:]) || len(slices.Compact(slices.Sorted(slices.Values(names)))) != peers {
+		t.Errorf("served by %v, want three in turn", names)
+	}
+	dead := names[0]
+	kill(t, pids[dead])
+	s.log(t, `msg="a peer has ended`)
+	for range 2 * peers {
+		if by := servedBy(t, addr); by == dead {
+			t.Errorf("served by %s, which is dead", by)
+		}
+	}
+	if m := s.log(t, peerLine); m[1] != dead {
+		t.Errorf("%s was started, want %s", m[1], dead)
+	}
+	for deadline := time.Now().Add(15 * time.Second); ; {
+		if servedBy(t, addr) == dead {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the peer does not come back")
+		}
+	}
+}
+
+// The fleet ends with its launcher, however that ends, and what peers say to each
+// other is not for callers.
+func TestEnds(t *testing.T) {
+	for _, how := range []string{"its input ends", "it is killed"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, nil)
+			addr, pids := peersOf(t, s)
+			for _, path := range []string{"/_groupcache/videos/UCs4fQRyl1TJvoeOdekW6lYA", "/nope"} {
+				res, err := http.Get("http://" + addr + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.Body.Close(); res.StatusCode != http.StatusNotFound {
+					t.Errorf("GET %s: %s", path, res.Status)
+				}
+			}
+			if how == "it is killed" {
+				kill(t, s.cmd.Process.Pid)
+			} else {
+				_ = s.stdin.Close()
+			}
+			if err := s.cmd.Wait(); (err == nil) != (how == "its input ends") {
+				t.Errorf("it ended with %v", err)
+			}
+			for peer := range pids {
+				if !refuses(peer) {
+					t.Errorf("the peer at %s outlives its launcher", peer)
+				}
+			}
+		})
+	}
+}
+
+// A peer that does not come up is said to, and nobody waits for ever.
+func TestSettingsFail(t *testing.T) {
+	for _, c := range []struct {
+		env  []string
+		args []string
+		says string
+	}{
+		{[]string{"PEERS=nonsense", "SELF=nonsense"}, nil, `PEERS: "nonsense" is no peer's URL`},
+		{nil, []string{"more"}, "there are the flags -alone, -ttl DURATION and -peer-timeout DURATION"},
+		{nil, []string{"-ttl=0s"}, "durations are more than 0"},
+		{nil, []string{"-ttl=soon"}, "invalid value"},
+	} {
+		cmd := exec.Command(os.Args[0], c.args...)
+		cmd.Env = append(os.Environ(), append([]string{"PLAQUE_TEST_STEP=1", "ADDR=127.0.0.1:0", "OTEL_TRACES_EXPORTER=none"}, c.env...)...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), c.says) {
+			t.Errorf("%v %v: exit code %d\n%s\nwant 1 and %q", c.env, c.args, code, out, c.says)
+		}
+	}
+}
+
+func TestReadPeers(t *testing.T) {
+	const two = "http://127.0.0.1:1,http://127.0.0.1:2"
+	for _, c := range []struct {
+		addr, peers, self, secret string
+		says                      string // "": fine
+	}{
+		{"127.0.0.1:1", "", "", "", ""},
+		{"127.0.0.1:1", two, "http://127.0.0.1:1", "", ""},
+		{"127.0.0.1:1", "http://localhost:1, http://[::1]:2", "http://[::1]:2", "", ""},
+		{"0.0.0.0:1", "http://10.0.0.1:1,https://b", "https://b", "0123456789abcdef", ""},
+		{"127.0.0.1:1", two, "", "", `SELF="" is none of PEERS=` + two},
+		{"127.0.0.1:1", two, "http://127.0.0.1:3", "", `SELF="http://127.0.0.1:3" is none of`},
+		{"127.0.0.1:1", "", "http://127.0.0.1:3", "", `PEERS: "" is no peer's URL`},
+		{"127.0.0.1:1", two + ",http://127.0.0.1:2", "http://127.0.0.1:1", "", "http://127.0.0.1:2 is there twice"},
+		{"127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", "", "is no peer's URL"},
+		{"127.0.0.1:1", "ftp://127.0.0.1:1", "ftp://127.0.0.1:1", "", "is no peer's URL"},
+		{"127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/", "", "is no peer's URL"},
+		{"127.0.0.1:1", "http://u@127.0.0.1:1", "http://u@127.0.0.1:1", "", "is no peer's URL"},
+		{"127.0.0.1:1", "http://", "http://", "", "is no peer's URL"},
+		{"127.0.0.1:1", two + ",http://10.0.0.1:1", "http://127.0.0.1:1", "", "http://10.0.0.1:1 can be reached from other machines: set PEER_SECRET"},
+		{"127.0.0.1:1", "http://a:1", "http://a:1", "", "http://a:1 can be reached"},
+		{"0.0.0.0:1", two, "http://127.0.0.1:1", "", "ADDR=0.0.0.0:1 can be reached"},
+		{"127.0.0.1:1", two, "http://127.0.0.1:1", "short", "PEER_SECRET has 5 letters"},
+	} {
+		env := map[string]string{"PEERS": c.peers, "SELF": c.self, "PEER_SECRET": c.secret}
+		got, err := readPeers(c.addr, func(name string) string { return env[name] })
+		switch {
+		case c.says == "" && err != nil, c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
+			t.Errorf("%+v: %v", c, err)
+		case c.says == "" && (got.Self != c.self || got.Secret != c.secret || (c.peers == "") != (got.Peers == nil)):
+			t.Errorf("%+v: %+v", c, got)
+		}
+	}
+}
+
+// Only a peer that took no connection is skipped: whoever has heard the question
+// may have acted on it.
+func TestRobin(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	_ = l.Close()
+	u, _ := url.Parse(server.URL)
+	b := &robin{hosts: []string{nobody, u.Host, u.Host}, transport: &http.Transport{}}
+	for range 3 {
+		req := httptest.NewRequest(http.MethodGet, "http://peers/", nil)
+		if res, err := b.RoundTrip(req); err == nil {
+			t.Errorf("got %s", res.Status)
+		}
+	}
+	if asked.Load() != 3 {
+		t.Errorf("those that live were asked %d times, want 3: one each time", asked.Load())
+	}
+	if fmt.Sprint(unreachable{io.EOF}) != "EOF" || (unreachable{}).StatusCode() != http.StatusBadGateway {
+		t.Error("an error that hides its words, or is no 502")
+	}
+}
