@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -29,28 +28,18 @@ import (
 // maxLoads is how many loads the fleet may run at once.
 const maxLoads = 100
 
-// options are the step's flags.
-type options struct {
-	alone            bool
-	ttl, peerTimeout time.Duration
-}
+var (
+	alone = flag.Bool("alone", false, "each peer loads by itself, as step 10 does")
+	ttl   = flag.Duration("ttl", 5*time.Second, "how long an answer is served before the feed is asked again")
+	// Longer than a load may take: see Config.Timeout.
+	peerTimeout = flag.Duration("peer-timeout", youtube.Timeout+time.Second, "how long to wait for another peer's answer")
+)
 
 func main() { process.Main("11-many-machines", run) }
 
 func run(ctx context.Context, p *process.Process) error {
-	var o options
-	flags := flag.NewFlagSet("11-many-machines", flag.ContinueOnError)
-	flags.BoolVar(&o.alone, "alone", false, "each peer loads by itself, as step 10 does")
-	flags.DurationVar(&o.ttl, "ttl", 5*time.Second, "how long an answer is served before the feed is asked again")
-	// Longer than a load may take: see Config.Timeout.
-	flags.DurationVar(&o.peerTimeout, "peer-timeout", youtube.Timeout+time.Second, "how long to wait for another peer's answer")
-	if err := flags.Parse(os.Args[1:]); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	if flags.NArg() > 0 || o.ttl <= 0 || o.peerTimeout <= 0 {
-		return fmt.Errorf("%q: there are the flags -alone, -ttl DURATION and -peer-timeout DURATION, and durations are more than 0", os.Args[1:])
+	if *ttl <= 0 || *peerTimeout <= 0 {
+		return fmt.Errorf("-ttl %v -peer-timeout %v: both are more than 0", *ttl, *peerTimeout)
 	}
 	config, err := readPeers(p.Addr, os.Getenv)
 	if err != nil {
@@ -59,22 +48,22 @@ func run(ctx context.Context, p *process.Process) error {
 	if config.Peers == nil {
 		return launch(ctx, p)
 	}
-	return serve(ctx, p, config, o)
+	return serve(ctx, p, config)
 }
 
 // serve runs one peer.
-func serve(ctx context.Context, p *process.Process, c fleet.Config, o options) error {
+func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 	feed, err := p.Feed(ctx)
 	if err != nil {
 		return err
 	}
 	name, peers := strings.TrimPrefix(c.Self, "http://"), len(c.Peers)
-	if o.alone {
+	if *alone {
 		c.Self = ""
 	}
-	c.Timeout, c.Key = o.peerTimeout, checkKey
-	videos := fleet.New(c, o.ttl, youtube.NewClient(feed).As(name).LatestVideo,
-		cache.WithStaleWhileRevalidate(o.ttl),
+	c.Timeout, c.Key = *peerTimeout, checkKey
+	videos := fleet.New(c, *ttl, youtube.NewClient(feed).As(name).LatestVideo,
+		cache.WithStaleWhileRevalidate(*ttl),
 		cache.WithStaleIfError(10*time.Minute),
 		cache.WithBackoff(time.Second, time.Minute),
 		cache.WithJitter(0.1),

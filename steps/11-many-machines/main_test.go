@@ -218,17 +218,18 @@ func TestSettingsFail(t *testing.T) {
 		env  []string
 		args []string
 		says string
+		code int
 	}{
-		{[]string{"PEERS=nonsense", "SELF=nonsense"}, nil, `PEERS: "nonsense" is no peer's URL`},
-		{nil, []string{"more"}, "there are the flags -alone, -ttl DURATION and -peer-timeout DURATION"},
-		{nil, []string{"-ttl=0s"}, "durations are more than 0"},
-		{nil, []string{"-ttl=soon"}, "invalid value"},
+		{[]string{"PEERS=nonsense", "SELF=nonsense"}, nil, `PEERS: "nonsense" is no peer's URL`, 1},
+		{nil, []string{"-ttl=0s"}, "both are more than 0", 1},
+		{nil, []string{"more"}, "takes flags only", 2},
+		{nil, []string{"-ttl=soon"}, "invalid value", 2},
 	} {
 		cmd := exec.Command(os.Args[0], c.args...)
 		cmd.Env = append(os.Environ(), append([]string{"PLAQUE_TEST_STEP=1", "ADDR=127.0.0.1:0", "OTEL_TRACES_EXPORTER=none"}, c.env...)...)
 		out, _ := cmd.CombinedOutput()
-		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), c.says) {
-			t.Errorf("%v %v: exit code %d\n%s\nwant 1 and %q", c.env, c.args, code, out, c.says)
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {
+			t.Errorf("%v %v: exit code %d\n%s\nwant %d and %q", c.env, c.args, code, out, c.code, c.says)
 		}
 	}
 }
