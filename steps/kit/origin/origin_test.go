@@ -355,6 +355,32 @@ func TestStatsIsACopy(t *testing.T) {
 	})
 }
 
+// Each of several machines says who it is; however many do, no more than 100 names
+// are kept.
+func TestAgents(t *testing.T) {
+	f := New(noop.NewTracerProvider())
+	if err := f.Set(Script{Delay: Duration(time.Nanosecond)}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(agent string) {
+		r := httptest.NewRequest(http.MethodGet, Path+"?channel_id=A", nil)
+		r.Header.Set("User-Agent", agent)
+		f.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	for i := range 150 {
+		ask(fmt.Sprint("plaque ", i))
+	}
+	ask("plaque 0")
+	s := f.Stats()
+	if len(s.Agents) != 100 || s.Agents["plaque 0"] != 2 || s.Agents["plaque 99"] != 1 || s.Agents["plaque 100"] != 0 || s.Requests != 151 {
+		t.Errorf("%d names, %d requests: %v", len(s.Agents), s.Requests, s.Agents)
+	}
+	s.Agents["plaque 0"] = 0
+	if n := f.Stats().Agents["plaque 0"]; n != 2 {
+		t.Errorf("%d after a change to the copy", n)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		script Script

@@ -162,6 +162,13 @@ func TestRequest(t *testing.T) {
 			t.Errorf("%s ?%s by %q; want GET ?%s by %q", r.Method, r.URL.RawQuery, r.UserAgent(), want, UserAgent)
 		}
 	}
+	// One of several machines says which one.
+	if _, err := client.As("10.0.0.1:3779").LatestVideo(t.Context(), DefaultChannel); err != nil {
+		t.Error(err)
+	}
+	if got, want := asked[len(asked)-1].UserAgent(), UserAgent+" 10.0.0.1:3779"; got != want {
+		t.Errorf("a machine asks as %q, want %q", got, want)
+	}
 	if !strings.Contains(UserAgent, "plaque") {
 		t.Errorf("%q does not say who asks", UserAgent)
 	}
