@@ -30,7 +30,10 @@ func TestOnTime(t *testing.T) {
 // standStill stops this process, as its machine would, and has it go on later.
 func standStill(t *testing.T) {
 	t.Helper()
-	later := exec.Command("sh", "-c", fmt.Sprintf("sleep 1; kill -CONT %d", os.Getpid()))
+	// A second after it has come to stand still, however long that takes.
+	later := exec.Command("sh", "-c", fmt.Sprintf(`
+		until case $(ps -o state= -p %[1]d) in T*) true;; *) false;; esac; do sleep 0.01; done
+		sleep 1; kill -CONT %[1]d`, os.Getpid()))
 	if err := later.Start(); err != nil {
 		t.Fatal(err)
 	}

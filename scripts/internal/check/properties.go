@@ -92,7 +92,8 @@ func onTime(measure func()) {
 	for tries := 3; tries > 0; tries-- {
 		done := make(chan struct{})
 		longest := make(chan time.Duration)
-		go func() { longest <- gap(done) }()
+		began := time.Now() // here, because the goroutine may be late
+		go func() { longest <- gap(began, done) }()
 		measure()
 		close(done)
 		if <-longest < stoodStill {
@@ -101,11 +102,12 @@ func onTime(measure func()) {
 	}
 }
 
-// gap is the longest time for which this process did not run, until done.
-func gap(done <-chan struct{}) time.Duration {
+// gap is the longest time for which this process did not run, from began until
+// done.
+func gap(began time.Time, done <-chan struct{}) time.Duration {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
-	longest, last := time.Duration(0), time.Now()
+	longest, last := time.Duration(0), began
 	for {
 		select {
 		case <-ticker.C:

@@ -68,7 +68,7 @@ func ask(ctx context.Context, f *Feed, channel string) <-chan reply {
 // counted is Stats without the maps.
 func counted(f *Feed) Stats {
 	s := f.Stats()
-	s.Channels, s.Traceparents = nil, nil
+	s.Channels, s.Agents, s.Traceparents = nil, nil, nil
 	return s
 }
 
@@ -297,7 +297,7 @@ func TestChannel(t *testing.T) {
 		}
 		a := ask(t.Context(), f, "A")
 		synctest.Wait()
-		want := Stats{Requests: 2, Waiting: 1, Most: 1, Channels: map[string]int{"A": 1, "B": 1}, Traceparents: map[string][]string{"A": {""}, "B": {""}}}
+		want := Stats{Requests: 2, Waiting: 1, Most: 1, Channels: map[string]int{"A": 1, "B": 1}, Agents: map[string]int{"": 2}, Traceparents: map[string][]string{"A": {""}, "B": {""}}}
 		if got := f.Stats(); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
@@ -325,7 +325,7 @@ func TestSet(t *testing.T) {
 		}
 		fresh := ask(t.Context(), f, "B")
 		synctest.Wait()
-		want := Stats{Requests: 1, Waiting: 1, Most: 1, Channels: map[string]int{"B": 1}, Traceparents: map[string][]string{"B": {""}}}
+		want := Stats{Requests: 1, Waiting: 1, Most: 1, Channels: map[string]int{"B": 1}, Agents: map[string]int{"": 1}, Traceparents: map[string][]string{"B": {""}}}
 		if got := f.Stats(); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
