@@ -199,12 +199,13 @@ const blank = `(() => {
 	const loads = [...cards].map(c => +c.querySelector(".big b").textContent);
 	if (!(loads[0] > loads[1] && loads[1] == 1)) out.push("the loads side by side are " + loads);
 	if (![...cards].some(c => seen(c, ".link line"))) out.push("no link in the bursts side by side");
+	if (!document.querySelector("h4.hey")) out.push("no burst is hey's");
 	if (![...document.querySelectorAll(".step .failed .bar")].length) out.push("no error in any waterfall");
 	steps.forEach((s, i) => {
 		must(s, ".claim", "claim");
 		must(s, ".verdict", "verdict");
 		must(s, "svg.waterfall", "waterfall");
-		must(s, "svg.histogram, pre:not(.diff)", "histogram");
+		if (s.querySelector("h4.hey")) must(s, "svg.histogram, pre:not(.diff)", "histogram");
 		must(s, ".checks td .good, .checks td .bad", "check");
 		if (i) must(s, ".diff ins, .diff del", "code");
 		if (!document.querySelector('.steps a[href="#' + s.id + '"]')) out.push(s.id + " is not in the table of steps");

@@ -101,6 +101,7 @@ type burst struct {
 	Loads   int
 	Feed    bool // the step reads one, so that Loads means something
 	Picture picture
+	ByHey   bool // hey sent it, and so there is a histogram unless nobody was answered
 	Bars    *histogram
 	Hey     string // its histogram as hey wrote it, where Bars is nil
 	Notes   []string
@@ -213,6 +214,7 @@ func newBurst(s *lesson.Lesson, a Act, id string, notes func(trace.Span) string,
 		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: lab.ReadsFeed(s),
 		Picture: draw(id, a.Does, trace.Lay(a.Spans, trace.Options{Only: a.Act.Act.Picture, Notes: notes}), hide),
 		Jaeger:  local(a.Jaeger),
+		ByHey:   a.Hey != "",
 	}
 	if text := lab.Histogram(a.Hey); text != "" {
 		if b.Bars = newHistogram(id+"-h", text); b.Bars == nil {
