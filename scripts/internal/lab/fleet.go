@@ -219,7 +219,7 @@ func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []
 		for range n {
 			calls = append(calls, fleetAsk(ctx, server, channel))
 			if a.Fleet.Elsewhere { // one after the other, so that a picture of them is always the same
-				s.parked(ctx, act, server, a.Fleet.Callers-n+len(calls)-called)
+				parked(ctx, act, a.Fleet.Callers-n+len(calls)-called, 2*gatherFor, "inside a peer", server.inFleet)
 			}
 		}
 		called = len(calls)
@@ -227,7 +227,7 @@ func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []
 	if a.Feed != nil && a.Feed.Gate {
 		defer s.feed.Open()
 		for _, server := range servers {
-			s.parked(ctx, act, server, a.Fleet.Callers)
+			parked(ctx, act, a.Fleet.Callers, 2*gatherFor, "inside a peer", server.inFleet)
 		}
 	}
 	switch {
@@ -275,25 +275,6 @@ func fleetAsk(ctx context.Context, server *Server, channel string) <-chan fleetC
 		ended <- fleetCall{answer, time.Since(began)}
 	}()
 	return ended
-}
-
-// parked waits until n callers wait inside a peer, at two looks in a row.
-func (s *scene) parked(ctx context.Context, act *Act, server *Server, n int) {
-	ctx, cancel := context.WithTimeout(ctx, 2*gatherFor)
-	defer cancel()
-	for last := 0; ; {
-		seen, err := server.inFleet(ctx)
-		if err == nil && seen >= n && last >= n {
-			return
-		}
-		last = seen
-		select {
-		case <-ctx.Done():
-			act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside a peer", 2*gatherFor, seen, n))
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
 }
 
 // proxy is a way to a peer that can be cut.

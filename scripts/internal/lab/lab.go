@@ -586,24 +586,31 @@ func (s *scene) otherKey(ctx context.Context, act *Act) error {
 	return nil
 }
 
-// gathered waits until n callers are parked inside the step's cache, at two
-// looks in a row, or all wait at the feed, as they do where there is no cache.
-// Should they not come within the bound, the act goes on and says so.
+// gathered waits until n callers are parked inside the step's cache, or all wait
+// at the feed, as they do where there is no cache.
 func (s *scene) gathered(ctx context.Context, act *Act, n int) {
-	ctx, cancel := context.WithTimeout(ctx, gatherFor)
+	parked(ctx, act, n, gatherFor, "inside the cache", func(ctx context.Context) (int, error) {
+		if waiting := s.feed.Stats().Waiting; waiting >= n {
+			return waiting, nil
+		}
+		return s.server.inCache(ctx)
+	})
+}
+
+// parked looks until n callers are where they should be, at two looks in a row.
+// Should they not come within the bound, the act goes on and says so.
+func parked(ctx context.Context, act *Act, n int, bound time.Duration, where string, look func(context.Context) (int, error)) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for last := 0; ; {
-		if s.feed.Stats().Waiting >= n {
-			return
-		}
-		seen, err := s.server.inCache(ctx)
+		seen, err := look(ctx)
 		if err == nil && seen >= n && last >= n {
 			return
 		}
 		last = seen
 		select {
 		case <-ctx.Done():
-			act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were inside the cache", gatherFor, seen, n))
+			act.Notes = append(act.Notes, fmt.Sprintf("after %v only %d of %d callers were %s", bound, seen, n, where))
 			return
 		case <-time.After(10 * time.Millisecond):
 		}

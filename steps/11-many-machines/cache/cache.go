@@ -185,7 +185,7 @@ func (c *Cache[K, V]) board(ctx context.Context, key K) (b boarding[V]) {
 		b.value, b.result = e.value, "hit"
 		return b
 	}
-	b.flight, b.leads = c.flights[key], false
+	b.flight = c.flights[key]
 	if b.flight == nil {
 		if b.err = c.mayLoad(key, now); b.err == nil {
 			b.flight, b.leads = c.takeOff(ctx, key), true

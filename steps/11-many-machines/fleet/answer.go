@@ -10,10 +10,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-)
 
-// maxRetryAfter bounds what a peer can ask callers to wait.
-const maxRetryAfter = 10 * time.Minute
+	"plaque/steps/11-many-machines/cache"
+)
 
 // answer is what one machine tells another, as JSON.
 type answer struct {
@@ -48,7 +47,7 @@ func newError(err error) *Error {
 		e.Status = http.StatusGatewayTimeout
 	}
 	if errors.As(err, &later) {
-		e.Wait = min(max(later.RetryAfter(), 0), maxRetryAfter)
+		e.Wait = min(max(later.RetryAfter(), 0), cache.MaxRetryAfter)
 	}
 	if len(e.Text) > 1000 { // what a panic says can be long
 		e.Text = strings.ToValidUTF8(e.Text[:1000], "") + "..."
@@ -77,7 +76,7 @@ func decode(text []byte) (a answer, err error) {
 	switch e := a.Error; {
 	case e == nil && (a.Value == "" || len(a.Value) > 100):
 		return a, fmt.Errorf("the peer's answer has a value of %d bytes", len(a.Value))
-	case e != nil && (a.Value != "" || e.Status < 400 || e.Status > 599 || e.Wait < 0 || e.Wait > maxRetryAfter || len(e.Text) > 2000):
+	case e != nil && (a.Value != "" || e.Status < 400 || e.Status > 599 || e.Wait < 0 || e.Wait > cache.MaxRetryAfter || len(e.Text) > 2000):
 		return a, fmt.Errorf("the peer's answer has an error with status %d and wait %v", e.Status, e.Wait)
 	}
 	return a, nil

@@ -316,7 +316,7 @@ func TestErrorsAreAnswers(t *testing.T) {
 		says   string
 	}{
 		"with a status": {func(context.Context, string) (string, error) { return "", coded{429, time.Second} }, 429, time.Second, "it is coded"},
-		"a long wait":   {func(context.Context, string) (string, error) { return "", coded{503, time.Hour} }, 503, maxRetryAfter, "it is coded"},
+		"a long wait":   {func(context.Context, string) (string, error) { return "", coded{503, time.Hour} }, 503, cache.MaxRetryAfter, "it is coded"},
 		"a wait behind": {func(context.Context, string) (string, error) { return "", coded{503, -time.Hour} }, 503, 0, "it is coded"},
 		"too late": {func(context.Context, string) (string, error) {
 			return "", fmt.Errorf("slow: %w", context.DeadlineExceeded)
@@ -582,7 +582,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		v, err := a.result()
 		var e *Error
-		if err == nil && (v == "" || len(v) > 100) || err != nil && (!errors.As(err, &e) || e.Status < 400 || e.Status > 599 || e.Wait < 0 || e.Wait > maxRetryAfter) {
+		if err == nil && (v == "" || len(v) > 100) || err != nil && (!errors.As(err, &e) || e.Status < 400 || e.Status > 599 || e.Wait < 0 || e.Wait > cache.MaxRetryAfter) {
 			t.Errorf("%q: %q, %v", b, v, err)
 		}
 		again, err := decode(a.encode())
