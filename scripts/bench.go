@@ -20,8 +20,11 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"plaque/scripts/internal/bench"
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/say"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/youtube"
 )
@@ -85,7 +88,7 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	if *server && *watched {
 		return errUsage{errors.New("--server and --watched are two benches: name one of them")}
 	}
-	dir, clean, err := lab.TempDir()
+	dir, clean, err := build.TempDir()
 	if err != nil {
 		return err
 	}
@@ -123,7 +126,7 @@ func goOutside(ctx context.Context, folder string, args ...string) error {
 
 func benchCaches(ctx context.Context, e *env, folder, dir string, count int, quick bool, only string) error {
 	fmt.Fprintln(e.stderr, "building the bench")
-	bin := lab.Exe(filepath.Join(dir, "bench.test"))
+	bin := build.Exe(filepath.Join(dir, "bench.test"))
 	if err := goOutside(ctx, folder, "test", "-c", "-o", bin, "."); err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func runBench(ctx context.Context, bin, folder string, env []string, quick bool,
 // them comes first changes from round to round.
 func benchWatched(ctx context.Context, e *env, folder, dir string, count int, quick bool) error {
 	fmt.Fprintln(e.stderr, "building the bench")
-	bin := lab.Exe(filepath.Join(dir, "watched.test"))
+	bin := build.Exe(filepath.Join(dir, "watched.test"))
 	if err := goOutside(ctx, folder, "test", "-c", "-o", bin, "./watched"); err != nil {
 		return err
 	}
@@ -213,7 +216,7 @@ func benchWatched(ctx context.Context, e *env, folder, dir string, count int, qu
 }
 
 func tellRounds(w io.Writer, count int) {
-	fmt.Fprintf(w, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", lab.Plural(count, "round"))
+	fmt.Fprintf(w, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", say.Plural(count, "round"))
 }
 
 // benched is a server that is measured.
@@ -233,11 +236,11 @@ func benchServers(ctx context.Context, e *env, folder, dir string, count int, qu
 		last, long = time.Second, 0
 	}
 	fmt.Fprintln(e.stderr, "building hey, a bare server, and steps 01, 02, 03 and 09")
-	hey, err := lab.BuildHey(ctx, e.root, dir)
+	hey, err := build.BuildHey(ctx, e.root, dir)
 	if err != nil {
 		return err
 	}
-	bare := lab.Exe(filepath.Join(dir, "bare"))
+	bare := build.Exe(filepath.Join(dir, "bare"))
 	if err := goOutside(ctx, folder, "build", "-o", bare, "./bare"); err != nil {
 		return err
 	}
@@ -249,8 +252,8 @@ func benchServers(ctx context.Context, e *env, folder, dir string, count int, qu
 		if err != nil {
 			return err
 		}
-		bin := lab.BinPath(dir, s)
-		if err := lab.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+		bin := build.BinPath(dir, s)
+		if err := build.Build(ctx, s.Dir, ".", bin, ""); err != nil {
 			return err
 		}
 		b := benched{name: number + ", not traced", command: bin, env: off, feed: lab.ReadsFeed(s)}
@@ -293,11 +296,11 @@ func benchServers(ctx context.Context, e *env, folder, dir string, count int, qu
 	}
 
 	measure := func(b benched, tool int, d time.Duration) (float64, error) {
-		launch := lab.Launch{Command: []string{b.command}, Collector: sink.URL, Env: b.env}
+		launch := server.Launch{Command: []string{b.command}, Collector: sink.URL, Env: b.env}
 		if b.feed {
 			launch.Feed = base + origin.Path
 		}
-		server, err := lab.StartServer(ctx, launch)
+		server, err := server.StartServer(ctx, launch)
 		if err != nil {
 			return 0, err
 		}
@@ -367,7 +370,7 @@ func benchFleet(ctx context.Context, e *env, dir string, count int, quick bool) 
 		last = 500 * time.Millisecond
 	}
 	fmt.Fprintln(e.stderr, "building hey and steps 10 and 11")
-	hey, err := lab.BuildHey(ctx, e.root, dir)
+	hey, err := build.BuildHey(ctx, e.root, dir)
 	if err != nil {
 		return err
 	}
@@ -378,36 +381,36 @@ func benchFleet(ctx context.Context, e *env, dir string, count int, quick bool) 
 	if err != nil {
 		return err
 	}
-	launches := map[string]lab.Launch{}
+	launches := map[string]server.Launch{}
 	for _, number := range []string{"10", "11"} {
 		s, err := lesson.Find(e.lessons, number)
 		if err != nil {
 			return err
 		}
-		bin := lab.BinPath(dir, s)
-		if err := lab.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+		bin := build.BinPath(dir, s)
+		if err := build.Build(ctx, s.Dir, ".", bin, ""); err != nil {
 			return err
 		}
-		launches[number] = lab.Launch{Command: []string{bin}, Feed: base + origin.Path, Env: []string{"OTEL_TRACES_EXPORTER=none"}}
+		launches[number] = server.Launch{Command: []string{bin}, Feed: base + origin.Path, Env: []string{"OTEL_TRACES_EXPORTER=none"}}
 	}
-	ten, err := lab.StartServer(ctx, launches["10"])
+	ten, err := server.StartServer(ctx, launches["10"])
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ten.Stop() }()
 	var addrs, urls []string
 	for range 3 {
-		addr, err := lab.FreeAddr()
+		addr, err := server.FreeAddr()
 		if err != nil {
 			return err
 		}
 		addrs, urls = append(addrs, addr), append(urls, "http://"+addr)
 	}
-	servers := map[string]*lab.Server{"10": ten}
+	servers := map[string]*server.Server{"10": ten}
 	for i, addr := range addrs {
 		l := launches["11"]
 		l.Addr, l.Env = addr, append(slices.Clone(l.Env), "PEERS="+strings.Join(urls, ","), "SELF="+urls[i])
-		peer, err := lab.StartServer(ctx, l)
+		peer, err := server.StartServer(ctx, l)
 		if err != nil {
 			return err
 		}

@@ -11,9 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/check"
-	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/say"
 )
 
 // errLacks says that a server has not all properties: exit 1, all is said.
@@ -64,12 +65,12 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 		if l, err = lesson.Find(e.lessons, strings.Join(names, "")+*exercise); err != nil {
 			return errUsage{err}
 		}
-		dir, clean, err := lab.TempDir()
+		dir, clean, err := build.TempDir()
 		if err != nil {
 			return err
 		}
 		defer clean()
-		bin, pkg := lab.BinPath(dir, l), "."
+		bin, pkg := build.BinPath(dir, l), "."
 		what = l.Step
 		if *exercise != "" {
 			pkg = "./exercise"
@@ -79,24 +80,24 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 			}
 		}
 		fmt.Fprintf(e.stderr, "building %s\n", what)
-		if err := lab.Build(ctx, l.Dir, pkg, bin, ""); err != nil {
+		if err := build.Build(ctx, l.Dir, pkg, bin, ""); err != nil {
 			return errUsage{err}
 		}
 		o.Command = []string{bin}
 	}
 
-	out := newPrinter(e.stdout)
+	out := say.New(e.stdout)
 	if *asJSON {
-		out = newPrinter(io.Discard)
+		out = say.New(io.Discard)
 	}
-	style := check.Style{Width: out.width, Good: out.good, Bad: out.bad}
+	style := check.Style{Width: out.Width, Good: out.Good, Bad: out.Bad}
 	o.Each = func(v check.Verdict) {
 		if v.Has != "n/a" {
-			style.Write(out.w, v)
+			style.Write(out.Out, v)
 		}
 	}
-	out.linef("judging %s", what)
-	out.line("")
+	out.Linef("judging %s", what)
+	out.Line("")
 	verdicts, err := check.Run(ctx, o)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -104,15 +105,15 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 		}
 		return err
 	}
-	out.line("")
+	out.Line("")
 	has, hasNot, notJudged := check.Count(verdicts)
-	out.linef("It has %s, and lacks %d.", properties(has), hasNot)
+	out.Linef("It has %s, and lacks %d.", properties(has), hasNot)
 	if notJudged > 0 {
 		tellNotJudged(out, verdicts)
 	}
 	switch {
 	case l != nil && *exercise != "" && hasNot == 0:
-		out.line("That is the exercise solved.")
+		out.Line("That is the exercise solved.")
 	case l != nil && *exercise == "":
 		tellLesson(out, l, verdicts)
 	}
@@ -134,7 +135,7 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 }
 
 // tellNotJudged names the properties that could not be judged, by the reason.
-func tellNotJudged(out *printer, verdicts []check.Verdict) {
+func tellNotJudged(out *say.Printer, verdicts []check.Verdict) {
 	var reasons []string
 	names := map[string][]string{}
 	for _, v := range verdicts {
@@ -146,7 +147,7 @@ func tellNotJudged(out *printer, verdicts []check.Verdict) {
 		}
 	}
 	for _, why := range reasons {
-		out.wrap("Not judged, because "+why+": ", strings.Join(names[why], ", "))
+		out.Wrap("Not judged, because "+why+": ", strings.Join(names[why], ", "))
 	}
 }
 
@@ -158,15 +159,15 @@ func properties(n int) string {
 }
 
 // tellLesson says whether a step is as its lesson has it.
-func tellLesson(out *printer, l *lesson.Lesson, verdicts []check.Verdict) {
+func tellLesson(out *say.Printer, l *lesson.Lesson, verdicts []check.Verdict) {
 	agrees := true
 	for _, v := range verdicts {
 		if want := l.Fingerprint[v.Property]; v.Has != want {
 			agrees = false
-			out.linef("%s: the lesson says %q of %s", out.bad("✗"), want, v.Property)
+			out.Linef("%s: the lesson says %q of %s", out.Bad("✗"), want, v.Property)
 		}
 	}
 	if agrees {
-		out.line("That is what its lesson claims, row by row.")
+		out.Line("That is what its lesson claims, row by row.")
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 )
 
 // claim is a piece of a page's hand-written text with numbers in it, and why
@@ -152,7 +152,7 @@ func unclaimed(text string, claims []claim) (bare, gone []string) {
 // the line of code that sets it, the test that would fail, or who measured it and
 // how. Change it on the page, or change the code, and this fails.
 func TestNumbersOnPages(t *testing.T) {
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestUnclaimed(t *testing.T) {
 			t.Errorf("%s: unclaimed %q, not on the page %q", c.name, bare, gone)
 		}
 	}
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}

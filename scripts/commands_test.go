@@ -18,10 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger/jaegertest"
-	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/server"
 )
 
 const (
@@ -47,12 +48,12 @@ type shell struct {
 // newShell is a shell whose program is built once for all tests.
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := lab.Exe(filepath.Join(t.TempDir(), "scripts"))
-	if err := lab.Build(t.Context(), ".", ".", bin, ""); err != nil {
+	bin := build.Exe(filepath.Join(t.TempDir(), "scripts"))
+	if err := build.Build(t.Context(), ".", ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
 	gate, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
@@ -63,7 +64,7 @@ func newShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spans, err := trace.Listen(trace.Config{})
+	spans, err := otlp.Listen(otlp.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ var comment = regexp.MustCompile(`(^|\s+)#.*$`)
 // try runs a block of commands, and says what does not work. failing is what the
 // last of them says when it fails, as it should; "" means that all should work.
 func (s *shell) try(ctx context.Context, text, failing string) (err error) {
-	addr, err := lab.FreeAddr()
+	addr, err := server.FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -436,7 +437,7 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 // A command that ends before its block does has not done what the page says.
 func TestCommandThatDiesIsFound(t *testing.T) {
 	s := newShell(t)
-	addr, err := lab.FreeAddr()
+	addr, err := server.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

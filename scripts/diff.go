@@ -13,10 +13,13 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/report"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/say"
+	"plaque/scripts/internal/waterfall"
 )
 
 // diff shows what changed since the step before: in the code, in the fingerprint,
@@ -40,25 +43,25 @@ func diff(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	p := newPrinter(e.stdout)
+	p := say.New(e.stdout)
 	if *code {
 		_, err = fmt.Fprint(e.stdout, text)
 		return err
 	}
 	added, removed := report.Size(text)
-	p.linef("%s\n\n%s", p.bold(fmt.Sprintf("The code: %d lines more, %d lines less than in %s", added, removed, before.Step)), text)
+	p.Linef("%s\n\n%s", p.Bold(fmt.Sprintf("The code: %d lines more, %d lines less than in %s", added, removed, before.Step)), text)
 	rows := report.Rows(before, s)
 	if rows == "" {
 		rows = "- none\n"
 	}
-	p.linef("%s\n\n%s", p.bold("The properties that changed"), rows)
+	p.Linef("%s\n\n%s", p.Bold("The properties that changed"), rows)
 
 	t := &tourist{env: e, steps: []*lesson.Lesson{before, s}}
 	if err := t.build(ctx); err != nil {
 		return err
 	}
 	defer t.clean()
-	l, err := lab.New(ctx, lab.Exe(filepath.Join(t.bins, "hey")), "")
+	l, err := lab.New(ctx, build.Exe(filepath.Join(t.bins, "hey")), "")
 	if err != nil {
 		return err
 	}
@@ -75,14 +78,14 @@ func diff(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	p.linef("%s\n\n%s", p.bold("The two side by side"), pictures)
+	p.Linef("%s\n\n%s", p.Bold("The two side by side"), pictures)
 	return firstLie(left, right)
 }
 
 // columns is how wide the terminal is, as COLUMNS says; else wide enough for two
 // pictures.
 func columns() int {
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= trace.MinWidth {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= waterfall.MinWidth {
 		return n
 	}
 	return sideBySide
@@ -103,7 +106,7 @@ func shown(ctx context.Context, l *lab.Lab, bins string, s, neighbour *lesson.Le
 	if slow && lab.ReadsFeed(s) {
 		x = inSlowMotion(x)
 	}
-	r, err := l.Run(ctx, lab.BinPath(bins, s), s, x)
+	r, err := l.Run(ctx, build.BinPath(bins, s), s, x)
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +131,11 @@ func firstLie(acts ...*lab.Act) error {
 func bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, error) {
 	if width >= sideBySide {
 		column := (sideBySide - len(report.Gap)) / 2
-		l, err := burst(before, left, trace.Options{Width: column})
+		l, err := burst(before, left, waterfall.Options{Width: column})
 		if err != nil {
 			return "", err
 		}
-		r, err := burst(s, right, trace.Options{Width: column})
+		r, err := burst(s, right, waterfall.Options{Width: column})
 		if err != nil {
 			return "", err
 		}
@@ -140,7 +143,7 @@ func bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, 
 			return report.Beside(l, r, column), nil
 		}
 	}
-	o := trace.Options{Width: min(width, 100), Notes: notes}
+	o := waterfall.Options{Width: min(width, 100), Notes: notes}
 	l, err := burst(before, left, o)
 	if err != nil {
 		return "", err
@@ -150,17 +153,17 @@ func bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, 
 }
 
 // burst is an act's picture below its step's name and what came out.
-func burst(s *lesson.Lesson, a *lab.Act, o trace.Options) (string, error) {
+func burst(s *lesson.Lesson, a *lab.Act, o waterfall.Options) (string, error) {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, s.Step)
 	fmt.Fprint(&b, lab.Answers(a.Answers))
 	if lab.ReadsFeed(s) {
-		fmt.Fprintf(&b, ", %s", lab.Plural(a.Loads, "load"))
+		fmt.Fprintf(&b, ", %s", say.Plural(a.Loads, "load"))
 	}
 	b.WriteString("\n\n")
 	o.Only = a.Act.Picture
 	var picture bytes.Buffer
-	if err := trace.Waterfall(&picture, drawn(a), o); err != nil {
+	if err := waterfall.Waterfall(&picture, drawn(a), o); err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(picture.String()) {
@@ -173,14 +176,14 @@ func burst(s *lesson.Lesson, a *lab.Act, o trace.Options) (string, error) {
 }
 
 // drawn are an act's spans without the links that lead out of its picture.
-func drawn(a *lab.Act) []trace.Span {
+func drawn(a *lab.Act) []otlp.Span {
 	names := map[string]string{}
 	for _, s := range a.Spans {
 		names[s.ID] = s.Name
 	}
 	spans := slices.Clone(a.Spans)
 	for i := range spans {
-		spans[i].Links = slices.DeleteFunc(slices.Clone(spans[i].Links), func(l trace.Link) bool {
+		spans[i].Links = slices.DeleteFunc(slices.Clone(spans[i].Links), func(l otlp.Link) bool {
 			name, here := names[l.ID]
 			return here && !slices.Contains(a.Act.Picture, name)
 		})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plaque/scripts/internal/doctor"
+	"plaque/scripts/internal/say"
 )
 
 // errSick says that something failed: exit 1, all is said.
@@ -46,7 +47,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 	} else {
-		newPrinter(e.stdout).findings(found)
+		findings(say.New(e.stdout), found)
 	}
 	if !healthy {
 		return errSick
@@ -55,7 +56,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 }
 
 // findings prints a line for each finding, and below it what to do.
-func (p *printer) findings(found []doctor.Finding) {
+func findings(p *say.Printer, found []doctor.Finding) {
 	width := 0
 	for _, f := range found {
 		width = max(width, len(f.Name))
@@ -64,13 +65,13 @@ func (p *printer) findings(found []doctor.Finding) {
 		mark := f.State.Mark()
 		switch f.State {
 		case doctor.OK:
-			mark = p.good(mark)
+			mark = p.Good(mark)
 		case doctor.Failure:
-			mark = p.bad(mark)
+			mark = p.Bad(mark)
 		}
-		p.linef("%s %-*s  %s", mark, width, f.Name, f.Found)
+		p.Linef("%s %-*s  %s", mark, width, f.Name, f.Found)
 		if f.Advice != "" {
-			p.wrap(strings.Repeat(" ", width+4), f.Advice)
+			p.Wrap(strings.Repeat(" ", width+4), f.Advice)
 		}
 	}
 }

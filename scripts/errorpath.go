@@ -11,8 +11,9 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/look"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 )
 
@@ -30,7 +31,7 @@ func doomedAnswers(ctx context.Context, command ...string) (answers []string, er
 		return nil, err
 	}
 	// Nobody takes its spans; it knows them all the same.
-	server, err := lab.StartServer(ctx, lab.Launch{Command: command, Collector: "http://127.0.0.1:1", Feed: base + origin.Path})
+	server, err := server.StartServer(ctx, server.Launch{Command: command, Collector: "http://127.0.0.1:1", Feed: base + origin.Path})
 	if err != nil {
 		return nil, err
 	}
@@ -39,9 +40,9 @@ func doomedAnswers(ctx context.Context, command ...string) (answers []string, er
 	var callers sync.WaitGroup
 	for i := range answers {
 		callers.Go(func() {
-			c := lab.Caller(10 * time.Second)
+			c := caller.Caller(10 * time.Second)
 			defer c.CloseIdleConnections()
-			a := lab.Ask(ctx, c, http.MethodGet, server.URL, "")
+			a := caller.Ask(ctx, c, http.MethodGet, server.URL, "")
 			answers[i] = fmt.Sprintf("%v %s", a, a.Body)
 		})
 	}

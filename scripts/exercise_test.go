@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/report"
 )
 
@@ -26,7 +26,7 @@ func TestExercisesCompile(t *testing.T) {
 		} {
 			t.Run(l.Number()+" "+name, func(t *testing.T) {
 				overlay := filepath.Join(t.TempDir(), "overlay.json")
-				if err := lab.WriteOverlay(overlay, replace); err != nil {
+				if err := build.WriteOverlay(overlay, replace); err != nil {
 					t.Fatal(err)
 				}
 				// It fails on what does not compile, too, and is quicker.

@@ -24,10 +24,11 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/look"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/origin"
 )
@@ -39,8 +40,8 @@ func buildStep(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := lab.BinPath(t.TempDir(), s)
-	if err := lab.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
+	bin := build.BinPath(t.TempDir(), s)
+	if err := build.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
 	return bin
@@ -48,13 +49,13 @@ func buildStep(t *testing.T, name string) string {
 
 // startStep builds a step and starts it with a feed that the test has. Nobody is
 // there to take its spans, which takes nothing from the pages.
-func startStep(t *testing.T, name string) (*lab.Server, *origin.Feed) {
+func startStep(t *testing.T, name string) (*server.Server, *origin.Feed) {
 	t.Helper()
 	return startStepFor(t, name, "http://127.0.0.1:1")
 }
 
 // startStepFor is startStep with a collector of spans.
-func startStepFor(t *testing.T, name, collector string) (*lab.Server, *origin.Feed) {
+func startStepFor(t *testing.T, name, collector string) (*server.Server, *origin.Feed) {
 	t.Helper()
 	bin := buildStep(t, name)
 	feed := origin.New(noop.NewTracerProvider())
@@ -62,7 +63,7 @@ func startStepFor(t *testing.T, name, collector string) (*lab.Server, *origin.Fe
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{bin}, Collector: collector, Feed: base + origin.Path})
+	server, err := server.StartServer(t.Context(), server.Launch{Command: []string{bin}, Collector: collector, Feed: base + origin.Path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func request(ctx context.Context, url, traceID string) error {
 }
 
 // until asks for the state until it is as it must be.
-func until(t *testing.T, server *lab.Server, what string, ok func(*debug.State) bool) *debug.State {
+func until(t *testing.T, server *server.Server, what string, ok func(*debug.State) bool) *debug.State {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		s, err := look.State(t.Context(), server.Debug)
@@ -100,7 +101,7 @@ func until(t *testing.T, server *lab.Server, what string, ok func(*debug.State) 
 
 // doom lets five callers ask 07 at once, and the load of the first panic. It
 // returns the trace of that one and of the others, who wait for ever.
-func doom(t *testing.T, server *lab.Server, feed *origin.Feed) (leader string, waiters []string) {
+func doom(t *testing.T, server *server.Server, feed *origin.Feed) (leader string, waiters []string) {
 	t.Helper()
 	if err := feed.Set(origin.Script{Next: []string{origin.Doom}}); err != nil {
 		t.Fatal(err)
@@ -298,7 +299,7 @@ func TestTopWithoutCache(t *testing.T) {
 func TestPagesHaveNoPaths(t *testing.T) {
 	server, feed := startStep(t, "07")
 	doom(t, server, feed)
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +350,7 @@ func TestWhatIsUnseenIn07(t *testing.T) {
 	} else {
 		t.Setenv("GOEXPERIMENT", "goroutineleakprofile")
 	}
-	spans, err := trace.Listen(trace.Config{})
+	spans, err := otlp.Listen(otlp.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,7 +461,7 @@ func TestSilentDebugPages(t *testing.T) {
 // else, on standard error trees and the log that LOG_LEVEL asks for, and a file
 // for Perfetto. All three have each span, as often as it was made.
 func TestViewsWithoutJaeger(t *testing.T) {
-	addr, err := lab.FreeAddr()
+	addr, err := server.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 )
 
 // Ctrl-C in the middle of the tour: it ends soon, with exit 130, and leaves no
@@ -21,7 +21,7 @@ import (
 // and says that the tour was stopped.
 func TestCtrlC(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "scripts")
-	if err := lab.Build(t.Context(), ".", ".", bin, ""); err != nil {
+	if err := build.Build(t.Context(), ".", ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
 	tmp := t.TempDir() // the tour's binaries stand here, so its children can be told

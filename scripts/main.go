@@ -12,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
 )
 
@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if e.root, err = lab.Root(here); err != nil {
+	if e.root, err = build.Root(here); err != nil {
 		return errUsage{err}
 	}
 	if e.lessons, err = lesson.All(e.root); err != nil {

@@ -12,9 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
+	"plaque/scripts/internal/say"
 )
 
 // ask runs a command of ours and returns what it printed.
@@ -240,7 +241,7 @@ func TestDiff(t *testing.T) {
 // allLessons are those of all steps.
 func allLessons(t *testing.T) []*lesson.Lesson {
 	t.Helper()
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +318,7 @@ func TestUnified(t *testing.T) {
 // copyWorkshop copies what git would have to a folder of the test's.
 func copyWorkshop(t *testing.T) string {
 	t.Helper()
-	from, err := lab.Root(".")
+	from, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,8 +461,8 @@ func TestMutants(t *testing.T) {
 
 func TestWrap(t *testing.T) {
 	var b bytes.Buffer
-	p := &printer{w: &b, width: 20}
-	p.wrap("  a: ", "one two three four five")
+	p := &say.Printer{Out: &b, Width: 20}
+	p.Wrap("  a: ", "one two three four five")
 	if want := "  a: one two three\n     four five\n"; b.String() != want {
 		t.Errorf("wrapped:\n%swant:\n%s", b.String(), want)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/yuin/goldmark/extension"
 	"github.com/yuin/goldmark/text"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 )
 
 // markdown is a page of the workshop as a tree.
@@ -35,7 +35,7 @@ func readMarkdown(root, path string, source []byte) *markdown {
 // allMarkdown reads every page of the workshop.
 func allMarkdown(t *testing.T) []*markdown {
 	t.Helper()
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}

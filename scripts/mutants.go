@@ -15,10 +15,11 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
+	"plaque/scripts/internal/say"
 )
 
-// mutantsFile holds the mutants of a step, of kit or of scripts, in its folder.
+// mutantsFile holds the mutants of a step, in its folder.
 const mutantsFile = "mutants.yaml"
 
 // mutant is one way to break a line that matters. A test must fail on it.
@@ -43,18 +44,15 @@ func mutants(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	var folders []string
-	if len(names) == 0 {
-		folders = append(folders, filepath.Join(e.root, "steps", "kit"), filepath.Join(e.root, "scripts"))
-	}
 	steps, err := e.steps(names)
 	if err != nil {
 		return err
 	}
+	var folders []string
 	for _, s := range steps {
 		folders = append(folders, s.Dir)
 	}
-	dir, clean, err := lab.TempDir()
+	dir, clean, err := build.TempDir()
 	if err != nil {
 		return err
 	}
@@ -79,7 +77,7 @@ func mutants(ctx context.Context, e *env, args []string) error {
 			fmt.Fprintf(e.stdout, "%s  %s: %s\n", mark, filepath.Base(folder), m.Name)
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s killed, %d survived\n", lab.Plural(killed, "mutant"), survived)
+	fmt.Fprintf(e.stdout, "%s killed, %d survived\n", say.Plural(killed, "mutant"), survived)
 	if survived > 0 {
 		return errors.New("a line that matters can be broken and no test fails")
 	}
@@ -146,12 +144,12 @@ func (m mutant) try(ctx context.Context, folder, dir string) (dead bool, err err
 		return false, err
 	}
 	overlay := filepath.Join(dir, "overlay.json")
-	if err := lab.WriteOverlay(overlay, map[string]string{file: changed}); err != nil {
+	if err := build.WriteOverlay(overlay, map[string]string{file: changed}); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*mutantTimeout)
 	defer cancel()
-	bin := lab.Exe(filepath.Join(dir, "mutant.test"))
+	bin := build.Exe(filepath.Join(dir, "mutant.test"))
 	var out bytes.Buffer
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", bin, "-overlay", overlay, m.Test)
 	build.Dir, build.Stdout, build.Stderr = folder, &out, &out

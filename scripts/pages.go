@@ -10,11 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/doctor"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/waterfall"
 	"plaque/steps/kit/origin"
 )
 
@@ -43,7 +44,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer t.clean()
-	l, err := lab.New(ctx, lab.Exe(filepath.Join(t.bins, "hey")), "")
+	l, err := lab.New(ctx, build.Exe(filepath.Join(t.bins, "hey")), "")
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 	}
 	for _, s := range steps {
 		fmt.Fprintln(e.stderr, s.Step)
-		seen, picture, ran, err := e.seen(ctx, l, lab.BinPath(t.bins, s), s)
+		seen, picture, ran, err := e.seen(ctx, l, build.BinPath(t.bins, s), s)
 		if err != nil {
 			return err
 		}
@@ -108,7 +109,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 			"exercise": report.Exercise(s, solution),
 		}
 		if s.Number() == "09" {
-			if blocks["error-path"], err = errorPathBlock(ctx, lab.BinPath(t.bins, s)); err != nil {
+			if blocks["error-path"], err = errorPathBlock(ctx, build.BinPath(t.bins, s)); err != nil {
 				return err
 			}
 		}
@@ -186,7 +187,7 @@ func stillAct(a *lab.Act) *lab.Act {
 // still is an act's picture as every run draws it.
 func still(a *lab.Act) (string, error) {
 	var picture bytes.Buffer
-	err := trace.Waterfall(&picture, stillAct(a).Spans, trace.Options{Width: 96, Only: a.Act.Picture, Notes: notes})
+	err := waterfall.Waterfall(&picture, stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: notes})
 	if err != nil {
 		return "", err
 	}

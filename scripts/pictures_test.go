@@ -15,7 +15,7 @@ import (
 
 	"github.com/yuin/goldmark/ast"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 )
 
 // mostBytes is how large a picture may be: pages are read on slow lines, too.
@@ -83,7 +83,7 @@ func (m *markdown) pictures(under string) map[string]string {
 // Each picture is small, whole and about nothing but what it shows, and the page
 // beside it shows it where the reader is told what to see, in words as well.
 func TestPictures(t *testing.T) {
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestPictures(t *testing.T) {
 
 // The test on pictures finds what is wrong with one.
 func TestBadPictures(t *testing.T) {
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}

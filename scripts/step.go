@@ -15,9 +15,11 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/say"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/telemetry"
@@ -32,13 +34,13 @@ func runStep(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, clean, err := lab.TempDir()
+	dir, clean, err := build.TempDir()
 	if err != nil {
 		return err
 	}
 	defer clean()
-	bin := lab.BinPath(dir, s)
-	if err := lab.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+	bin := build.BinPath(dir, s)
+	if err := build.Build(ctx, s.Dir, ".", bin, ""); err != nil {
 		return err
 	}
 	cmd := exec.Command(bin, args[1:]...)
@@ -88,12 +90,12 @@ func load(ctx context.Context, e *env, args []string) error {
 	if err := listens(ctx, *url); err != nil {
 		return fmt.Errorf("nothing listens on %s: start the step in another terminal with `go run ./scripts run %s`", *url, s.Number())
 	}
-	dir, clean, err := lab.TempDir()
+	dir, clean, err := build.TempDir()
 	if err != nil {
 		return err
 	}
 	defer clean()
-	hey, err := lab.BuildHey(ctx, e.root, dir)
+	hey, err := build.BuildHey(ctx, e.root, dir)
 	if err != nil {
 		return err
 	}
@@ -186,7 +188,7 @@ func feed(ctx context.Context, e *env, args []string) error {
 	if err := remote.Set(ctx, script); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", lab.Plural(seen.Requests, "load"), lab.Plural(seen.Connections, "connection"))
+	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", say.Plural(seen.Requests, "load"), say.Plural(seen.Connections, "connection"))
 	return nil
 }
 

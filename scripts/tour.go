@@ -8,18 +8,20 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/report/html"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/page"
+	"plaque/scripts/internal/say"
+	"plaque/scripts/internal/waterfall"
 )
 
 // tour is the workshop's main job.
@@ -38,15 +40,15 @@ func tour(ctx context.Context, e *env, args []string) error {
 	}
 	given := false
 	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "report" })
-	var page *html.File
+	var page *page.File
 	if given {
 		if page, err = openReport(*dir); err != nil {
 			return err
 		}
 	}
-	t := &tourist{env: e, out: newPrinter(e.stdout), steps: steps}
+	t := &tourist{env: e, out: say.New(e.stdout), steps: steps}
 	if *asJSON {
-		t.out = newPrinter(io.Discard)
+		t.out = say.New(io.Discard)
 	}
 	began := time.Now()
 
@@ -94,7 +96,7 @@ func tour(ctx context.Context, e *env, args []string) error {
 // tourist is a tour that runs.
 type tourist struct {
 	*env
-	out     *printer
+	out     *say.Printer
 	steps   []*lesson.Lesson
 	jaeger  *jaeger.Server // nil where none listens
 	bins    string         // the folder of the binaries
@@ -146,7 +148,7 @@ func (t *tourist) failed() int {
 
 // build compiles hey and the steps, two at a time, and says how far it is.
 func (t *tourist) build(ctx context.Context) error {
-	dir, clean, err := lab.TempDir()
+	dir, clean, err := build.TempDir()
 	if err != nil {
 		return err
 	}
@@ -155,7 +157,7 @@ func (t *tourist) build(ctx context.Context) error {
 	defer cancel(nil)
 	began := time.Now()
 	all := len(t.steps) + 1
-	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes two to three minutes\n", lab.Plural(len(t.steps), "step"))
+	fmt.Fprintf(t.stderr, "building hey and %s; the first time takes two to three minutes\n", say.Plural(len(t.steps), "step"))
 	var mu sync.Mutex // protects done
 	done := 0
 	built := func(what string, err error) {
@@ -170,7 +172,7 @@ func (t *tourist) build(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 2)
-	build := func(what string, f func() error) {
+	compile := func(what string, f func() error) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -179,9 +181,9 @@ func (t *tourist) build(ctx context.Context) error {
 			}
 		})
 	}
-	build("hey", func() error { _, err := lab.BuildHey(ctx, t.root, dir); return err })
+	compile("hey", func() error { _, err := build.BuildHey(ctx, t.root, dir); return err })
 	for _, s := range t.steps {
-		build(s.Step, func() error { return lab.Build(ctx, s.Dir, ".", lab.BinPath(dir, s), "") })
+		compile(s.Step, func() error { return build.Build(ctx, s.Dir, ".", build.BinPath(dir, s), "") })
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
@@ -196,10 +198,10 @@ func (t *tourist) visitAll(ctx context.Context) error {
 	forward := ""
 	if t.jaeger != nil {
 		forward = t.jaeger.OTLP
-		t.out.line("Jaeger listens: every span goes on to it, and each picture has its link.")
-		t.out.line("")
+		t.out.Line("Jaeger listens: every span goes on to it, and each picture has its link.")
+		t.out.Line("")
 	}
-	l, err := lab.New(ctx, lab.Exe(filepath.Join(t.bins, "hey")), forward)
+	l, err := lab.New(ctx, build.Exe(filepath.Join(t.bins, "hey")), forward)
 	if err != nil {
 		return err
 	}
@@ -218,7 +220,7 @@ func (t *tourist) visitAll(ctx context.Context) error {
 	closed = true
 	if _, failed, err := l.Forwarded(); failed > 0 {
 		t.lost = failed
-		fmt.Fprintf(t.stderr, "%s did not reach Jaeger: %v\n", lab.Plural(failed, "span"), err)
+		fmt.Fprintf(t.stderr, "%s did not reach Jaeger: %v\n", say.Plural(failed, "span"), err)
 	}
 	return nil
 }
@@ -227,33 +229,33 @@ func (t *tourist) visitAll(ctx context.Context) error {
 func (t *tourist) visit(ctx context.Context, l *lab.Lab, s *lesson.Lesson) error {
 	began := time.Now()
 	r := stepResult{step: s}
-	t.out.head(s)
+	head(t.out, s)
 	for _, e := range s.Experiments {
-		t.out.experiment(e)
-		result, err := l.Run(ctx, lab.BinPath(t.bins, s), s, e)
+		experiment(t.out, e)
+		result, err := l.Run(ctx, build.BinPath(t.bins, s), s, e)
 		if err != nil {
 			return err
 		}
 		r.results = append(r.results, result)
 		for i, a := range result.Acts {
-			t.out.act(s, e, a, i)
+			act(t.out, s, e, a, i)
 			if len(a.Act.Picture) > 0 {
 				if t.jaeger != nil && a.TraceID != "" {
-					t.out.line("    in Jaeger: " + t.link(s, a))
+					t.out.Line("    in Jaeger: " + t.link(s, a))
 				}
 			}
 		}
 	}
-	t.out.line("")
+	t.out.Line("")
 	r.took = time.Since(began)
 	t.results = append(t.results, r)
 	all, held := r.claims()
 	if held == all {
-		t.out.linef("  %s %s: all %d claims came true (%s)", t.out.good("✓"), s.Step, all, r.took.Round(100*time.Millisecond))
+		t.out.Linef("  %s %s: all %d claims came true (%s)", t.out.Good("✓"), s.Step, all, r.took.Round(100*time.Millisecond))
 	} else {
-		t.out.linef("  %s %s: %d of %d claims did not come true", t.out.bad("✗"), s.Step, all-held, all)
+		t.out.Linef("  %s %s: %d of %d claims did not come true", t.out.Bad("✗"), s.Step, all-held, all)
 	}
-	t.out.line("")
+	t.out.Line("")
 	return nil
 }
 
@@ -269,13 +271,13 @@ func (t *tourist) link(s *lesson.Lesson, a *lab.Act) string {
 
 // summary is the table of all steps, and where to look next.
 func (t *tourist) summary(took time.Duration) {
-	t.out.line(t.out.bold("what each step fixes, and what it leaves"))
-	t.out.line("")
+	t.out.Line(t.out.Bold("what each step fixes, and what it leaves"))
+	t.out.Line("")
 	for _, r := range t.results {
 		all, held := r.claims()
-		mark := t.out.good("✓")
+		mark := t.out.Good("✓")
 		if held < all {
-			mark = t.out.bad("✗")
+			mark = t.out.Bad("✗")
 		}
 		answers, loads := "-", "-"
 		if b := r.burst(); b != nil {
@@ -284,24 +286,24 @@ func (t *tourist) summary(took time.Duration) {
 				loads = strconv.Itoa(b.Loads)
 			}
 		}
-		t.out.linef("%s %-18s %2d/%-2d claims  burst: %-10s loads: %s", mark, r.step.Step, held, all, answers, loads)
-		t.out.wrap("    fixes:  ", r.step.Fixes)
-		t.out.wrap("    leaves: ", r.step.Breaks)
+		t.out.Linef("%s %-18s %2d/%-2d claims  burst: %-10s loads: %s", mark, r.step.Step, held, all, answers, loads)
+		t.out.Wrap("    fixes:  ", r.step.Fixes)
+		t.out.Wrap("    leaves: ", r.step.Breaks)
 	}
-	t.out.line("")
-	t.out.linef("%s in %s.", lab.Plural(len(t.results), "step"), took.Round(time.Second))
+	t.out.Line("")
+	t.out.Linef("%s in %s.", say.Plural(len(t.results), "step"), took.Round(time.Second))
 	if n := t.failed(); n > 0 {
-		t.out.linef("%s did not come true.", lab.Plural(n, "claim"))
+		t.out.Linef("%s did not come true.", say.Plural(n, "claim"))
 	}
-	t.out.line("")
+	t.out.Line("")
 	t.compare()
 }
 
 // compare says where to look next.
 func (t *tourist) compare() {
 	if t.jaeger == nil {
-		t.out.line("Look next: start Jaeger with `go run ./scripts jaeger` in a second terminal, and take the tour")
-		t.out.line("again: every picture above becomes a trace that you can click through.")
+		t.out.Line("Look next: start Jaeger with `go run ./scripts jaeger` in a second terminal, and take the tour")
+		t.out.Line("again: every picture above becomes a trace that you can click through.")
 		return
 	}
 	var pairs []string
@@ -312,12 +314,12 @@ func (t *tourist) compare() {
 		}
 	}
 	if pairs == nil {
-		t.out.line("Look next: " + t.jaeger.UI)
+		t.out.Line("Look next: " + t.jaeger.UI)
 		return
 	}
-	t.out.line("Look next, in Jaeger: two neighbours' bursts, span by span")
+	t.out.Line("Look next, in Jaeger: two neighbours' bursts, span by span")
 	for _, p := range pairs {
-		t.out.line(p)
+		t.out.Line(p)
 	}
 }
 
@@ -379,11 +381,11 @@ func says(a lesson.Act) string {
 	case a.Hey != nil && a.Hey.For > 0:
 		return fmt.Sprintf("requests for %d s, %d at a time", a.Hey.For, a.Hey.Concurrency)
 	case a.Keys != nil:
-		return fmt.Sprintf("%s, each for a channel of its own, %d at a time", lab.Plural(a.Keys.N, "request"), a.Keys.C)
+		return fmt.Sprintf("%s, each for a channel of its own, %d at a time", say.Plural(a.Keys.N, "request"), a.Keys.C)
 	case a.Hey != nil && a.Hey.Concurrency == 1:
-		return lab.Plural(a.Hey.Requests, "request") + ", one after the other"
+		return say.Plural(a.Hey.Requests, "request") + ", one after the other"
 	case a.Hey != nil:
-		return fmt.Sprintf("%s, %d at a time", lab.Plural(a.Hey.Requests, "request"), a.Hey.Concurrency)
+		return fmt.Sprintf("%s, %d at a time", say.Plural(a.Hey.Requests, "request"), a.Hey.Concurrency)
 	case a.Get != nil && a.Get.Times > 1:
 		return fmt.Sprintf("%d requests on one connection", a.Get.Times)
 	case a.Get != nil:
@@ -396,7 +398,7 @@ func says(a lesson.Act) string {
 		}
 		return "one request, " + method + " " + path
 	case a.Slow > 0:
-		return lab.Plural(a.Slow, "client") + " take a second to say what they want; a quick one comes behind them"
+		return say.Plural(a.Slow, "client") + " take a second to say what they want; a quick one comes behind them"
 	case a.Silent == 1:
 		return "a client connects and says nothing"
 	case a.Silent > 0:
@@ -440,7 +442,7 @@ func fleetSays(f lesson.Fleet) string {
 	} else if f.FirstLeaves {
 		after = "; the first one hangs up"
 	}
-	return before + lab.Plural(f.Callers, "caller") + " at each peer" + after
+	return before + say.Plural(f.Callers, "caller") + " at each peer" + after
 }
 
 // byHand is how a reader does an act in a second terminal, the step running in
@@ -491,110 +493,57 @@ func byHand(s *lesson.Lesson, e lesson.Experiment, a lesson.Act) []string {
 	return nil
 }
 
-// printer writes the tour for people.
-type printer struct {
-	w     io.Writer
-	color bool
-	width int
-}
-
-// newPrinter colours what goes to a terminal, unless NO_COLOR is set.
-func newPrinter(w io.Writer) *printer {
-	p := &printer{w: w, width: 100}
-	if f, ok := w.(*os.File); ok && os.Getenv("NO_COLOR") == "" {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			p.color = true
-		}
-	}
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= 80 {
-		p.width = min(n, 120)
-	}
-	return p
-}
-
-func (p *printer) line(s string)               { fmt.Fprintln(p.w, s) }
-func (p *printer) linef(f string, args ...any) { fmt.Fprintf(p.w, f+"\n", args...) }
-func (p *printer) bold(s string) string        { return p.paint("1", s) }
-func (p *printer) dim(s string) string         { return p.paint("2", s) }
-func (p *printer) good(s string) string        { return p.paint("32", s) }
-func (p *printer) bad(s string) string         { return p.paint("31", s) }
-
-func (p *printer) paint(code, s string) string {
-	if !p.color {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
-
-// wrap writes text in lines of the printer's width, the first behind lead, the
-// others under it.
-func (p *printer) wrap(lead, text string) {
-	indent := strings.Repeat(" ", len([]rune(lead)))
-	line := lead
-	for _, word := range strings.Fields(text) {
-		if len([]rune(line))+1+len([]rune(word)) > p.width && strings.TrimSpace(line) != "" {
-			p.line(strings.TrimRight(line, " "))
-			line = indent
-		}
-		if line != lead && line != indent {
-			line += " "
-		}
-		line += word
-	}
-	p.line(line)
-}
-
-func (p *printer) head(s *lesson.Lesson) {
+func head(p *say.Printer, s *lesson.Lesson) {
 	title := s.Number() + "  " + s.Title
-	p.line(p.bold(title) + "  " + p.dim(strings.Repeat("─", max(3, p.width-len([]rune(title))-2))))
-	p.wrap("    ", s.Claim)
+	p.Line(p.Bold(title) + "  " + p.Dim(strings.Repeat("─", max(3, p.Width-len([]rune(title))-2))))
+	p.Wrap("    ", s.Claim)
 }
 
-func (p *printer) experiment(e lesson.Experiment) {
-	p.line("")
-	p.wrap("  "+e.Name+": ", e.Says)
+func experiment(p *say.Printer, e lesson.Experiment) {
+	p.Line("")
+	p.Wrap("  "+e.Name+": ", e.Says)
 }
 
 // act writes what was done, what came out and whether it was claimed.
-func (p *printer) act(s *lesson.Lesson, e lesson.Experiment, a *lab.Act, i int) {
-	p.line("")
-	p.line("    " + p.bold(says(a.Act)))
+func act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Act, i int) {
+	p.Line("")
+	p.Line("    " + p.Bold(says(a.Act)))
 	for _, line := range byHand(s, e, a.Act) {
-		p.line("    " + p.dim("$ "+line))
+		p.Line("    " + p.Dim("$ "+line))
 	}
 	if len(a.Act.Picture) > 0 {
 		var b bytes.Buffer
-		o := trace.Options{Width: p.width - 4, Color: p.color, Only: a.Act.Picture, Notes: notes}
-		if err := trace.Waterfall(&b, a.Spans, o); err != nil {
-			p.line("    " + err.Error())
+		o := waterfall.Options{Width: p.Width - 4, Color: p.Color, Only: a.Act.Picture, Notes: notes}
+		if err := waterfall.Waterfall(&b, a.Spans, o); err != nil {
+			p.Line("    " + err.Error())
 		}
-		p.line("")
+		p.Line("")
 		for line := range strings.Lines(b.String()) {
-			fmt.Fprint(p.w, "    ", line)
+			fmt.Fprint(p.Out, "    ", line)
 		}
 		if h := lab.Histogram(a.Hey); h != "" {
-			p.line("")
-			p.line("    hey's histogram, in seconds; timings are not judged")
+			p.Line("")
+			p.Line("    hey's histogram, in seconds; timings are not judged")
 			for line := range strings.Lines(h) {
-				fmt.Fprint(p.w, "    ", strings.TrimRight(line, "\n"), "\n")
+				fmt.Fprint(p.Out, "    ", strings.TrimRight(line, "\n"), "\n")
 			}
 		}
-		p.line("")
+		p.Line("")
 	}
 	for _, n := range a.Notes {
-		p.line("    note: " + n)
+		p.Line("    note: " + n)
 	}
 	for _, c := range a.Checks {
 		if c.Held {
-			p.linef("    %s %s: %s", p.good("✓"), c.What, c.Got)
+			p.Linef("    %s %s: %s", p.Good("✓"), c.What, c.Got)
 		} else {
-			p.linef("    %s %s: claimed %s, seen %s", p.bad("✗"), c.What, c.Want, c.Got)
+			p.Linef("    %s %s: claimed %s, seen %s", p.Bad("✗"), c.What, c.Want, c.Got)
 		}
 	}
 }
 
 // notes says what a burst was.
-func notes(s trace.Span) string {
+func notes(s otlp.Span) string {
 	if s.Name != "burst" {
 		return ""
 	}

@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/report/html"
+	"plaque/scripts/internal/page"
 )
 
 // openReport makes sure that a page can be written to the folder.
-func openReport(dir string) (*html.File, error) {
+func openReport(dir string) (*page.File, error) {
 	if dir == "" {
 		return nil, errUsage{errors.New("--report takes a folder, such as `go run ./scripts tour --report out`")}
 	}
-	f, err := html.Open(dir)
+	f, err := page.Open(dir)
 	if err != nil {
 		return nil, errUsage{err}
 	}
@@ -29,11 +29,11 @@ func openReport(dir string) (*html.File, error) {
 // report writes the page of the steps that have been visited, and says where it
 // stands. ended is why the tour has ended early, or nil. Where no step has been
 // visited there is nothing to tell, and an older page stays.
-func (t *tourist) report(ctx context.Context, f *html.File, took time.Duration, when time.Time, ended error) error {
+func (t *tourist) report(ctx context.Context, f *page.File, took time.Duration, when time.Time, ended error) error {
 	if len(t.results) == 0 {
 		return nil
 	}
-	tour := html.Tour{
+	tour := page.Tour{
 		Took: took, When: when, On: fmt.Sprintf("%s, %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH),
 		Private: t.private(), Notes: notes,
 	}
@@ -44,7 +44,7 @@ func (t *tourist) report(ctx context.Context, f *html.File, took time.Duration, 
 		tour.Ended = ended.Error()
 	}
 	for _, r := range t.results {
-		s := html.Step{Lesson: r.step, Before: lesson.Before(t.lessons, r.step)}
+		s := page.Step{Lesson: r.step, Before: lesson.Before(t.lessons, r.step)}
 		if s.Before != nil {
 			var err error
 			if s.Diff, err = stepDiff(s.Before, s.Lesson); err != nil {
@@ -52,9 +52,9 @@ func (t *tourist) report(ctx context.Context, f *html.File, took time.Duration, 
 			}
 		}
 		for _, result := range r.results {
-			x := html.Experiment{Name: result.Experiment.Name, Says: result.Experiment.Says}
+			x := page.Experiment{Name: result.Experiment.Name, Says: result.Experiment.Says}
 			for _, a := range result.Acts {
-				act := html.Act{Act: a, Does: says(a.Act)}
+				act := page.Act{Act: a, Does: says(a.Act)}
 				if t.jaeger != nil && a.TraceID != "" {
 					act.Jaeger = t.link(r.step, a)
 				}

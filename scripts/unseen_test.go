@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/say"
 	"plaque/steps/kit/telemetry"
 )
 
@@ -25,15 +27,15 @@ func TestDroppedSpansAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	bin := lab.BinPath(dir, s)
-	if err := lab.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
+	bin := build.BinPath(dir, s)
+	if err := build.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hey, err := lab.BuildHey(t.Context(), root, dir)
+	hey, err := build.BuildHey(t.Context(), root, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +51,7 @@ func TestDroppedSpansAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	newPrinter(&out).act(s, e, r.Acts[0], 0)
+	act(say.New(&out), s, e, r.Acts[0], 0)
 
 	page, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -78,8 +80,8 @@ func TestErrorPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := lab.BinPath(t.TempDir(), s)
-	if err := lab.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
+	bin := build.BinPath(t.TempDir(), s)
+	if err := build.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
 	// at is where some code stands in a file below steps, which must have it once.

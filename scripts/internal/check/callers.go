@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/caller"
 	"plaque/steps/kit/origin"
 )
 
@@ -42,7 +42,7 @@ type call struct {
 	span    string          // the caller's id in the traceparent
 	sent    <-chan struct{} // closed when the request is written, or has failed
 	done    <-chan struct{} // closed when answer is set
-	answer  lab.Answer
+	answer  caller.Answer
 	hangUp  context.CancelFunc
 }
 
@@ -63,9 +63,9 @@ func (b *burst) request(method, path, channel string) *call {
 		defer close(done)
 		defer wrote()
 		defer cancel()
-		client := lab.Caller(callFor)
+		client := caller.Caller(callFor)
 		defer client.CloseIdleConnections()
-		c.answer = lab.Ask(ctx, client, method, b.subject.url+path, fmt.Sprintf("00-%s-%s-01", b.trace, c.span))
+		c.answer = caller.Ask(ctx, client, method, b.subject.url+path, fmt.Sprintf("00-%s-%s-01", b.trace, c.span))
 	}()
 	return c
 }
@@ -83,7 +83,7 @@ func (b *burst) askAll(n int, channel string) []*call {
 }
 
 // wait takes the answer, for which it waits at most so long. Then it hangs up.
-func (c *call) wait(most time.Duration) lab.Answer {
+func (c *call) wait(most time.Duration) caller.Answer {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
@@ -97,7 +97,7 @@ func (c *call) wait(most time.Duration) lab.Answer {
 		}
 		c.hangUp()
 		<-c.done
-		return lab.Answer{Failed: "timeout"}
+		return caller.Answer{Failed: "timeout"}
 	}
 }
 

@@ -22,9 +22,10 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 )
 
@@ -89,7 +90,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 	if o.Addr != "" {
 		spans = cmp.Or(o.Spans, SpansAddr)
 	}
-	if c.spans, err = trace.Listen(trace.Config{Addr: spans}); err != nil {
+	if c.spans, err = otlp.Listen(otlp.Config{Addr: spans}); err != nil {
 		return nil, fmt.Errorf("%w\nIf another program has that port, move the checker's with --spans 127.0.0.1:PORT", err)
 	}
 	defer c.spans.Close()
@@ -126,7 +127,7 @@ func pick(names []string) ([]property, error) {
 // checker is a check that runs.
 type checker struct {
 	Options
-	spans   *trace.Receiver
+	spans   *otlp.Receiver
 	running *subject // the server at Addr; nil where we start servers
 
 	readsFeed, sendsSpans, several bool // what open found
@@ -137,8 +138,8 @@ type subject struct {
 	url   string
 	feed  *origin.Feed
 	stop  context.CancelFunc // of the feed
-	owned *lab.Server        // nil if somebody else started it
-	spans *trace.Receiver
+	owned *server.Server     // nil if somebody else started it
+	spans *otlp.Receiver
 	round int // of the property that is measured, from 0
 }
 
@@ -186,12 +187,12 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 		return nil, err
 	}
 	for tries := 2; ; tries-- {
-		addr, err := lab.FreeAddr()
+		addr, err := server.FreeAddr()
 		if err != nil {
 			stop()
 			return nil, err
 		}
-		server, err := lab.StartServer(ctx, lab.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: url})
+		server, err := server.StartServer(ctx, server.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: url})
 		if err == nil {
 			return &subject{url: server.URL, feed: feed, stop: stop, owned: server, spans: c.spans}, nil
 		}
@@ -246,14 +247,14 @@ func (c *checker) open(ctx context.Context) error {
 	if s.owned == nil {
 		bound, cancel := context.WithTimeout(ctx, spansFor)
 		defer cancel()
-		_ = c.spans.Wait(bound, func(spans []trace.Span) bool { return len(spans) > 0 })
+		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return len(spans) > 0 })
 	}
 	c.sendsSpans = len(c.spans.Spans()) > 0
 	return ctx.Err()
 }
 
 // unfit says why a server with this first answer cannot be judged at all.
-func unfit(a lab.Answer, channel string, loads int) error {
+func unfit(a caller.Answer, channel string, loads int) error {
 	video, isJSON := videoID(a.Body)
 	switch {
 	case a.Failed == "refused":
@@ -367,11 +368,11 @@ func (c *checker) judge(ctx context.Context, p property) (Verdict, error) {
 
 // settle judges spans: all have come from a server that has stopped; from
 // another one they may take a while.
-func (c *checker) settle(ctx context.Context, s *subject, later func([]trace.Span) seen) seen {
+func (c *checker) settle(ctx context.Context, s *subject, later func([]otlp.Span) seen) seen {
 	if s.owned == nil {
 		bound, cancel := context.WithTimeout(ctx, spansFor)
 		defer cancel()
-		_ = c.spans.Wait(bound, func(spans []trace.Span) bool { return later(spans).held })
+		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return later(spans).held })
 	}
 	return later(c.spans.Spans())
 }

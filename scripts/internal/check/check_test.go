@@ -19,8 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/server"
 )
 
 var update = flag.Bool("update", false, "write the golden transcripts anew")
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 
 func lessons(t *testing.T) []*lesson.Lesson {
 	t.Helper()
-	root, err := lab.Root(".")
+	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +139,11 @@ func overlaid(t *testing.T, l *lesson.Lesson, pkg string, files map[string]strin
 		replace[path] = to
 	}
 	overlay := filepath.Join(dir, "overlay.json")
-	if err := lab.WriteOverlay(overlay, replace); err != nil {
+	if err := build.WriteOverlay(overlay, replace); err != nil {
 		t.Fatal(err)
 	}
-	bin := lab.BinPath(dir, l)
-	if err := lab.Build(t.Context(), l.Dir, pkg, bin, overlay); err != nil {
+	bin := build.BinPath(dir, l)
+	if err := build.Build(t.Context(), l.Dir, pkg, bin, overlay); err != nil {
 		t.Fatal(err)
 	}
 	return bin
@@ -339,22 +340,22 @@ func TestRunningServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, err := lab.FreeAddr()
+	addr, err := server.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	feed, err := lab.FreeAddr()
+	feed, err := server.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	spans, err := lab.FreeAddr()
+	spans, err := server.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(feed)
 	o := Options{Addr: addr, Feed: feed, Spans: spans,
 		Only: []string{"silent-client", "one-load", "heals", "clean-500", "trace-joined", "let-go"}}
-	server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{overlaid(t, l, ".", nil)}, Addr: addr,
+	server, err := server.StartServer(t.Context(), server.Launch{Command: []string{overlaid(t, l, ".", nil)}, Addr: addr,
 		Collector: "http://" + spans, Feed: "http://localhost:" + port + "/feeds/videos.xml"})
 	if err != nil {
 		t.Fatal(err)
@@ -529,11 +530,11 @@ func TestByHand(t *testing.T) {
 			}
 			t.Run(p.Name+" "+l.Number(), func(t *testing.T) {
 				t.Parallel()
-				addr, err := lab.FreeAddr()
+				addr, err := server.FreeAddr()
 				if err != nil {
 					t.Fatal(err)
 				}
-				server, err := lab.StartServer(t.Context(), lab.Launch{Command: []string{bins[l.Step]}, Addr: addr, Collector: "http://127.0.0.1:1"})
+				server, err := server.StartServer(t.Context(), server.Launch{Command: []string{bins[l.Step]}, Addr: addr, Collector: "http://127.0.0.1:1"})
 				if err != nil {
 					t.Fatal(err)
 				}

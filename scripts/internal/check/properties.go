@@ -12,9 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/say"
 	"plaque/steps/kit/origin"
 )
 
@@ -31,7 +33,7 @@ type property struct {
 	// leaves.
 	round func(context.Context, *subject) seen
 	once  func(context.Context, *subject) seen
-	spans func(context.Context, *subject) (seen, func([]trace.Span) seen)
+	spans func(context.Context, *subject) (seen, func([]otlp.Span) seen)
 }
 
 // seen is what came of a measurement.
@@ -48,10 +50,10 @@ func is(held bool, format string, args ...any) seen { return seen{held, fmt.Spri
 
 // measure takes all rounds of a property, up to the first bad one. later, where
 // it is not nil, judges them by their spans, once those have come.
-func (p property) measure(ctx context.Context, s *subject) (result seen, later func([]trace.Span) seen) {
-	var judges []func([]trace.Span) seen
+func (p property) measure(ctx context.Context, s *subject) (result seen, later func([]otlp.Span) seen) {
+	var judges []func([]otlp.Span) seen
 	for s.round = range rounds {
-		var judge func([]trace.Span) seen
+		var judge func([]otlp.Span) seen
 		onTime(func() {
 			switch {
 			case p.once != nil:
@@ -75,7 +77,7 @@ func (p property) measure(ctx context.Context, s *subject) (result seen, later f
 	if judges == nil {
 		return result, nil
 	}
-	return result, func(spans []trace.Span) (result seen) {
+	return result, func(spans []otlp.Span) (result seen) {
 		for _, judge := range judges {
 			if result = judge(spans); !result.held {
 				break
@@ -364,7 +366,7 @@ func properties() []property {
 			expected: fmt.Sprintf("1 load, and %d callers whose spans link to it", many-1),
 			likely:   "a caller who waits for another's load leaves no link to it, so the time it spends is not explained",
 			hand:     []string{"curl -sZ " + withTrace + " 'http://127.0.0.1:3779/?n=[1-5]' # then look for that trace in Jaeger"},
-			spans: func(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
+			spans: func(ctx context.Context, s *subject) (seen, func([]otlp.Span) seen) {
 				return traceJoined(ctx, s, many)
 			},
 		},
@@ -376,7 +378,7 @@ func properties() []property {
 				setScript(`{"next":["doom"]}`),
 				"curl -s " + withTrace + " 'http://127.0.0.1:3779/?channel=" + keyA + "' # then look for that trace in Jaeger",
 			},
-			spans: func(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
+			spans: func(ctx context.Context, s *subject) (seen, func([]otlp.Span) seen) {
 				return traceErrors(ctx, s, few)
 			},
 		},
@@ -479,11 +481,11 @@ func silentEnds(ctx context.Context, s *subject) seen {
 }
 
 func keepAlive(ctx context.Context, s *subject) seen {
-	client := lab.Caller(answerFor)
+	client := caller.Caller(answerFor)
 	defer client.CloseIdleConnections()
 	var got []string
 	for range 2 {
-		got = append(got, lab.Ask(ctx, client, http.MethodGet, s.url+"/?channel="+newChannel(), "").String())
+		got = append(got, caller.Ask(ctx, client, http.MethodGet, s.url+"/?channel="+newChannel(), "").String())
 	}
 	return is(got[0] == served && got[1] == served, "%s and %s", got[0], got[1])
 }
@@ -499,7 +501,7 @@ func malformed(ctx context.Context, s *subject) seen {
 	_ = s.feed.Set(origin.Script{})
 	a := newBurst(ctx, s).request(http.MethodGet, "/?channel=nonsense", "").wait(answerFor)
 	loads := s.feed.Stats().Requests
-	return is(a.Status == http.StatusBadRequest && loads == 0, "%s, %s", a, lab.Plural(loads, "load"))
+	return is(a.Status == http.StatusBadRequest && loads == 0, "%s, %s", a, say.Plural(loads, "load"))
 }
 
 // threeKeys asks for three new channels.
@@ -541,7 +543,7 @@ func remembers(ctx context.Context, s *subject) (result seen) {
 		}
 		if result.held {
 			n := loadsOf(s.feed.Stats(), keys)
-			result = is(n == rounds, "%s", lab.Plural(n, "load"))
+			result = is(n == rounds, "%s", say.Plural(n, "load"))
 		}
 		if time.Since(began) < ttl {
 			break
@@ -560,13 +562,13 @@ func expires(ctx context.Context, s *subject) seen {
 	}
 	// A server that serves the old value meanwhile may load a little later.
 	held := s.until(ctx, answerFor, func(st origin.Stats) bool { return loadsOf(st, keys) >= 2*rounds })
-	return is(held, "%s", lab.Plural(loadsOf(s.feed.Stats(), keys), "load"))
+	return is(held, "%s", say.Plural(loadsOf(s.feed.Stats(), keys), "load"))
 }
 
 func oneLoad(ctx context.Context, s *subject, callers int) seen {
 	key := newChannel()
 	got, loads, _ := coalesced(ctx, s, key, callers)
-	return is(loads == 1 && got[served] == callers, "%s, %s", lab.Plural(loads, "load"), lab.Answers(got))
+	return is(loads == 1 && got[served] == callers, "%s, %s", say.Plural(loads, "load"), lab.Answers(got))
 }
 
 // coalesced has callers miss one key at once. The feed holds the load until all
@@ -582,7 +584,7 @@ func coalesced(ctx context.Context, s *subject, key string, callers int) (got ma
 
 // machines asks for a channel again and again, and returns the names that the
 // answers give in X-Served-By. Whose first answer names none is one machine.
-func machines(b *burst, channel string, first lab.Answer) map[string]bool {
+func machines(b *burst, channel string, first caller.Answer) map[string]bool {
 	names := map[string]bool{}
 	if first.ServedBy == "" {
 		return names
@@ -606,14 +608,14 @@ func fleetOneLoad(ctx context.Context, s *subject, callers int) seen {
 		}
 	}
 	if loads != 1 || got[served] != callers || len(names) < 2 {
-		return no("%s, %s from %s", lab.Plural(loads, "load"), lab.Answers(got), lab.Plural(len(names), "machine"))
+		return no("%s, %s from %s", say.Plural(loads, "load"), lab.Answers(got), say.Plural(len(names), "machine"))
 	}
 	// Each has the value, or asks the one that has.
 	for n := range machines(newBurst(ctx, s), key, calls[0].answer) {
 		delete(names, n)
 	}
 	loads = s.feed.Stats().Channels[key]
-	return is(loads == 1 && len(names) == 0, "%s, %s from more than one machine", lab.Plural(loads, "load"), lab.Answers(got))
+	return is(loads == 1 && len(names) == 0, "%s, %s from more than one machine", say.Plural(loads, "load"), lab.Answers(got))
 }
 
 func ownAnswer(ctx context.Context, s *subject, callers int) seen {
@@ -648,7 +650,7 @@ func failureTold(ctx context.Context, s *subject) seen {
 	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
 	got := newBurst(ctx, s).ask(key).what(callFor)
 	loads := s.feed.Stats().Channels[key]
-	return is(got == "502" && loads == 1, "%s, after %s", got, lab.Plural(loads, "load"))
+	return is(got == "502" && loads == 1, "%s, after %s", got, say.Plural(loads, "load"))
 }
 
 func failureForgotten(ctx context.Context, s *subject) seen {
@@ -660,7 +662,7 @@ func failureForgotten(ctx context.Context, s *subject) seen {
 	comeAgain(ctx, first)
 	got := b.ask(key).what(answerFor)
 	loads := s.feed.Stats().Channels[key]
-	return is(got == served && loads >= 2, "%s, after %s in all", got, lab.Plural(loads, "load"))
+	return is(got == served && loads >= 2, "%s, after %s in all", got, say.Plural(loads, "load"))
 }
 
 // comeAgain waits as long as the answers to these calls ask for. The calls have
@@ -777,7 +779,7 @@ func failureSpared(ctx context.Context, s *subject) seen {
 	}
 	loads := s.feed.Stats().Channels[key]
 	return is(loads == 1 && got["502"] == callers && told == callers, "%s, %s, of which %d say when to come again",
-		lab.Plural(loads, "load"), lab.Answers(got), told)
+		say.Plural(loads, "load"), lab.Answers(got), told)
 }
 
 func shedsLoad(ctx context.Context, s *subject) seen {
@@ -823,12 +825,12 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		// How many exactly depends, where several machines share the bound.
 		return yes("at most %d loads, and all others get a 503 that says when to come again", maxLoads)
 	}
-	return no("%s, %s, of which %d say when to come again", lab.Plural(loads, "load"), lab.Answers(got), told)
+	return no("%s, %s, of which %d say when to come again", say.Plural(loads, "load"), lab.Answers(got), told)
 }
 
 // inTrace are a trace's spans, by id.
-func inTrace(spans []trace.Span, id string) map[string]trace.Span {
-	byID := map[string]trace.Span{}
+func inTrace(spans []otlp.Span, id string) map[string]otlp.Span {
+	byID := map[string]otlp.Span{}
 	for _, s := range spans {
 		if s.TraceID == id {
 			byID[s.ID] = s
@@ -839,8 +841,8 @@ func inTrace(spans []trace.Span, id string) map[string]trace.Span {
 
 // answering are the spans of a trace that are children of the callers, by the
 // caller's id.
-func answering(spans map[string]trace.Span, calls []*call) map[string]trace.Span {
-	found := map[string]trace.Span{}
+func answering(spans map[string]otlp.Span, calls []*call) map[string]otlp.Span {
+	found := map[string]otlp.Span{}
 	for _, c := range calls {
 		for _, s := range spans {
 			if s.Parent == c.span {
@@ -861,8 +863,8 @@ func parentOf(traceparent, traceID string) string {
 }
 
 // above are a span and those above it in its trace, by id.
-func above(spans map[string]trace.Span, id string) map[string]trace.Span {
-	way := map[string]trace.Span{}
+func above(spans map[string]otlp.Span, id string) map[string]otlp.Span {
+	way := map[string]otlp.Span{}
 	for {
 		s, ok := spans[id]
 		if _, twice := way[id]; !ok || twice {
@@ -872,7 +874,7 @@ func above(spans map[string]trace.Span, id string) map[string]trace.Span {
 	}
 }
 
-func traceRequests(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
+func traceRequests(ctx context.Context, s *subject) (seen, func([]otlp.Span) seen) {
 	b := newBurst(ctx, s)
 	var calls []*call
 	for range 3 {
@@ -883,13 +885,13 @@ func traceRequests(ctx context.Context, s *subject) (seen, func([]trace.Span) se
 			return no("%s", a), nil
 		}
 	}
-	return yes(""), func(spans []trace.Span) seen {
+	return yes(""), func(spans []otlp.Span) seen {
 		roots := answering(inTrace(spans, b.trace), calls)
 		return is(len(roots) == len(calls), "%d of %d requests have a span in their caller's trace", len(roots), len(calls))
 	}
 }
 
-func traceLoads(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
+func traceLoads(ctx context.Context, s *subject) (seen, func([]otlp.Span) seen) {
 	keys := []string{newChannel(), newChannel(), newChannel()}
 	_ = s.feed.Set(origin.Script{Channel: keys[2], Next: []string{"500"}})
 	b := newBurst(ctx, s)
@@ -903,7 +905,7 @@ func traceLoads(ctx context.Context, s *subject) (seen, func([]trace.Span) seen)
 	if loads == 0 {
 		return no("%s, no load", lab.Answers(got)), nil
 	}
-	return yes(""), func(spans []trace.Span) seen {
+	return yes(""), func(spans []otlp.Span) seen {
 		mine := inTrace(spans, b.trace)
 		n := 0
 		for _, key := range keys {
@@ -913,18 +915,18 @@ func traceLoads(ctx context.Context, s *subject) (seen, func([]trace.Span) seen)
 				}
 			}
 		}
-		return is(n == loads, "%d of %s named a span in its caller's trace", n, lab.Plural(loads, "load"))
+		return is(n == loads, "%d of %s named a span in its caller's trace", n, say.Plural(loads, "load"))
 	}
 }
 
-func traceJoined(ctx context.Context, s *subject, callers int) (seen, func([]trace.Span) seen) {
+func traceJoined(ctx context.Context, s *subject, callers int) (seen, func([]otlp.Span) seen) {
 	key := newChannel()
 	got, loads, calls := coalesced(ctx, s, key, callers)
 	if loads != 1 || got[served] != callers {
-		return no("%s, %s", lab.Plural(loads, "load"), lab.Answers(got)), nil
+		return no("%s, %s", say.Plural(loads, "load"), lab.Answers(got)), nil
 	}
 	traceparent, traceID := s.feed.Stats().Traceparents[key][0], calls[0].trace
-	return yes(""), func(spans []trace.Span) seen {
+	return yes(""), func(spans []otlp.Span) seen {
 		mine := inTrace(spans, traceID)
 		roots := answering(mine, calls)
 		load := above(mine, parentOf(traceparent, traceID))
@@ -945,7 +947,7 @@ func traceJoined(ctx context.Context, s *subject, callers int) (seen, func([]tra
 }
 
 // linksTo reports whether a span at or below root links to one of those.
-func linksTo(spans map[string]trace.Span, root string, those map[string]trace.Span) bool {
+func linksTo(spans map[string]otlp.Span, root string, those map[string]otlp.Span) bool {
 	for _, s := range spans {
 		for _, l := range s.Links {
 			if _, ok := those[l.ID]; !ok {
@@ -959,7 +961,7 @@ func linksTo(spans map[string]trace.Span, root string, those map[string]trace.Sp
 	return false
 }
 
-func traceErrors(ctx context.Context, s *subject, callers int) (seen, func([]trace.Span) seen) {
+func traceErrors(ctx context.Context, s *subject, callers int) (seen, func([]otlp.Span) seen) {
 	key := newChannel()
 	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: []string{"doom"}})
 	b := newBurst(ctx, s)
@@ -972,7 +974,7 @@ func traceErrors(ctx context.Context, s *subject, callers int) (seen, func([]tra
 		return no("%s, no load", lab.Answers(got)), nil
 	}
 	// The first to come had doom.
-	return yes(""), func(spans []trace.Span) seen {
+	return yes(""), func(spans []otlp.Span) seen {
 		way := above(inTrace(spans, b.trace), parentOf(traceparents[0], b.trace))
 		for s := range maps.Values(way) {
 			if s.Status == "error" {
@@ -982,11 +984,11 @@ func traceErrors(ctx context.Context, s *subject, callers int) (seen, func([]tra
 		if len(way) == 0 {
 			return no("the load has no span in its caller's trace")
 		}
-		return no("no error among the %s from the load up to its caller", lab.Plural(len(way), "span"))
+		return no("no error among the %s from the load up to its caller", say.Plural(len(way), "span"))
 	}
 }
 
-func letGo(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
+func letGo(ctx context.Context, s *subject) (seen, func([]otlp.Span) seen) {
 	key := newChannel()
 	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
 	b := newBurst(ctx, s)
@@ -1004,7 +1006,7 @@ func letGo(ctx context.Context, s *subject) (seen, func([]trace.Span) seen) {
 	if got := first.what(callFor); got != served {
 		return no("the first caller: %s", got), nil
 	}
-	return yes(""), func(spans []trace.Span) seen {
+	return yes(""), func(spans []otlp.Span) seen {
 		span, ok := answering(inTrace(spans, b.trace), []*call{second})[second.span]
 		switch {
 		case !ok:

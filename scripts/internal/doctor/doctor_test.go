@@ -24,9 +24,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/jaeger/jaegertest"
-	"plaque/scripts/internal/lab"
 	"plaque/steps/kit/origin"
 )
 
@@ -325,7 +325,7 @@ func TestStepRuns(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		bin += ".exe"
 	}
-	if err := lab.Build(t.Context(), filepath.Join(jaegertest.Root(t), "steps", "05-naive-cache"), ".", bin, ""); err != nil {
+	if err := build.Build(t.Context(), filepath.Join(jaegertest.Root(t), "steps", "05-naive-cache"), ".", bin, ""); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bin)

@@ -8,8 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"plaque/scripts/internal/caller"
 	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -21,7 +21,6 @@ import (
 // leave early, or ask for something else.
 
 const (
-	maxAnswer = 1 << 20         // bytes of an answer that we take
 	callFor   = 5 * time.Second // how long a caller of ours waits for its answer
 	closedFor = 5 * time.Second // how long we wait for the server to close a connection
 	// heldFor is how long we watch whether somebody is answered while another
@@ -34,83 +33,16 @@ const (
 	quickAfter = slowFor / 4
 )
 
-// Caller is an HTTP client with one connection and no other: where that one is
-// lost, a request fails and is not sent again in silence. A request may take as
-// long as timeout, its answer's body included.
-func Caller(timeout time.Duration) *http.Client {
-	var once sync.Once
-	return &http.Client{
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			MaxResponseHeaderBytes: maxAnswer,
-			DialContext: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-				err = errors.New("it would take a second connection")
-				once.Do(func() { conn, err = new(net.Dialer).DialContext(ctx, network, addr) })
-				return conn, err
-			}},
-	}
-}
-
-// Answer is what one caller got.
-type Answer struct {
-	Status int    // 0 where there was no answer
-	Body   string // at most 1 MiB of it
-	// RetryAfter is the header of that name, as it came.
-	RetryAfter string
-	// ServedBy is X-Served-By: which of several machines it was.
-	ServedBy string
-	// Failed is what happened instead of a whole answer: lost (the connection
-	// ended), timeout, refused, rubbish (no HTTP), too long, or error.
-	Failed string
-	Err    error
-}
-
-// String is the status, or what happened instead.
-func (a Answer) String() string {
-	if a.Failed != "" {
-		return a.Failed
-	}
-	return fmt.Sprint(a.Status)
-}
-
-// Ask makes one request and takes its answer. traceparent is a header to send,
-// or "".
-func Ask(ctx context.Context, c *http.Client, method, url, traceparent string) Answer {
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return Answer{Failed: "error", Err: err}
-	}
-	if traceparent != "" {
-		req.Header.Set("traceparent", traceparent)
-	}
-	res, err := c.Do(req)
-	if err != nil {
-		return Answer{Failed: classify(err.Error()), Err: err}
-	}
-	defer res.Body.Close()
-	a := Answer{Status: res.StatusCode, RetryAfter: res.Header.Get("Retry-After"), ServedBy: res.Header.Get("X-Served-By")}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		a.Failed, a.Err = classify(err.Error()), err
-	case len(body) > maxAnswer:
-		a.Failed, a.Err = "too long", fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
-	}
-	a.Body = string(body)
-	return a
-}
-
 // call makes one request under the span of ctx and says how it ended.
 func call(ctx context.Context, c *http.Client, method, url string) string {
-	return Ask(ctx, c, method, url, Traceparent(ctx)).String()
+	return caller.Ask(ctx, c, method, url, Traceparent(ctx)).String()
 }
 
 // once is call on a connection of its own, in a goroutine.
 func once(ctx context.Context, method, url string) <-chan string {
 	ended := make(chan string, 1)
 	go func() {
-		c := Caller(callFor)
+		c := caller.Caller(callFor)
 		ended <- call(ctx, c, method, url)
 		c.CloseIdleConnections()
 	}()
@@ -128,7 +60,7 @@ const (
 func ask(ctx context.Context, url string) string {
 	ctx, span := otel.Tracer("plaque/load").Start(ctx, askSpan)
 	defer span.End()
-	c := Caller(callFor)
+	c := caller.Caller(callFor)
 	defer c.CloseIdleConnections()
 	answer := call(ctx, c, http.MethodGet, url)
 	span.SetAttributes(attribute.String("answer", answer))
@@ -177,7 +109,7 @@ func (c *slowCaller) answer() string {
 		}
 	}
 	if c.err != nil {
-		answer = classify(c.err.Error())
+		answer = caller.Classify(c.err.Error())
 	}
 	c.span.SetAttributes(attribute.String("answer", answer))
 	c.span.End()

@@ -12,7 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/youtube"
 )
@@ -25,20 +27,20 @@ const fleetFor = 12 * time.Second
 // the address of a proxy before it, so they can be cut from each other while
 // callers and the feed reach them all the same.
 type fleet struct {
-	launch Launch
+	launch server.Launch
 	peers  []*peer
 }
 
 type peer struct {
 	proxy  *proxy
-	server *Server // nil: killed
+	server *server.Server // nil: killed
 }
 
 // name is what the peer tells the feed.
 func (p *peer) name() string { return p.proxy.addr }
 
 // startFleet starts n peers and waits until they are up.
-func startFleet(ctx context.Context, launch Launch, n int) (*fleet, error) {
+func startFleet(ctx context.Context, launch server.Launch, n int) (*fleet, error) {
 	f := &fleet{launch: launch}
 	var urls []string
 	for range n {
@@ -64,14 +66,14 @@ func startFleet(ctx context.Context, launch Launch, n int) (*fleet, error) {
 func (f *fleet) start(ctx context.Context, p *peer) (err error) {
 	launch := f.launch
 	launch.Env = append(slices.Clone(launch.Env), "SELF=http://"+p.proxy.addr)
-	if p.server, err = StartServer(ctx, launch); err == nil {
+	if p.server, err = server.StartServer(ctx, launch); err == nil {
 		p.proxy.lead(strings.TrimPrefix(p.server.URL, "http://"))
 	}
 	return err
 }
 
 // running are the peers that were not killed.
-func (f *fleet) running() (servers []*Server) {
+func (f *fleet) running() (servers []*server.Server) {
 	for _, p := range f.peers {
 		if p.server != nil {
 			servers = append(servers, p.server)
@@ -133,9 +135,7 @@ func (f *fleet) kill(agents map[string]int) error {
 	if p == nil || p.server == nil {
 		return fmt.Errorf("no peer has asked the feed: %v", agents)
 	}
-	p.server.kill()
-	<-p.server.exited
-	_ = p.server.stdin.Close()
+	p.server.Kill()
 	p.server = nil
 	return nil
 }
@@ -193,7 +193,7 @@ func (s *scene) elsewhere(ctx context.Context, a lesson.Act, act *Act) error {
 			continue
 		}
 		act.TraceID, act.from = burst.SpanContext().TraceID().String(), time.Now()
-		servers := []*Server{home.server, owner.server}
+		servers := []*server.Server{home.server, owner.server}
 		for _, other := range s.fleet.running() {
 			if !slices.Contains(servers, other) {
 				servers = append(servers, other)
@@ -208,7 +208,7 @@ func (s *scene) elsewhere(ctx context.Context, a lesson.Act, act *Act) error {
 
 // callRest has all callers come but a first one that has, if it is not nil. With
 // hangUp that one leaves.
-func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []*Server, channel string, first <-chan fleetCall, hangUp func()) error {
+func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []*server.Server, channel string, first <-chan fleetCall, hangUp func()) error {
 	var calls []<-chan fleetCall
 	called := 0 // at the peers before
 	for i, server := range servers {
@@ -219,7 +219,7 @@ func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []
 		for range n {
 			calls = append(calls, fleetAsk(ctx, server, channel))
 			if a.Fleet.Elsewhere { // one after the other, so that a picture of them is always the same
-				parked(ctx, act, a.Fleet.Callers-n+len(calls)-called, 2*gatherFor, "inside a peer", server.inFleet)
+				parked(ctx, act, a.Fleet.Callers-n+len(calls)-called, 2*gatherFor, "inside a peer", func(ctx context.Context) (int, error) { return inFleet(ctx, server) })
 			}
 		}
 		called = len(calls)
@@ -227,7 +227,7 @@ func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []
 	if a.Feed != nil && a.Feed.Gate {
 		defer s.feed.Open()
 		for _, server := range servers {
-			parked(ctx, act, a.Fleet.Callers, 2*gatherFor, "inside a peer", server.inFleet)
+			parked(ctx, act, a.Fleet.Callers, 2*gatherFor, "inside a peer", func(ctx context.Context) (int, error) { return inFleet(ctx, server) })
 		}
 	}
 	switch {
@@ -265,10 +265,10 @@ func (s *scene) callRest(ctx context.Context, a lesson.Act, act *Act, servers []
 }
 
 // fleetAsk makes one request at a peer, on a connection of its own.
-func fleetAsk(ctx context.Context, server *Server, channel string) <-chan fleetCall {
+func fleetAsk(ctx context.Context, server *server.Server, channel string) <-chan fleetCall {
 	ended := make(chan fleetCall, 1)
 	go func() {
-		c := Caller(fleetFor)
+		c := caller.Caller(fleetFor)
 		defer c.CloseIdleConnections()
 		began := time.Now()
 		answer := call(ctx, c, http.MethodGet, server.URL+"/?channel="+channel)
@@ -289,7 +289,7 @@ type proxy struct {
 }
 
 func newProxy() (*proxy, error) {
-	addr, err := FreeAddr()
+	addr, err := server.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

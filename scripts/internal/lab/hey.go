@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
 )
 
@@ -75,36 +76,10 @@ func parseHey(text string) (map[string]int, error) {
 			answers[m[1]] += n
 		} else if m := errorLine.FindStringSubmatch(line); m != nil && failures {
 			n, _ := strconv.Atoi(m[1])
-			answers[classify(m[2])] += n
+			answers[caller.Classify(m[2])] += n
 		}
 	}
 	return answers, nil
-}
-
-// classify names what happened to a request without an answer, by the words of
-// Go's client on Linux, macOS and Windows.
-func classify(err string) string {
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(err, w) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has("Client.Timeout", "deadline exceeded", "i/o timeout"):
-		return "timeout"
-	case has("refused"):
-		return "refused"
-	case has("response headers exceeded"):
-		return "too long"
-	case has("malformed HTTP", "malformed MIME", "unexpected response", "readLoopPeekFail"): // the last: it spoke before it was asked
-		return "rubbish"
-	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
-		return "lost"
-	}
-	return "error"
 }
 
 // tidy mends two blemishes of hey's report, 10%% and runs of empty lines, and

@@ -14,7 +14,8 @@ import (
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/jaeger/jaegertest"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/server"
 )
 
 // Every picture of every step, in the real Jaeger: what its API gives back is
@@ -30,7 +31,7 @@ func TestBurstsInJaeger(t *testing.T) {
 	l := newLab(t, server.OTLP)
 	began := time.Now()
 	for _, step := range all {
-		bin := build(t, step, nil)
+		bin := compiled(t, step, nil)
 		for _, e := range step.Experiments {
 			if !slices.ContainsFunc(e.Acts, func(a lesson.Act) bool { return len(a.Picture) > 0 }) {
 				continue
@@ -74,7 +75,7 @@ func TestBurstsInJaeger(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n := trace.Count(b.act.Spans, "handle_connection"); len(traces) < n {
+			if n := otlp.Count(b.act.Spans, "handle_connection"); len(traces) < n {
 				t.Errorf("%d traces of connections, want at least %d", len(traces), n)
 			}
 			for _, tr := range traces {
@@ -95,7 +96,7 @@ func TestBurstsInJaeger(t *testing.T) {
 				for _, b := range bursts {
 					// A request that hangs leaves no span: then the burst is all
 					// that there is of 07's.
-					ofStep := slices.ContainsFunc(b.act.Spans, func(s trace.Span) bool { return s.Service == "plaque" })
+					ofStep := slices.ContainsFunc(b.act.Spans, func(s otlp.Span) bool { return s.Service == "plaque" })
 					if b.step == step && (ofStep || group == "Bursts") {
 						last = b.act.TraceID
 					}
@@ -199,23 +200,23 @@ func tags(t *testing.T, server *jaeger.Server, pages *jaegertest.Pages, ids []st
 // The menu of Jaeger's pages has links to the debug pages of a step that runs.
 func TestDebugPagesOfTheMenu(t *testing.T) {
 	l := newLab(t, "")
-	server, err := StartServer(t.Context(), Launch{Command: []string{build(t, find(t, "09"), nil)}, Collector: l.collector.URL(), Feed: l.feedURL})
+	started, err := server.StartServer(t.Context(), server.Launch{Command: []string{compiled(t, find(t, "09"), nil)}, Collector: l.collector.URL(), Feed: l.feedURL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Stop() })
+	t.Cleanup(func() { _ = started.Stop() })
 	for _, item := range jaegertest.ReadPages(t).Group(t, "Running step").Items {
 		path, ours := strings.CutPrefix(item.URL, "http://127.0.0.1:3781")
 		if !ours {
 			t.Errorf("%s leads to %s, which is no debug page", item.Label, item.URL)
 		}
-		resp, err := http.Get(server.Debug + path)
+		resp, err := http.Get(started.Debug + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %s%s answers %s", item.Label, server.Debug, path, resp.Status)
+			t.Errorf("%s: %s%s answers %s", item.Label, started.Debug, path, resp.Status)
 		}
 	}
 }

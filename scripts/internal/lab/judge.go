@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
 )
 
 const (
@@ -54,14 +54,14 @@ func (a *Act) judge(step *lesson.Lesson) {
 		a.count("new connections to the feed", *e.Connections, a.connections)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Spans)) {
-		a.count("spans "+name, e.Spans[name], trace.Count(a.Spans, name))
+		a.count("spans "+name, e.Spans[name], otlp.Count(a.Spans, name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Errors)) {
 		a.count("errors "+name, e.Errors[name], a.errors(name))
 	}
 	if e.Results != nil {
 		got := map[string]int{}
-		for _, s := range trace.Named(a.Spans, cacheSpan) {
+		for _, s := range otlp.Named(a.Spans, cacheSpan) {
 			got[s.Attrs["cache.result"]]++
 		}
 		a.check("cache.get", Answers(e.Results), Answers(got))
@@ -73,10 +73,10 @@ func (a *Act) judge(step *lesson.Lesson) {
 		a.check("the way from the feed up to the caller", strings.Join(e.Way, ", "), strings.Join(a.way(), ", "))
 	}
 	if e.Serial != "" {
-		a.held(e.Serial, "one after the other", "some overlap", trace.Serial(trace.Named(a.Spans, e.Serial)))
+		a.held(e.Serial, "one after the other", "some overlap", otlp.Serial(otlp.Named(a.Spans, e.Serial)))
 	}
 	if e.Together != "" {
-		a.held(e.Together, "all at one moment", "not all at one moment", together(trace.Named(a.Spans, e.Together)))
+		a.held(e.Together, "all at one moment", "not all at one moment", together(otlp.Named(a.Spans, e.Together)))
 	}
 	if e.OtherKey != "" {
 		a.check("B, while A loads, is answered", e.OtherKey, a.otherKey)
@@ -106,7 +106,7 @@ func (a *Act) judge(step *lesson.Lesson) {
 		var got []string
 		agree := true
 		for _, name := range names {
-			n := trace.Count(a.Spans, name)
+			n := otlp.Count(a.Spans, name)
 			agree = agree && n == a.Loads
 			got = append(got, fmt.Sprintf("%d %s", n, name))
 		}
@@ -137,7 +137,7 @@ func (a *Act) held(what, want, otherwise string, held bool) {
 // errors counts the spans with that name that are errors.
 func (a *Act) errors(name string) int {
 	n := 0
-	for _, s := range trace.Named(a.Spans, name) {
+	for _, s := range otlp.Named(a.Spans, name) {
 		if s.Status == "error" {
 			n++
 		}
@@ -148,11 +148,11 @@ func (a *Act) errors(name string) int {
 // links counts the waiters that link to a flight of the same act.
 func (a *Act) links() int {
 	flights := map[string]bool{}
-	for _, s := range trace.Named(a.Spans, flightSpan) {
+	for _, s := range otlp.Named(a.Spans, flightSpan) {
 		flights[s.ID] = true
 	}
 	n := 0
-	for _, s := range append(trace.Named(a.Spans, cacheSpan), trace.Named(a.Spans, fleetSpan)...) {
+	for _, s := range append(otlp.Named(a.Spans, cacheSpan), otlp.Named(a.Spans, fleetSpan)...) {
 		for _, l := range s.Links {
 			if flights[l.ID] {
 				n++
@@ -165,11 +165,11 @@ func (a *Act) links() int {
 // way are the names of the spans above the feed's, if it has exactly one, from
 // there up.
 func (a *Act) way() (names []string) {
-	feed := trace.Named(a.Spans, feedSpan)
+	feed := otlp.Named(a.Spans, feedSpan)
 	if len(feed) != 1 {
 		return nil
 	}
-	byID := map[string]trace.Span{}
+	byID := map[string]otlp.Span{}
 	for _, s := range a.Spans {
 		byID[s.ID] = s
 	}
@@ -180,7 +180,7 @@ func (a *Act) way() (names []string) {
 }
 
 // together reports whether there is a moment at which all spans are open.
-func together(spans []trace.Span) bool {
+func together(spans []otlp.Span) bool {
 	if len(spans) == 0 {
 		return false
 	}
@@ -208,12 +208,4 @@ func Answers(counts map[string]int) string {
 		return "none"
 	}
 	return strings.Join(parts, ", ")
-}
-
-// Plural is "1 load" or "2 loads".
-func Plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -1,3 +1,10 @@
+// Package lab runs a step's experiments: it builds the step and hey, starts a
+// fresh server for each experiment, feeds it, loads it, collects its spans, and
+// judges what came out against the step's lesson.
+//
+// Nothing in it depends on luck. The feed holds its answers behind gates until
+// the callers are where the experiment wants them; where that does not show
+// from outside, the lab looks into the server's goroutine profile.
 package lab
 
 import (
@@ -8,8 +15,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,9 +25,11 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	oteltrace "go.opentelemetry.io/otel/trace"
 
+	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/look"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/youtube"
@@ -41,7 +48,7 @@ type Lab struct {
 	heyBin    string
 	feed      *origin.Feed
 	feedURL   string
-	collector *trace.Receiver
+	collector *otlp.Receiver
 	telemetry *telemetry.Telemetry
 	stop      context.CancelFunc // of the feed
 }
@@ -49,7 +56,7 @@ type Lab struct {
 // New makes a lab that runs the hey at that path. forward is the base URL of an
 // OTLP/HTTP collector that gets every span too, or "".
 func New(ctx context.Context, hey, forward string) (*Lab, error) {
-	collector, err := trace.Listen(trace.Config{Forward: forward})
+	collector, err := otlp.Listen(otlp.Config{Forward: forward})
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +114,7 @@ type Act struct {
 	Hey     string         // hey's report
 	Answers map[string]int // by status, or lost, timeout, refused
 	Loads   int            // by the feed's count
-	Spans   []trace.Span   // of the act, from all services
+	Spans   []otlp.Span    // of the act, from all services
 	Checks  []Check
 	Notes   []string // what the lab saw and does not judge
 
@@ -147,12 +154,12 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	}
 	r := &Result{Experiment: e}
 	s := &scene{Lab: l, step: step, experiment: e.Name}
-	launch := Launch{Command: append([]string{bin}, e.Args...), Collector: l.collector.URL(), Feed: l.feedURL}
+	launch := server.Launch{Command: append([]string{bin}, e.Args...), Collector: l.collector.URL(), Feed: l.feedURL}
 	var err error
 	if e.Peers > 0 {
 		s.fleet, err = startFleet(ctx, launch, e.Peers)
 	} else {
-		s.server, err = StartServer(ctx, launch)
+		s.server, err = server.StartServer(ctx, launch)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", step.Step, err)
@@ -166,7 +173,7 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	}
 	s.silent.leave()
 	servers := s.servers()
-	dead := slices.ContainsFunc(servers, (*Server).Dead)
+	dead := slices.ContainsFunc(servers, (*server.Server).Dead)
 	l.feed.Open()
 	var stopErr error
 	for _, server := range servers {
@@ -187,7 +194,7 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	last := r.Acts[len(r.Acts)-1]
 	// What was counted in spans is not to be believed then, also where it agrees.
 	for _, server := range servers {
-		if lost := server.lost(); lost != "" {
+		if lost := server.Lost(); lost != "" {
 			last.Checks = append(last.Checks, Check{What: "the step's spans", Want: "all delivered", Got: lost})
 		}
 	}
@@ -210,14 +217,14 @@ func ServesOld(step *lesson.Lesson) bool { return step.Fingerprint["serves-old"]
 
 // gather takes all spans of an experiment. The server's have come when it has
 // stopped; the feed's end when it has noticed that its callers have gone.
-func (l *Lab) gather(ctx context.Context, r *Result) []trace.Span {
+func (l *Lab) gather(ctx context.Context, r *Result) []otlp.Span {
 	loads := 0
 	for _, a := range r.Acts {
 		loads += a.Loads
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherFor)
 	defer cancel()
-	_ = l.collector.Wait(ctx, func(spans []trace.Span) bool { return trace.Count(spans, feedSpan) >= loads })
+	_ = l.collector.Wait(ctx, func(spans []otlp.Span) bool { return otlp.Count(spans, feedSpan) >= loads })
 	_ = l.telemetry.Flush(ctx)
 	return l.collector.Take()
 }
@@ -225,8 +232,8 @@ func (l *Lab) gather(ctx context.Context, r *Result) []trace.Span {
 // scene is an experiment that runs.
 type scene struct {
 	*Lab
-	server     *Server // nil where there is a fleet
-	fleet      *fleet  // nil where there is one server
+	server     *server.Server // nil where there is a fleet
+	fleet      *fleet         // nil where there is one server
 	step       *lesson.Lesson
 	experiment string
 	silent     silent
@@ -254,11 +261,11 @@ func (s *scene) tell(act *Act, script origin.Script) error {
 }
 
 // servers are the processes that should run.
-func (s *scene) servers() []*Server {
+func (s *scene) servers() []*server.Server {
 	if s.fleet != nil {
 		return s.fleet.running()
 	}
-	return []*Server{s.server}
+	return []*server.Server{s.server}
 }
 
 func (s *scene) host() string { return strings.TrimPrefix(s.server.URL, "http://") }
@@ -283,10 +290,10 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Act, error) {
 	s.settle(ctx, act)
 	s.count(act)
 	if e := a.Expect; e.Goroutines != nil || e.Threads != nil {
-		if act.goroutines, err = s.server.count(ctx, "goroutine"); err != nil {
+		if act.goroutines, err = s.server.Count(ctx, "goroutine"); err != nil {
 			return nil, err
 		}
-		if act.threads, err = s.server.count(ctx, "threadcreate"); err != nil {
+		if act.threads, err = s.server.Count(ctx, "threadcreate"); err != nil {
 			return nil, err
 		}
 	}
@@ -435,15 +442,15 @@ func (s *scene) get(ctx context.Context, a lesson.Act, act *Act) {
 	if a.Get.Path != "" {
 		path = a.Get.Path
 	}
-	c := Caller(callFor)
+	c := caller.Caller(callFor)
 	defer c.CloseIdleConnections()
 	for range max(1, a.Get.Times) {
-		act.answered(Ask(ctx, c, method, s.server.URL+path, Traceparent(ctx)))
+		act.answered(caller.Ask(ctx, c, method, s.server.URL+path, Traceparent(ctx)))
 	}
 }
 
 // answered counts what one caller got.
-func (a *Act) answered(got Answer) {
+func (a *Act) answered(got caller.Answer) {
 	a.Answers[got.String()]++
 	if got.RetryAfter != "" {
 		a.retryAfter++
@@ -455,7 +462,7 @@ func (a *Act) answered(got Answer) {
 // while.
 func (s *scene) keys(ctx context.Context, a lesson.Act, act *Act) {
 	n := a.Keys.N
-	answers := make(chan Answer, n)
+	answers := make(chan caller.Answer, n)
 	next := make(chan int, n)
 	for i := range n {
 		next <- i
@@ -465,8 +472,8 @@ func (s *scene) keys(ctx context.Context, a lesson.Act, act *Act) {
 	for range a.Keys.C {
 		callers.Go(func() {
 			for i := range next {
-				c := Caller(callFor)
-				answers <- Ask(ctx, c, http.MethodGet, s.url(fmt.Sprintf("UC%022d", i)), Traceparent(ctx))
+				c := caller.Caller(callFor)
+				answers <- caller.Ask(ctx, c, http.MethodGet, s.url(fmt.Sprintf("UC%022d", i)), Traceparent(ctx))
 				c.CloseIdleConnections()
 			}
 		})
@@ -593,7 +600,7 @@ func (s *scene) gathered(ctx context.Context, act *Act, n int) {
 		if waiting := s.feed.Stats().Waiting; waiting >= n {
 			return waiting, nil
 		}
-		return s.server.inCache(ctx)
+		return inCache(ctx, s.server)
 	})
 }
 
@@ -633,7 +640,7 @@ func (s *scene) until(ctx context.Context, bound time.Duration, want func(origin
 // pick takes an act's spans out of an experiment's: its trace, or, where a
 // server reads no headers, what started while it ran, and what that is linked
 // to: a connection's accept began before anybody called.
-func (a *Act) pick(spans []trace.Span, byTrace bool) []trace.Span {
+func (a *Act) pick(spans []otlp.Span, byTrace bool) []otlp.Span {
 	mine := map[string]bool{}
 	for _, s := range spans {
 		if s.TraceID == a.TraceID || !byTrace && s.Service == "plaque" && !s.Start.Before(a.from) && !s.Start.After(a.to) {
@@ -643,7 +650,7 @@ func (a *Act) pick(spans []trace.Span, byTrace bool) []trace.Span {
 			}
 		}
 	}
-	var picked []trace.Span
+	var picked []otlp.Span
 	for _, s := range spans {
 		if mine[s.ID] {
 			picked = append(picked, s)
@@ -653,7 +660,7 @@ func (a *Act) pick(spans []trace.Span, byTrace bool) []trace.Span {
 }
 
 // logs is what the first of them that has ended has written.
-func logs(servers []*Server) string {
+func logs(servers []*server.Server) string {
 	for _, s := range servers {
 		if s.Dead() {
 			return s.Log()
@@ -666,15 +673,3 @@ func lastLine(log string) string {
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return lines[len(lines)-1]
 }
-
-// TempDir makes a folder for binaries, and returns how to remove it.
-func TempDir() (string, func(), error) {
-	dir, err := os.MkdirTemp("", "plaque-")
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, func() { _ = os.RemoveAll(dir) }, nil
-}
-
-// BinPath is where a step's binary stands in a folder of binaries.
-func BinPath(dir string, step *lesson.Lesson) string { return Exe(filepath.Join(dir, step.Step)) }

@@ -21,14 +21,16 @@ import (
 	"testing"
 	"time"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/server"
 )
 
 // root is the workshop's folder.
 func root(t *testing.T) string {
 	t.Helper()
-	r, err := Root(".")
+	r, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,17 +57,17 @@ func find(t *testing.T, name string) *lesson.Lesson {
 
 // heyBinary is built once for all tests, in a folder that main removes.
 var heyBinary = sync.OnceValues(func() (string, error) {
-	r, err := Root(".")
+	r, err := build.Root(".")
 	if err != nil {
 		return "", err
 	}
-	return BuildHey(context.Background(), r, binaries)
+	return build.BuildHey(context.Background(), r, binaries)
 })
 
 var binaries string
 
 func TestMain(m *testing.M) {
-	dir, clean, err := TempDir()
+	dir, clean, err := build.TempDir()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -91,18 +93,18 @@ func newLab(t *testing.T, forward string) *Lab {
 	return l
 }
 
-// build compiles a step, with other files in place of some of its own.
-func build(t *testing.T, l *lesson.Lesson, replace map[string]string) string {
+// compiled is a step, with other files in place of some of its own.
+func compiled(t *testing.T, l *lesson.Lesson, replace map[string]string) string {
 	t.Helper()
-	bin := Exe(filepath.Join(t.TempDir(), l.Step))
+	bin := build.Exe(filepath.Join(t.TempDir(), l.Step))
 	overlay := ""
 	if replace != nil {
 		overlay = filepath.Join(t.TempDir(), "overlay.json")
-		if err := WriteOverlay(overlay, replace); err != nil {
+		if err := build.WriteOverlay(overlay, replace); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := Build(t.Context(), l.Dir, ".", bin, overlay); err != nil {
+	if err := build.Build(t.Context(), l.Dir, ".", bin, overlay); err != nil {
 		t.Fatal(err)
 	}
 	return bin
@@ -134,12 +136,12 @@ func failures(r *Result) []string {
 // three services did hangs below it.
 func TestOneTracePerBurst(t *testing.T) {
 	step := find(t, "05")
-	r := run(t, newLab(t, ""), build(t, step, nil), step, step.Experiments[0])
+	r := run(t, newLab(t, ""), compiled(t, step, nil), step, step.Experiments[0])
 	if f := failures(r); f != nil {
 		t.Errorf("claims that did not come true: %q", f)
 	}
 	spans := r.Acts[0].Spans
-	forest := trace.Forest(spans)
+	forest := otlp.Forest(spans)
 	if len(forest) != 1 || forest[0].Name != "burst" || forest[0].Service != "load" || forest[0].Orphan {
 		t.Fatalf("%d trees, the first with the root %q; want one below burst", len(forest), forest[0].Name)
 	}
@@ -158,7 +160,7 @@ func TestOneTracePerBurst(t *testing.T) {
 	if want := map[string]bool{"load": true, "plaque": true, "feed": true}; !maps.Equal(services, want) {
 		t.Errorf("services: %v, want %v", services, want)
 	}
-	if n := trace.Count(spans, "GET /feeds/videos.xml"); n != 1 {
+	if n := otlp.Count(spans, "GET /feeds/videos.xml"); n != 1 {
 		t.Errorf("%d spans of the feed, want 1", n)
 	}
 }
@@ -183,7 +185,7 @@ func TestNeighboursCacheFails(t *testing.T) {
 	all := lessons(t)
 	swap := func(here, there *lesson.Lesson) {
 		t.Run(here.Step+" with the cache of "+there.Step, func(t *testing.T) {
-			bin := build(t, here, map[string]string{
+			bin := compiled(t, here, map[string]string{
 				filepath.Join(here.Dir, filepath.FromSlash(here.Code)): filepath.Join(there.Dir, filepath.FromSlash(there.Code)),
 			})
 			for _, e := range here.Experiments {
@@ -219,7 +221,7 @@ func TestFleets(t *testing.T) {
 		t.Skip("the tour takes them once: -fleets N takes them N times")
 	}
 	step := find(t, "11")
-	l, bin := newLab(t, ""), build(t, step, nil)
+	l, bin := newLab(t, ""), compiled(t, step, nil)
 	if *busy {
 		working, stop := context.WithCancel(t.Context())
 		defer stop()
@@ -260,7 +262,7 @@ func TestFleetsCanFail(t *testing.T) {
 	for _, c := range []struct{ experiment, old, new string }{
 		{"a panic", "\t\treturn dest.SetBytes(", "\t\tif a := f.here(ctx, key); a.Error != nil {\n\t\t\treturn a.Error\n\t\t}\n\t\treturn dest.SetBytes("},
 		{"the first caller hangs up", "f.ask(context.WithoutCancel(ctx), key)", "f.ask(ctx, key)"},
-		{"one trace", "span.AddLink(trace.Link{SpanContext: flight})", "_ = flight"},
+		{"one trace", "span.AddLink(otlp.Link{SpanContext: flight})", "_ = flight"},
 	} {
 		t.Run(c.experiment, func(t *testing.T) {
 			if strings.Count(string(text), c.old) != 1 {
@@ -276,7 +278,7 @@ func TestFleetsCanFail(t *testing.T) {
 			}
 			e := step.Experiments[i]
 			e.Acts = e.Acts[:1]
-			f := failures(run(t, l, build(t, step, map[string]string{path: wrong}), step, e))
+			f := failures(run(t, l, compiled(t, step, map[string]string{path: wrong}), step, e))
 			if f == nil {
 				t.Error("every claim came true")
 			} else {
@@ -305,7 +307,7 @@ func TestLongOutage(t *testing.T) {
 	act.Hey = &hey
 	// A try fails at once or hangs for 3 s, and each failure doubles the pause.
 	act.Expect.LoadsWithin = &lesson.Bounds{Min: hey.For / 8, Max: hey.For + 3}
-	r := run(t, newLab(t, ""), build(t, step, nil), step, e)
+	r := run(t, newLab(t, ""), compiled(t, step, nil), step, e)
 	if f := failures(r); f != nil {
 		t.Errorf("%q", f)
 	}
@@ -338,7 +340,7 @@ func TestEachOptionMatters(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("no experiment %q", needs[option])
 			}
-			f := failures(run(t, l, build(t, step, map[string]string{path: without}), step, step.Experiments[i]))
+			f := failures(run(t, l, compiled(t, step, map[string]string{path: without}), step, step.Experiments[i]))
 			if f == nil {
 				t.Error("every claim came true")
 			} else {
@@ -388,11 +390,11 @@ func TestSlowClients(t *testing.T) {
 			"the quick caller is answered: claimed after the slow ones, seen at once",
 		}},
 	} {
-		r := run(t, l, build(t, c.server, nil), c.server, slow(c.claims))
+		r := run(t, l, compiled(t, c.server, nil), c.server, slow(c.claims))
 		if got := failures(r); !slices.Equal(got, c.false_) {
 			t.Errorf("%s under the claims of %s: false are %q, want %q", c.server.Step, c.claims.Step, got, c.false_)
 		}
-		if n := len(trace.Named(r.Acts[0].Spans, "ask slowly")); n != 3 {
+		if n := len(otlp.Named(r.Acts[0].Spans, "ask slowly")); n != 3 {
 			t.Errorf("%s: %d spans of slow callers, want 3", c.server.Step, n)
 		}
 	}
@@ -404,7 +406,7 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = StartServer(t.Context(), Launch{Command: []string{hey}, Collector: "http://127.0.0.1:1"}) // hey prints its usage and ends
+	_, err = server.StartServer(t.Context(), server.Launch{Command: []string{hey}, Collector: "http://127.0.0.1:1"}) // hey prints its usage and ends
 	if err == nil || !strings.Contains(err.Error(), "ended before it listened") || !strings.Contains(err.Error(), "Usage") {
 		t.Errorf("the error is %v; want it to say that the server ended, and its last words", err)
 	}
@@ -413,7 +415,7 @@ func TestNoServer(t *testing.T) {
 // Stopping the lab's context stops an experiment and its server.
 func TestCancelledExperiment(t *testing.T) {
 	step := find(t, "05")
-	bin := build(t, step, nil)
+	bin := compiled(t, step, nil)
 	l := newLab(t, "")
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -529,17 +531,17 @@ func TestInCacheFindsParkedCallers(t *testing.T) {
 }
 
 func TestTogether(t *testing.T) {
-	at := func(from, to int) trace.Span {
-		return trace.Span{Start: time.Unix(int64(from), 0), End: time.Unix(int64(to), 0)}
+	at := func(from, to int) otlp.Span {
+		return otlp.Span{Start: time.Unix(int64(from), 0), End: time.Unix(int64(to), 0)}
 	}
 	for _, c := range []struct {
-		spans []trace.Span
+		spans []otlp.Span
 		want  bool
 	}{
 		{nil, false},
-		{[]trace.Span{at(0, 2), at(1, 3)}, true},
-		{[]trace.Span{at(0, 1), at(1, 3)}, false},
-		{[]trace.Span{at(0, 5), at(1, 2), at(3, 4)}, false},
+		{[]otlp.Span{at(0, 2), at(1, 3)}, true},
+		{[]otlp.Span{at(0, 1), at(1, 3)}, false},
+		{[]otlp.Span{at(0, 5), at(1, 2), at(3, 4)}, false},
 	} {
 		if got := together(c.spans); got != c.want {
 			t.Errorf("together(%v) = %v", c.spans, got)
@@ -549,10 +551,10 @@ func TestTogether(t *testing.T) {
 
 func TestRootIsFound(t *testing.T) {
 	want := root(t)
-	if got, err := Root(filepath.Join(want, "steps", "kit")); got != want || err != nil {
+	if got, err := build.Root(filepath.Join(want, "steps", "kit")); got != want || err != nil {
 		t.Errorf("from steps/kit: %q, %v", got, err)
 	}
-	if _, err := Root(t.TempDir()); err == nil || !strings.Contains(err.Error(), "go.work") {
+	if _, err := build.Root(t.TempDir()); err == nil || !strings.Contains(err.Error(), "go.work") {
 		t.Errorf("outside: %v, want an error that says where to go", err)
 	}
 }

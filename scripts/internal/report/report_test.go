@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/waterfall"
 )
 
 const page = "# Page\n\n<!-- generated: a -->\nold\n<!-- end -->\n\ntext\n<!-- generated: b -->\n<!-- end -->\n"
@@ -99,17 +100,17 @@ func TestExercise(t *testing.T) {
 
 // burst is a coalesced burst as one run has it: times differ a little, and who
 // was first.
-func burst(r *rand.Rand) []trace.Span {
+func burst(r *rand.Rand) []otlp.Span {
 	const second = time.Second
 	began := time.Unix(1000, 0).Add(time.Duration(r.Int64N(int64(time.Hour))))
 	jitter := func(d time.Duration) time.Time {
 		return began.Add(d + time.Duration(r.Int64N(int64(100*time.Millisecond))))
 	}
 	id := func() string { return string("0123456789abcdef"[r.IntN(16)]) + time.Duration(r.Int64()).String() }
-	root := trace.Span{TraceID: id(), ID: id(), Service: "load", Name: "burst", Start: began, End: jitter(second)}
-	spans := []trace.Span{root}
-	add := func(parent trace.Span, name, result string, from, to time.Duration) trace.Span {
-		s := trace.Span{TraceID: root.TraceID, ID: id(), Parent: parent.ID, Service: "plaque", Name: name,
+	root := otlp.Span{TraceID: id(), ID: id(), Service: "load", Name: "burst", Start: began, End: jitter(second)}
+	spans := []otlp.Span{root}
+	add := func(parent otlp.Span, name, result string, from, to time.Duration) otlp.Span {
+		s := otlp.Span{TraceID: root.TraceID, ID: id(), Parent: parent.ID, Service: "plaque", Name: name,
 			Start: jitter(from), End: jitter(to), Attrs: map[string]string{"cache.result": result}}
 		spans = append(spans, s)
 		return s
@@ -117,7 +118,7 @@ func burst(r *rand.Rand) []trace.Span {
 	flight := add(add(root, "cache.get", "miss", 0, second), "flight", "", 0, second)
 	for range 4 {
 		add(root, "cache.get", "joined", 0, second)
-		spans[len(spans)-1].Links = []trace.Link{{TraceID: root.TraceID, ID: flight.ID}}
+		spans[len(spans)-1].Links = []otlp.Link{{TraceID: root.TraceID, ID: flight.ID}}
 	}
 	for range 5 {
 		add(root, "cache.get", "hit", second, second)
@@ -131,7 +132,7 @@ func TestStill(t *testing.T) {
 	var want string
 	for seed := range uint64(200) {
 		var b bytes.Buffer
-		if err := trace.Waterfall(&b, Still(burst(rand.New(rand.NewPCG(seed, 1)))), trace.Options{}); err != nil {
+		if err := waterfall.Waterfall(&b, Still(burst(rand.New(rand.NewPCG(seed, 1)))), waterfall.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if want == "" {
@@ -153,13 +154,13 @@ func TestStill(t *testing.T) {
 func TestStillPutsTheQuickLast(t *testing.T) {
 	began := time.Unix(1000, 0)
 	for _, order := range [][]string{{"slow", "quick"}, {"quick", "slow"}} {
-		var spans []trace.Span
+		var spans []otlp.Span
 		for i, name := range order {
 			end := began.Add(time.Second)
 			if name == "quick" {
 				end = began
 			}
-			spans = append(spans, trace.Span{TraceID: "t", ID: string(rune('a' + i)), Name: "ask " + name, Start: began, End: end})
+			spans = append(spans, otlp.Span{TraceID: "t", ID: string(rune('a' + i)), Name: "ask " + name, Start: began, End: end})
 		}
 		if got := Still(spans); got[0].Name != "ask slow" || got[1].Name != "ask quick" {
 			t.Errorf("from %v the order is %q, %q", order, got[0].Name, got[1].Name)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
 )
 
 // Tick is what times are rounded to in a picture for a page.
@@ -19,7 +19,7 @@ const Tick = time.Second
 // Whatever starts or ends within half a Tick of the event before it happened at
 // once; longer gaps are rounded to whole Ticks. Siblings that started together
 // stand in the order of what they did, not of who was first.
-func Still(spans []trace.Span) []trace.Span {
+func Still(spans []otlp.Span) []otlp.Span {
 	var events []time.Time
 	for _, s := range spans {
 		events = append(events, s.Start, s.End)
@@ -35,7 +35,7 @@ func Still(spans []trace.Span) []trace.Span {
 		}
 		s.at[e] = at
 	}
-	s.number(s.order(trace.Forest(spans)))
+	s.number(s.order(otlp.Forest(spans)))
 	for i := range s.spans {
 		for j, l := range s.spans[i].Links {
 			s.spans[i].Links[j].TraceID, s.spans[i].Links[j].ID = s.spans[i].TraceID, s.ids[l.ID]
@@ -47,17 +47,17 @@ func Still(spans []trace.Span) []trace.Span {
 type still struct {
 	at    map[time.Time]time.Time // when an event happened, rounded
 	ids   map[string]string       // new span ids by old ones
-	spans []trace.Span
+	spans []otlp.Span
 }
 
 // node is a span with its times rounded and its subtree written out.
 type node struct {
-	trace.Span
+	otlp.Span
 	children  []*node
 	signature string
 }
 
-func (s *still) order(from []*trace.Node) []*node {
+func (s *still) order(from []*otlp.Node) []*node {
 	var nodes []*node
 	for _, f := range from {
 		n := &node{Span: f.Span, children: s.order(f.Children)}

@@ -1,4 +1,4 @@
-package trace
+package waterfall
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"plaque/scripts/internal/otlp"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ var update = flag.Bool("update", false, "write the pictures under testdata anew"
 // scene is a set of spans under construction. Its ids count up and its times
 // are fixed, so that its picture is always the same.
 type scene struct {
-	spans []Span
+	spans []otlp.Span
 	trace int
 }
 
@@ -37,7 +38,7 @@ func (s *scene) add(parent, service, name string, start, end float64, attrs ...s
 	if parent == "" {
 		s.trace++
 	}
-	span := Span{
+	span := otlp.Span{
 		TraceID: fmt.Sprintf("%032x", s.trace),
 		ID:      fmt.Sprintf("%016x", len(s.spans)+1),
 		Parent:  parent,
@@ -56,7 +57,7 @@ func (s *scene) add(parent, service, name string, start, end float64, attrs ...s
 	return span.ID
 }
 
-func (s *scene) find(id string) *Span {
+func (s *scene) find(id string) *otlp.Span {
 	for i := range s.spans {
 		if s.spans[i].ID == id {
 			return &s.spans[i]
@@ -68,7 +69,7 @@ func (s *scene) find(id string) *Span {
 func (s *scene) link(from, to string) {
 	target := s.find(to)
 	span := s.find(from)
-	span.Links = append(span.Links, Link{TraceID: target.TraceID, ID: to})
+	span.Links = append(span.Links, otlp.Link{TraceID: target.TraceID, ID: to})
 }
 
 func (s *scene) fail(id, message string) {
@@ -79,7 +80,7 @@ func (s *scene) fail(id, message string) {
 func (s *scene) panics(id, message string) {
 	s.fail(id, message)
 	span := s.find(id)
-	span.Events = append(span.Events, Event{Name: "exception", Time: span.End, Attrs: map[string]string{
+	span.Events = append(span.Events, otlp.Event{Name: "exception", Time: span.End, Attrs: map[string]string{
 		"exception.type": "*errors.errorString", "exception.message": message,
 	}})
 }
@@ -200,7 +201,7 @@ func convoy() *scene {
 	return s
 }
 
-func burstNotes(s Span) string {
+func burstNotes(s otlp.Span) string {
 	if s.Name != "burst" {
 		return ""
 	}
@@ -210,7 +211,7 @@ func burstNotes(s Span) string {
 // loadNames are what one wants to see of 04 and later.
 var loadNames = []string{"burst", "GET /{$}", "cache.get", "lock.wait", "flight", "HTTP GET", "GET /feeds/videos.xml"}
 
-func picture(t *testing.T, spans []Span, o Options) string {
+func picture(t *testing.T, spans []otlp.Span, o Options) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Waterfall(&b, spans, o); err != nil {
@@ -228,7 +229,7 @@ func TestWaterfall(t *testing.T) {
 	}
 	tests := []struct {
 		file  string
-		spans []Span
+		spans []otlp.Span
 		o     Options
 	}{
 		{"stampede", stampede().spans, Options{Only: loadNames, Notes: burstNotes}},
@@ -350,7 +351,7 @@ func TestNotes(t *testing.T) {
 			s.link(b, s.add(a, "plaque", "hidden", 0, 1_000))
 		}, "5.00 ms  → not drawn"},
 		{"link to a span not received", func(s *scene, a, b string) {
-			s.find(b).Links = []Link{{TraceID: strings.Repeat("a", 32), ID: strings.Repeat("b", 16)}}
+			s.find(b).Links = []otlp.Link{{TraceID: strings.Repeat("a", 32), ID: strings.Repeat("b", 16)}}
 		}, "5.00 ms  → not received"},
 		{"many links", func(s *scene, a, b string) {
 			for range 5 {
@@ -369,7 +370,7 @@ func TestNotes(t *testing.T) {
 			s.add(b, "plaque", "hidden", 7_000, 8_000, "http.conn.reused", "false")
 		}, "5.00 ms  2 new connections"},
 		{"connection as an event", func(s *scene, a, b string) {
-			s.find(b).Events = []Event{{Name: "http.getconn.done", Attrs: map[string]string{"http.conn.reused": "true"}}}
+			s.find(b).Events = []otlp.Event{{Name: "http.getconn.done", Attrs: map[string]string{"http.conn.reused": "true"}}}
 		}, "5.00 ms  reused connection"},
 		{"one key", func(s *scene, a, b string) {
 			s.find(a).Attrs["cache.key"] = "UC1"
@@ -427,7 +428,7 @@ func TestNarrow(t *testing.T) {
 
 func TestNotesOfTheCaller(t *testing.T) {
 	s := coalesced()
-	p := picture(t, s.spans, Options{Only: loadNames, Width: 120, Notes: func(s Span) string {
+	p := picture(t, s.spans, Options{Only: loadNames, Width: 120, Notes: func(s otlp.Span) string {
 		if s.Name == "flight" {
 			return "the only one"
 		}
@@ -668,7 +669,7 @@ func TestAxis(t *testing.T) {
 		{math.MaxInt64, 74, "0 500000 1000000 1500000 2562048 h"},
 		{304800 * time.Microsecond, MinWidth, "0 100 200 305 ms"},
 	} {
-		p := picture(t, []Span{{Name: "span", Start: noon, End: noon.Add(tt.total)}}, Options{Width: tt.width})
+		p := picture(t, []otlp.Span{{Name: "span", Start: noon, End: noon.Add(tt.total)}}, Options{Width: tt.width})
 		head, _, _ := strings.Cut(p, "\n")
 		got := strings.Join(strings.Fields(strings.TrimPrefix(head, "span")), " ")
 		if got != tt.want {
@@ -686,11 +687,11 @@ func TestLetters(t *testing.T) {
 }
 
 // random makes spans that no honest sender would send, next to ordinary ones.
-func random(r *rand.Rand) []Span {
+func random(r *rand.Rand) []otlp.Span {
 	names := []string{"GET /{$}", "cache.get", "flight", "lock.wait", "", "名前のとても長いスパン", "e\u0301te\u0301", strings.Repeat("long ", 30), "\x1b[1mbold\n"}
 	pick := func(from []string) string { return from[r.IntN(len(from))] }
 	id := func() string { return fmt.Sprintf("%016x", 1+r.IntN(40)) }
-	spans := make([]Span, r.IntN(90))
+	spans := make([]otlp.Span, r.IntN(90))
 	for i := range spans {
 		s := &spans[i]
 		s.TraceID = fmt.Sprintf("%032x", 1+r.IntN(3))
@@ -715,10 +716,10 @@ func random(r *rand.Rand) []Span {
 			}
 		}
 		for range r.IntN(4) {
-			s.Links = append(s.Links, Link{TraceID: fmt.Sprintf("%032x", 1+r.IntN(3)), ID: id()})
+			s.Links = append(s.Links, otlp.Link{TraceID: fmt.Sprintf("%032x", 1+r.IntN(3)), ID: id()})
 		}
 		if r.IntN(5) == 0 {
-			s.Events = []Event{{Name: "exception", Attrs: map[string]string{"exception.message": pick(names)}}}
+			s.Events = []otlp.Event{{Name: "exception", Attrs: map[string]string{"exception.message": pick(names)}}}
 		}
 	}
 	return spans
@@ -741,7 +742,7 @@ func columnsIn(line string) int {
 }
 
 // check holds a picture against what must be true of every picture.
-func check(t *testing.T, spans []Span, o Options) {
+func check(t *testing.T, spans []otlp.Span, o Options) {
 	t.Helper()
 	o.Color = false
 	p := picture(t, spans, o)
@@ -816,8 +817,8 @@ func TestBarsAreExact(t *testing.T) {
 		head := []rune(lines[0])
 		left := slices.Index(head, '0')
 		columns := len(head) - left
-		var rows []Span
-		for _, n := range Forest(s.spans)[0].Children {
+		var rows []otlp.Span
+		for _, n := range otlp.Forest(s.spans)[0].Children {
 			rows = append(rows, n.Span)
 		}
 		for i, span := range rows {
@@ -866,4 +867,45 @@ func TestDeepAndWide(t *testing.T) {
 		}
 	}
 	check(t, s.spans, Options{Width: 100, Max: 60, Only: []string{"link"}})
+}
+
+func TestForestLosesNothing(t *testing.T) {
+	for seed := range uint64(100) {
+		spans := random(rand.New(rand.NewPCG(seed, 1)))
+		seen := 0
+		var walk func([]*otlp.Node)
+		walk = func(nodes []*otlp.Node) {
+			for i, n := range nodes {
+				seen++
+				if i > 0 && otlp.Compare(nodes[i-1].Span, n.Span) > 0 {
+					t.Fatalf("seed %d: not ordered by start", seed)
+				}
+				walk(n.Children)
+			}
+		}
+		walk(otlp.Forest(spans))
+		if seen != len(spans) {
+			t.Fatalf("seed %d: %d of %d spans are in the forest", seed, seen, len(spans))
+		}
+	}
+}
+
+func TestHelpers(t *testing.T) {
+	spans := coalesced().spans
+	if got := otlp.Count(spans, "cache.get"); got != 10 {
+		t.Errorf("Count: %d cache.get, want 10", got)
+	}
+	named := otlp.Named(spans, "flight")
+	if len(named) != 1 || named[0].Name != "flight" {
+		t.Errorf("Named: %v, want one flight", named)
+	}
+	if otlp.Count(spans, "none") != 0 || otlp.Named(spans, "none") != nil {
+		t.Error("spans of a name that nobody has")
+	}
+	if got := (otlp.Span{Start: us(5), End: us(3)}).Duration(); got != 0 {
+		t.Errorf("a span that ends before it starts lasts %v, want 0", got)
+	}
+	if got := (otlp.Span{Start: us(5), End: us(8)}).Duration(); got != 3*time.Microsecond {
+		t.Errorf("Duration is %v, want 3µs", got)
+	}
 }

@@ -1,11 +1,6 @@
-// Package lab runs a step's experiments: it builds the step and hey, starts a
-// fresh server for each experiment, feeds it, loads it, collects its spans, and
-// judges what came out against the step's lesson.
-//
-// Nothing in it depends on luck. The feed holds its answers behind gates until
-// the callers are where the experiment wants them; where that does not show
-// from outside, the lab looks into the server's goroutine profile.
-package lab
+// Package build finds the workshop and compiles what it runs: steps, exercises,
+// hey, and programs changed by an overlay.
+package build
 
 import (
 	"bytes"
@@ -15,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"plaque/scripts/internal/lesson"
 	"runtime"
 	"strings"
 )
@@ -82,3 +78,15 @@ func Exe(path string) string {
 	}
 	return path
 }
+
+// TempDir makes a folder for binaries, and returns how to remove it.
+func TempDir() (string, func(), error) {
+	dir, err := os.MkdirTemp("", "plaque-")
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// BinPath is where a step's binary stands in a folder of binaries.
+func BinPath(dir string, step *lesson.Lesson) string { return Exe(filepath.Join(dir, step.Step)) }

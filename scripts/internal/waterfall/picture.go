@@ -1,7 +1,8 @@
-package trace
+package waterfall
 
 import (
 	"cmp"
+	"plaque/scripts/internal/otlp"
 	"slices"
 )
 
@@ -48,7 +49,7 @@ const axisColumns = 42
 
 // Lay lays the spans out. Options.Width bounds the lines of Rest alone, and Color
 // says nothing here.
-func Lay(spans []Span, o Options) Picture {
+func Lay(spans []otlp.Span, o Options) Picture {
 	o.Width = cmp.Or(o.Width, 100)
 	o.Max = cmp.Or(o.Max, 60)
 	c := newCanvas(spans, o)
@@ -69,9 +70,9 @@ func Lay(spans []Span, o Options) Picture {
 		row := Row{
 			Name: plain(r.Name), Label: r.label, Service: plain(r.Service), Depth: r.depth,
 			Took: c.duration(r.Duration()), Message: r.message,
-			Failed: r.failed(), Waits: r.waits(), Around: r.brackets(), Load: r.Kind == "client",
+			Failed: r.Failed(), Waits: r.waits(), Around: r.brackets(), Load: r.Kind == "client",
 		}
-		if start, end := r.times(); !start.IsZero() {
+		if start, end := r.Times(); !start.IsZero() {
 			row.From, row.To = share(float64(start.Sub(c.begin))), share(float64(end.Sub(c.begin)))
 		}
 		for _, n := range r.note {

@@ -1,10 +1,11 @@
-package trace
+package waterfall
 
 import (
 	"cmp"
 	"fmt"
 	"io"
 	"math"
+	"plaque/scripts/internal/otlp"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ type Options struct {
 	Only  []string // names of the spans to draw; empty means all
 	// Notes, if set, has something of the caller's to say about a span, at the
 	// right of its line; "" for nothing.
-	Notes func(Span) string
+	Notes func(otlp.Span) string
 }
 
 // narrow is the width below which a picture leaves out what it can do without:
@@ -31,7 +32,7 @@ const MinWidth = 40
 
 // Waterfall draws the spans as trees, one line for each, with bars on one time
 // axis that all traces share. What is not drawn is counted below.
-func Waterfall(w io.Writer, spans []Span, o Options) error {
+func Waterfall(w io.Writer, spans []otlp.Span, o Options) error {
 	o.Width = cmp.Or(o.Width, 100)
 	o.Max = cmp.Or(o.Max, 60)
 	if o.Width < MinWidth || o.Max < 1 {
@@ -224,7 +225,7 @@ func (p *canvas) bar(r *row, space int) []part {
 			cells[t.column] = guide
 		}
 	}
-	start, end := r.times()
+	start, end := r.Times()
 	from, to := 0, 1
 	if !start.IsZero() {
 		from = min(p.half(start.Sub(p.begin), space), 2*space-1)
@@ -251,7 +252,7 @@ func (p *canvas) bar(r *row, space int) []part {
 			cells[first] = '│'
 		}
 	}
-	if r.failed() {
+	if r.Failed() {
 		style = red
 	}
 	return []part{

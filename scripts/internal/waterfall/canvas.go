@@ -1,9 +1,11 @@
-package trace
+package waterfall
 
 import (
 	"cmp"
 	"fmt"
 	"maps"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/say"
 	"slices"
 	"strings"
 	"time"
@@ -11,11 +13,11 @@ import (
 
 // row is a span that is drawn, below its nearest ancestor that is drawn.
 type row struct {
-	*Node
+	*otlp.Node
 	depth    int
 	children []*row
-	hidden   []*Node // children of the span itself that are not drawn
-	within   bool    // not cut off by Max
+	hidden   []*otlp.Node // children of the span itself that are not drawn
+	within   bool         // not cut off by Max
 
 	label   string // names the row where others link to it: "flight a"
 	linked  []*row // rows with a link to this one
@@ -50,10 +52,10 @@ type canvas struct {
 	keys     map[string]string // cache keys to what is shown of them; empty if there is only one
 }
 
-func newCanvas(spans []Span, o Options) *canvas {
+func newCanvas(spans []otlp.Span, o Options) *canvas {
 	p := &canvas{Options: o, hidden: map[string]int{}, total: len(spans)}
 	var roots []*row
-	p.gather(Forest(spans), &roots)
+	p.gather(otlp.Forest(spans), &roots)
 	slices.SortStableFunc(roots, (*row).compare)
 	p.order(roots, 0)
 	p.rows = p.all[:min(len(p.all), o.Max)]
@@ -79,7 +81,7 @@ func newCanvas(spans []Span, o Options) *canvas {
 
 // gather turns nodes into rows. Drawn descendants of a node that is not drawn
 // take its place.
-func (p *canvas) gather(nodes []*Node, into *[]*row) {
+func (p *canvas) gather(nodes []*otlp.Node, into *[]*row) {
 	for _, n := range nodes {
 		if !p.wants(n) {
 			p.hidden[n.Name]++
@@ -98,11 +100,11 @@ func (p *canvas) gather(nodes []*Node, into *[]*row) {
 	}
 }
 
-func (p *canvas) wants(n *Node) bool {
+func (p *canvas) wants(n *otlp.Node) bool {
 	return len(p.Only) == 0 || slices.Contains(p.Only, n.Name)
 }
 
-func (r *row) compare(other *row) int { return compare(r.Span, other.Span) }
+func (r *row) compare(other *row) int { return otlp.Compare(r.Span, other.Span) }
 
 func (p *canvas) order(rows []*row, depth int) {
 	for _, r := range rows {
@@ -116,7 +118,7 @@ func (p *canvas) order(rows []*row, depth int) {
 func (p *canvas) scale() {
 	var end time.Time
 	for _, r := range p.rows {
-		s, e := r.times()
+		s, e := r.Times()
 		if s.IsZero() {
 			continue // no time at all: drawn at the start
 		}
@@ -132,7 +134,7 @@ func (p *canvas) scale() {
 
 // link finds out which rows link to which, and gives those that are linked to a
 // letter.
-func (p *canvas) link(spans []Span) {
+func (p *canvas) link(spans []otlp.Span) {
 	type key struct{ trace, span string }
 	rows := map[key]*row{}
 	for _, r := range p.rows {
@@ -234,13 +236,13 @@ func (r *row) brackets() bool {
 // notes says what there is to say about a row, the most important first.
 func (p *canvas) notes(r *row) []part {
 	var notes []part
-	say := func(style, format string, args ...any) {
+	note := func(style, format string, args ...any) {
 		if text := plain(fmt.Sprintf(format, args...)); text != "" {
 			notes = append(notes, part{text, style})
 		}
 	}
 
-	say("", "%s", r.Attrs["http.response.status_code"])
+	note("", "%s", r.Attrs["http.response.status_code"])
 	result := r.Attrs["cache.result"]
 	if len(r.targets) > 0 {
 		var names []string
@@ -252,51 +254,51 @@ func (p *canvas) notes(r *row) []part {
 		}
 		result += " → " + strings.Join(names, ", ")
 	}
-	say("", "%s", strings.TrimSpace(result))
+	note("", "%s", strings.TrimSpace(result))
 	if r.Attrs["cache.stale"] == "true" {
-		say("", "old value")
+		note("", "old value")
 	}
 	if r.beyond != "" && p.Width >= narrow {
-		say("", "→ %s", r.beyond)
+		note("", "→ %s", r.beyond)
 	}
 	if r.DroppedLinks > 0 {
-		say("", "%s dropped", count(r.DroppedLinks, "link"))
+		note("", "%s dropped", say.Plural(r.DroppedLinks, "link"))
 	}
 	if n := len(r.linked); n > 0 {
 		verb := "linked"
 		if !slices.ContainsFunc(r.linked, func(from *row) bool { return !from.waits() }) {
 			verb = "joined"
 		}
-		say("", "← %d %s", n, verb)
+		note("", "← %d %s", n, verb)
 	}
-	say("", "%s", p.keys[r.Attrs["cache.key"]])
+	note("", "%s", p.keys[r.Attrs["cache.key"]])
 	connection := r.connection()
 	if p.Width < narrow {
 		connection = strings.TrimSuffix(strings.TrimSuffix(connection, "s"), " connection")
 	}
-	say("", "%s", connection)
+	note("", "%s", connection)
 	switch {
 	case r.Orphan:
-		say(dim, "parent not received")
+		note(dim, "parent not received")
 	case r.Cut:
-		say(dim, "its own ancestor")
+		note(dim, "its own ancestor")
 	}
 	switch {
 	case r.Start.IsZero() && r.End.IsZero():
-		say(dim, "no times")
+		note(dim, "no times")
 	case r.Start.IsZero():
-		say(dim, "no start time")
+		note(dim, "no start time")
 	case r.End.IsZero():
-		say(dim, "no end time")
+		note(dim, "no end time")
 	case r.End.Before(r.Start):
-		say(dim, "ends before it starts")
+		note(dim, "ends before it starts")
 	}
 	if p.Notes != nil {
-		say("", "%s", p.Notes(r.Span))
+		note("", "%s", p.Notes(r.Span))
 	}
 
 	var line []part
-	if r.failed() {
+	if r.Failed() {
 		line = append(line, part{"✗", strong})
 	}
 	for i, n := range notes {
@@ -318,7 +320,7 @@ func (r *row) withMessage() []part {
 	case r.message == "":
 		return line
 	case len(line) == 0:
-	case len(line) == 1 && r.failed(): // the mark alone
+	case len(line) == 1 && r.Failed(): // the mark alone
 		line = append(line, part{" ", ""})
 	default:
 		line = append(line, part{" · ", dim})
@@ -356,7 +358,7 @@ func (r *row) connection() string {
 	}
 	switch {
 	case opened > 1:
-		return count(opened, "new connection")
+		return say.Plural(opened, "new connection")
 	case opened == 1:
 		return "new connection"
 	case reused > 0:
@@ -367,15 +369,15 @@ func (r *row) connection() string {
 
 // trouble is what went wrong, in the span's own words, and whether anything did:
 // it is an error, or has recorded an exception.
-func (n *Node) trouble() (message string, wrong bool) {
-	wrong = n.failed()
+func trouble(n *otlp.Node) (message string, wrong bool) {
+	wrong = n.Failed()
 	for _, e := range n.Events {
 		if e.Name == "exception" {
 			wrong = true
 			message = cmp.Or(e.Attrs["exception.message"], e.Attrs["exception.type"], "an exception")
 		}
 	}
-	if n.failed() && n.Message != "" {
+	if n.Failed() && n.Message != "" {
 		message = n.Message
 	}
 	return firstLine(message), wrong
@@ -384,11 +386,11 @@ func (n *Node) trouble() (message string, wrong bool) {
 // words is what the row has to say of its trouble: nothing if a row below it says
 // the same.
 func (r *row) words() string {
-	message, wrong := r.trouble()
+	message, wrong := trouble(r.Node)
 	if !wrong || r.below(func(c *row) bool { return c.shares(message) }) {
 		return ""
 	}
-	if !r.failed() {
+	if !r.Failed() {
 		message = "recorded " + message
 	}
 	return plain(message)
@@ -396,14 +398,14 @@ func (r *row) words() string {
 
 // shares reports whether the row has this trouble too.
 func (r *row) shares(message string) bool {
-	own, wrong := r.trouble()
+	own, wrong := trouble(r.Node)
 	return wrong && own == message
 }
 
 // tells reports whether the row, or one below it, says what is the trouble of
 // another one.
 func (r *row) tells(other *row) bool {
-	message, _ := other.trouble()
+	message, _ := trouble(other.Node)
 	says := func(r *row) bool { return r != other && r.message != "" && r.shares(message) }
 	return says(r) || r.below(says)
 }
@@ -428,11 +430,11 @@ func (p *canvas) rest() []string {
 		failed := 0
 		for _, r := range cut {
 			names[r.Name]++
-			if r.failed() {
+			if r.Failed() {
 				failed++
 			}
 		}
-		line := fmt.Sprintf("… and %s more", count(len(cut), "span"))
+		line := fmt.Sprintf("… and %s more", say.Plural(len(cut), "span"))
 		if failed > 0 {
 			line += fmt.Sprintf(", %d of them ✗", failed)
 		}

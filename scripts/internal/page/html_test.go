@@ -1,4 +1,4 @@
-package html
+package page
 
 import (
 	"bytes"
@@ -16,7 +16,8 @@ import (
 
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/waterfall"
 )
 
 var update = flag.Bool("update", false, "write testdata/page.html anew")
@@ -32,13 +33,13 @@ const (
 func example() Tour {
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	span := func(id, parent, name string, from, to int, attrs map[string]string) trace.Span {
-		return trace.Span{TraceID: "t", ID: id, Parent: parent, Service: "plaque", Name: name, Kind: "server", Status: "unset", Start: at(from), End: at(to), Attrs: attrs}
+	span := func(id, parent, name string, from, to int, attrs map[string]string) otlp.Span {
+		return otlp.Span{TraceID: "t", ID: id, Parent: parent, Service: "plaque", Name: name, Kind: "server", Status: "unset", Start: at(from), End: at(to), Attrs: attrs}
 	}
-	client := func(s trace.Span) trace.Span { s.Kind = "client"; return s }
+	client := func(s otlp.Span) otlp.Span { s.Kind = "client"; return s }
 	burst := span("b", "", "burst", 0, 1000, map[string]string{"requests": "10", "concurrency": "5"})
 	burst.Service = "load"
-	many, one := []trace.Span{burst}, []trace.Span{burst}
+	many, one := []otlp.Span{burst}, []otlp.Span{burst}
 	for i := range 5 {
 		id := fmt.Sprint(i)
 		status := map[string]string{"http.response.status_code": "200"}
@@ -48,22 +49,22 @@ func example() Tour {
 		if i == 0 {
 			get.Attrs["cache.result"] = "miss"
 		} else {
-			get.Links = []trace.Link{{TraceID: "t", ID: "f"}}
+			get.Links = []otlp.Link{{TraceID: "t", ID: "f"}}
 		}
 		one = append(one, span("g"+id, "b", "GET /{$}", 10+i, 900, status), get)
 	}
 	flight := span("f", "c0", "flight", 12, 880, nil)
 	one = append(one, flight, client(span("h", "f", "HTTP GET", 13, 879, nil)), span("z", "b", hostile, 950, 960, nil), span("y", "b", "GET /{$}", 970, 980, map[string]string{"http.response.status_code": "on lovelace"}), span("u", "b", "not drawn", 1, 2, nil))
 
-	doomed := append([]trace.Span(nil), one...)
+	doomed := append([]otlp.Span(nil), one...)
 	for i := range doomed {
 		if doomed[i].Name == "flight" {
 			doomed[i].Status = "error"
-			doomed[i].Events = []trace.Event{{Name: "exception", Attrs: map[string]string{"exception.message": message + "\ngoroutine 7"}}}
+			doomed[i].Events = []otlp.Event{{Name: "exception", Attrs: map[string]string{"exception.message": message + "\ngoroutine 7"}}}
 		}
 	}
 	hey := func(lines string) string { return "Response time histogram:\n" + lines + "\n\nLatency distribution:\n" }
-	act := func(does string, spans []trace.Span, loads int, h string, checks ...lab.Check) Act {
+	act := func(does string, spans []otlp.Span, loads int, h string, checks ...lab.Check) Act {
 		drawn := []string{"burst", "GET /{$}", "cache.get", "flight", "HTTP GET", hostile}
 		return Act{Does: does, Jaeger: "http://127.0.0.1:16686/trace/t", Act: &lab.Act{Act: lesson.Act{Picture: drawn}, TraceID: "t", Hey: h,
 			Answers: map[string]int{"200": 10}, Loads: loads, Spans: spans, Checks: checks}}
@@ -76,7 +77,7 @@ func example() Tour {
 	lost.Jaeger = "https://evil.example/trace/t"
 	return Tour{
 		When: start, Took: 92 * time.Second, On: "go1.26.8, linux/amd64", Private: []string{"/home/ada", "lovelace", "ada", "load"},
-		Notes: func(s trace.Span) string {
+		Notes: func(s otlp.Span) string {
 			if s.Name == "burst" {
 				return s.Attrs["requests"] + " requests, " + s.Attrs["concurrency"] + " at a time"
 			}
@@ -288,14 +289,14 @@ func TestAnotherStep(t *testing.T) {
 
 // Amber is for flights: a row is not one because somebody links to it.
 func TestLinkedIsNoFlight(t *testing.T) {
-	span := func(id, name string) trace.Span { return trace.Span{TraceID: "t", ID: id, Name: name} }
-	linking := func(s trace.Span, to string) trace.Span {
-		s.Links = []trace.Link{{TraceID: "t", ID: to}}
+	span := func(id, name string) otlp.Span { return otlp.Span{TraceID: "t", ID: id, Name: name} }
+	linking := func(s otlp.Span, to string) otlp.Span {
+		s.Links = []otlp.Link{{TraceID: "t", ID: to}}
 		return s
 	}
-	spans := []trace.Span{span("1", "accept"), linking(span("2", "handle_connection"), "1"), span("3", "flight"), linking(span("4", "cache.get"), "3")}
+	spans := []otlp.Span{span("1", "accept"), linking(span("2", "handle_connection"), "1"), span("3", "flight"), linking(span("4", "cache.get"), "3")}
 	got := map[string]string{}
-	p := draw("p", "", trace.Lay(spans, trace.Options{}), hider(nil))
+	p := draw("p", "", waterfall.Lay(spans, waterfall.Options{}), hider(nil))
 	for _, r := range p.Rows {
 		got[r.Name] = r.Class
 	}

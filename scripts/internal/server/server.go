@@ -1,4 +1,6 @@
-package lab
+// Package server starts a server, reads its log, looks into it, and stops it with
+// all that it has started.
+package server
 
 import (
 	"bufio"
@@ -17,8 +19,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"plaque/steps/kit/stacks"
 )
 
 const (
@@ -146,9 +146,9 @@ func environ() []string {
 // spansLost is what a step's log says at the stop when spans have not arrived.
 var spansLost = regexp.MustCompile(`msg="spans lost" lost=(\d+) of=(\d+).*`)
 
-// lost says how many spans a step that has stopped did not deliver, and why if
+// Lost says how many spans a step that has stopped did not deliver, and why if
 // its log says so; "" for none.
-func (s *Server) lost() string {
+func (s *Server) Lost() string {
 	m := spansLost.FindStringSubmatch(s.Log())
 	if m == nil {
 		return ""
@@ -243,8 +243,8 @@ func (s *Server) Stop() error {
 	}
 }
 
-// profile fetches a pprof profile as text.
-func (s *Server) profile(ctx context.Context, name string, debug int) (string, error) {
+// Profile fetches a pprof profile as text.
+func (s *Server) Profile(ctx context.Context, name string, debug int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/%s?debug=%d", s.Debug, name, debug), nil)
@@ -262,10 +262,10 @@ func (s *Server) profile(ctx context.Context, name string, debug int) (string, e
 
 var total = regexp.MustCompile(`total (\d+)`)
 
-// count is how many goroutines, or how many threads ("threadcreate"), the
+// Count is how many goroutines, or how many threads ("threadcreate"), the
 // server has.
-func (s *Server) count(ctx context.Context, profile string) (int, error) {
-	text, err := s.profile(ctx, profile, 1)
+func (s *Server) Count(ctx context.Context, profile string) (int, error) {
+	text, err := s.Profile(ctx, profile, 1)
 	if err != nil {
 		return 0, err
 	}
@@ -276,37 +276,10 @@ func (s *Server) count(ctx context.Context, profile string) (int, error) {
 	return strconv.Atoi(m[1])
 }
 
-// inGet is the step's cache: its methods Get and get.
-var inGet = regexp.MustCompile(`/cache\.\(\*Cache\[.*\]\)\.[gG]et$`)
-
-// inFleet is step 11's way in.
-var inFleet = regexp.MustCompile(`/fleet\.\(\*Fleet\)\.Get$`)
-
-// inCache is how many callers are parked inside the step's cache: in Get,
-// waiting for a lock, a flight or a load.
-func (s *Server) inCache(ctx context.Context) (int, error) {
-	text, err := s.profile(ctx, "goroutine", 2)
-	if err != nil {
-		return 0, err
-	}
-	return parkedInGet(text), nil
-}
-
-// inFleet is how many callers wait inside the step's fleet.
-func (s *Server) inFleet(ctx context.Context) (int, error) {
-	text, err := s.profile(ctx, "goroutine", 2)
-	return parkedIn(text, inFleet), err
-}
-
-// parkedInGet counts in a dump.
-func parkedInGet(dump string) int { return parkedIn(dump, inGet) }
-
-func parkedIn(dump string, way *regexp.Regexp) int {
-	n := 0
-	for _, g := range stacks.Parse(dump) {
-		if g.Waits() && g.In(way.MatchString) {
-			n++
-		}
-	}
-	return n
+// Kill ends the process at once, with all that it has started: no span of its is
+// flushed.
+func (s *Server) Kill() {
+	s.kill()
+	<-s.exited
+	_ = s.stdin.Close()
 }

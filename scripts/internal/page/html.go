@@ -4,7 +4,7 @@
 //
 // Whatever a machine said (spans, hey, logs) is escaped by html/template, and
 // cleared of the words that tell about the machine.
-package html
+package page
 
 import (
 	_ "embed"
@@ -18,8 +18,9 @@ import (
 
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/report"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/waterfall"
 )
 
 // Tour is what the page tells. The zero value is a page of no steps.
@@ -33,8 +34,8 @@ type Tour struct {
 	// Private are words that must not be on the page wherever a machine says
 	// them: folders, the names of the machine and of its user.
 	Private []string
-	// Notes has something to say about a span, as in trace.Options.
-	Notes func(trace.Span) string
+	// Notes has something to say about a span, as in waterfall.Options.
+	Notes func(otlp.Span) string
 }
 
 // Step is one step of a tour.
@@ -167,7 +168,7 @@ func newView(t Tour) view {
 }
 
 // newStep is a step as the page shows it, and its claims that did not come true.
-func newStep(s Step, notes func(trace.Span) string, hide func(string) string) (stepView, []falsehood) {
+func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (stepView, []falsehood) {
 	v := stepView{Lesson: s.Lesson, Before: s.Before}
 	var wrong []falsehood
 	pictures := 0
@@ -209,10 +210,10 @@ func newStep(s Step, notes func(trace.Span) string, hide func(string) string) (s
 	return v, wrong
 }
 
-func newBurst(s *lesson.Lesson, a Act, id string, notes func(trace.Span) string, hide func(string) string) burst {
+func newBurst(s *lesson.Lesson, a Act, id string, notes func(otlp.Span) string, hide func(string) string) burst {
 	b := burst{
 		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: lab.ReadsFeed(s),
-		Picture: draw(id, a.Does, trace.Lay(a.Spans, trace.Options{Only: a.Act.Act.Picture, Notes: notes}), hide),
+		Picture: draw(id, a.Does, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Act.Picture, Notes: notes}), hide),
 		Jaeger:  local(a.Jaeger),
 		ByHey:   a.Hey != "",
 	}

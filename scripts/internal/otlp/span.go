@@ -1,4 +1,4 @@
-package trace
+package otlp
 
 import (
 	"cmp"
@@ -46,13 +46,13 @@ type Link struct {
 // Duration is the time from start to end, and 0 if one of them is missing or
 // they are the wrong way round.
 func (s Span) Duration() time.Duration {
-	start, end := s.times()
+	start, end := s.Times()
 	return end.Sub(start)
 }
 
-// times is the span's start and end, mended: a start or an end that is missing
+// Times is the span's start and end, mended: a start or an end that is missing
 // is set to the other one, and no span ends before it starts.
-func (s Span) times() (start, end time.Time) {
+func (s Span) Times() (start, end time.Time) {
 	switch {
 	case s.Start.IsZero():
 		return s.End, s.End
@@ -62,14 +62,14 @@ func (s Span) times() (start, end time.Time) {
 	return s.Start, s.End
 }
 
-// failed reports whether the span says that it is an error.
-func (s Span) failed() bool { return s.Status == "error" }
+// Failed reports whether the span says that it is an error.
+func (s Span) Failed() bool { return s.Status == "error" }
 
-// compare orders spans by start. Ids break ties, so that the order does not
+// Compare orders spans by start. Ids break ties, so that the order does not
 // depend on which of two spans was delivered first.
-func compare(a, b Span) int {
-	as, _ := a.times()
-	bs, _ := b.times()
+func Compare(a, b Span) int {
+	as, _ := a.Times()
+	bs, _ := b.Times()
 	return cmp.Or(as.Compare(bs), cmp.Compare(a.TraceID, b.TraceID), cmp.Compare(a.ID, b.ID))
 }
 
@@ -95,27 +95,18 @@ func Count(spans []Span, name string) int {
 	return n
 }
 
-// ByTrace sorts spans into their traces.
-func ByTrace(spans []Span) map[string][]Span {
-	traces := map[string][]Span{}
-	for _, s := range spans {
-		traces[s.TraceID] = append(traces[s.TraceID], s)
-	}
-	return traces
-}
-
 // Serial reports whether no two of the spans overlap in time. Spans that only
 // touch, one ending in the instant in which the other starts, do not overlap.
 func Serial(spans []Span) bool {
 	sorted := slices.Clone(spans)
 	slices.SortFunc(sorted, func(a, b Span) int {
-		as, ae := a.times()
-		bs, be := b.times()
+		as, ae := a.Times()
+		bs, be := b.Times()
 		return cmp.Or(as.Compare(bs), ae.Compare(be))
 	})
 	for i := 1; i < len(sorted); i++ {
-		_, end := sorted[i-1].times() // nothing before it ends later, or we would not be here
-		if start, _ := sorted[i].times(); start.Before(end) {
+		_, end := sorted[i-1].Times() // nothing before it ends later, or we would not be here
+		if start, _ := sorted[i].Times(); start.Before(end) {
 			return false
 		}
 	}
@@ -140,7 +131,7 @@ type Node struct {
 func Forest(spans []Span) []*Node {
 	type key struct{ trace, span string }
 	sorted := slices.Clone(spans)
-	slices.SortStableFunc(sorted, compare)
+	slices.SortStableFunc(sorted, Compare)
 	nodes := make([]*Node, len(sorted))
 	byID := make(map[key]*Node, len(sorted))
 	for i, s := range sorted {

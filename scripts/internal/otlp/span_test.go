@@ -1,4 +1,4 @@
-package trace
+package otlp
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 )
+
+var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 
 // outline writes a forest as text: a line for each span, indented by depth.
 func outline(nodes []*Node, indent string) string {
@@ -102,27 +104,6 @@ func TestForest(t *testing.T) {
 	}
 }
 
-func TestForestLosesNothing(t *testing.T) {
-	for seed := range uint64(100) {
-		spans := random(newRand(seed))
-		seen := 0
-		var walk func([]*Node)
-		walk = func(nodes []*Node) {
-			for i, n := range nodes {
-				seen++
-				if i > 0 && compare(nodes[i-1].Span, n.Span) > 0 {
-					t.Fatalf("seed %d: not ordered by start", seed)
-				}
-				walk(n.Children)
-			}
-		}
-		walk(Forest(spans))
-		if seen != len(spans) {
-			t.Fatalf("seed %d: %d of %d spans are in the forest", seed, seen, len(spans))
-		}
-	}
-}
-
 func TestSerial(t *testing.T) {
 	// Spans as pairs of start and end.
 	tests := []struct {
@@ -145,40 +126,11 @@ func TestSerial(t *testing.T) {
 	for _, tt := range tests {
 		var spans []Span
 		for pair := range slices.Chunk(tt.times, 2) {
-			spans = append(spans, Span{Start: us(float64(pair[0])), End: us(float64(pair[1]))})
+			spans = append(spans, Span{Start: noon.Add(time.Duration(pair[0])), End: noon.Add(time.Duration(pair[1]))})
 		}
 		if got := Serial(spans); got != tt.want {
 			t.Errorf("%s: Serial is %v, want %v", tt.name, got, tt.want)
 		}
-	}
-}
-
-func TestHelpers(t *testing.T) {
-	spans := coalesced().spans
-	if got := Count(spans, "cache.get"); got != 10 {
-		t.Errorf("Count: %d cache.get, want 10", got)
-	}
-	named := Named(spans, "flight")
-	if len(named) != 1 || named[0].Name != "flight" {
-		t.Errorf("Named: %v, want one flight", named)
-	}
-	if Count(spans, "none") != 0 || Named(spans, "none") != nil {
-		t.Error("spans of a name that nobody has")
-	}
-	traces := ByTrace(connections(20).spans)
-	if len(traces) != 5 {
-		t.Errorf("ByTrace: %d traces, want 5", len(traces))
-	}
-	for id, spans := range traces {
-		if len(spans) != 3 || spans[0].TraceID != id || spans[2].TraceID != id {
-			t.Errorf("ByTrace: trace %s has %v", id, spans)
-		}
-	}
-	if got := (Span{Start: us(5), End: us(3)}).Duration(); got != 0 {
-		t.Errorf("a span that ends before it starts lasts %v, want 0", got)
-	}
-	if got := (Span{Start: us(5), End: us(8)}).Duration(); got != 3*time.Microsecond {
-		t.Errorf("Duration is %v, want 3µs", got)
 	}
 }
 

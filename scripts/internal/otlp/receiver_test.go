@@ -1,10 +1,9 @@
-package trace
+package otlp
 
 import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -731,37 +730,3 @@ func TestDefaults(t *testing.T) {
 }
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 4)) }
-
-// FuzzParse: whatever the body, there is an answer, and what has been taken in
-// can be drawn.
-func FuzzParse(f *testing.F) {
-	seed, err := hex.DecodeString("0a2d122b12290a1001010101010101010101010101010101120809000000000000012a06666c69676874")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(false, seed)
-	f.Add(true, []byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","links":[{"spanId":"00"}],"events":[{"name":"exception"}]}]}]}]}`))
-	f.Add(true, []byte(`{"resourceSpans":[{"resource":null,"scopeSpans":[{}]}]}`))
-	f.Fuzz(func(t *testing.T, asJSON bool, body []byte) {
-		format := typeProtobuf
-		if asJSON {
-			format = typeJSON
-		}
-		data, no := parse(format, body)
-		if no != nil {
-			if no.status != http.StatusBadRequest || no.reason == "" {
-				t.Errorf("refused with %+v", no)
-			}
-			return
-		}
-		spans, _, _ := decode(data)
-		for _, s := range spans {
-			if len(s.TraceID) != 32 || len(s.ID) != 16 {
-				t.Errorf("took in a span with the ids %q and %q", s.TraceID, s.ID)
-			}
-		}
-		if err := Waterfall(io.Discard, spans, Options{}); err != nil {
-			t.Error(err)
-		}
-	})
-}

@@ -1,7 +1,7 @@
 // Package trace receives OpenTelemetry spans in memory, builds their trees and
 // draws them as text. It is how the workshop sees what a step did without
 // Jaeger; where a Jaeger listens, it passes every span on.
-package trace
+package otlp
 
 import (
 	"bytes"
@@ -17,6 +17,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"plaque/scripts/internal/say"
+	"plaque/steps/kit/terminal"
 	"slices"
 	"strings"
 	"sync"
@@ -129,7 +131,7 @@ func (r *Receiver) Spans() []Span {
 	r.mu.Lock()
 	spans := slices.Clone(r.spans)
 	r.mu.Unlock()
-	slices.SortStableFunc(spans, compare)
+	slices.SortStableFunc(spans, Compare)
 	return spans
 }
 
@@ -139,7 +141,7 @@ func (r *Receiver) Take() []Span {
 	spans := r.spans
 	r.spans = nil
 	r.mu.Unlock()
-	slices.SortStableFunc(spans, compare)
+	slices.SortStableFunc(spans, Compare)
 	return spans
 }
 
@@ -159,7 +161,7 @@ func (r *Receiver) Wait(ctx context.Context, enough func([]Span) bool) error {
 			return nil
 		}
 		if closed {
-			return fmt.Errorf("the receiver was closed with %s, and more were waited for", count(len(spans), "span"))
+			return fmt.Errorf("the receiver was closed with %s, and more were waited for", say.Plural(len(spans), "span"))
 		}
 		select {
 		case <-more:
@@ -168,7 +170,7 @@ func (r *Receiver) Wait(ctx context.Context, enough func([]Span) bool) error {
 			if spans = r.Spans(); enough(spans) {
 				return nil
 			}
-			return fmt.Errorf("%s had come when the wait for more ended: %w", count(len(spans), "span"), context.Cause(ctx))
+			return fmt.Errorf("%s had come when the wait for more ended: %w", say.Plural(len(spans), "span"), context.Cause(ctx))
 		}
 	}
 }
@@ -571,10 +573,10 @@ func (f *forwarder) explain(err error) error {
 // quote returns a reply's first line, cut to fit a message; "" for none.
 func quote(reply []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(reply)), "\n")
-	if line = plain(line); line == "" {
+	if line = terminal.Plain(line); line == "" {
 		return ""
 	}
-	return ": " + clip(line, 200)
+	return ": " + terminal.Clip(line, 200)
 }
 
 // stop lets the queue drain for as long as bound and then gives the rest up.
@@ -594,12 +596,4 @@ func (f *forwarder) counts() (sent, failed int, lastErr error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.sent, f.failed, f.lastErr
-}
-
-// count writes "1 span", "2 spans".
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -1,4 +1,4 @@
-package html
+package page
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"plaque/scripts/internal/lab"
-	"plaque/scripts/internal/trace"
+	"plaque/scripts/internal/say"
+	"plaque/scripts/internal/waterfall"
 )
 
 // picture is a waterfall with its places in the SVG: up and down in pixels, to
@@ -28,7 +28,7 @@ type picture struct {
 type tickView struct{ X, Anchor, Label string }
 
 type rowView struct {
-	trace.Row
+	waterfall.Row
 	Class        string
 	Indent, Text int // of its line of text
 	Y, Tall, Mid int // of its bar
@@ -66,7 +66,7 @@ const (
 	textColumns = 36
 )
 
-func draw(id, does string, p trace.Picture, hide func(string) string) picture {
+func draw(id, does string, p waterfall.Picture, hide func(string) string) picture {
 	v := picture{ID: id, Title: "Waterfall: " + does, Height: axisTall + pitch*len(p.Rows), Rest: p.Rest}
 	share := 100.0
 	for _, r := range p.Rows {
@@ -126,14 +126,14 @@ func draw(id, does string, p trace.Picture, hide func(string) string) picture {
 		}
 	}
 	v.Links = links(v.Rows, share)
-	v.Desc = lab.Plural(len(p.Rows), "span")
+	v.Desc = say.Plural(len(p.Rows), "span")
 	if n := len(p.Ticks); n > 1 {
 		v.Desc += " in " + p.Ticks[n-1].Label
 	}
-	v.Desc += fmt.Sprintf(": %s, %s, %s.", lab.Plural(loads, "load"), lab.Plural(waits, "waiter"), lab.Plural(failed, "error"))
+	v.Desc += fmt.Sprintf(": %s, %s, %s.", say.Plural(loads, "load"), say.Plural(waits, "waiter"), say.Plural(failed, "error"))
 	for _, l := range v.Links {
 		r := v.Rows[l.At]
-		v.Desc += fmt.Sprintf(" %s: linked from %s.", strings.TrimSpace(r.Name+" "+r.Label), lab.Plural(len(l.Stubs), "row"))
+		v.Desc += fmt.Sprintf(" %s: linked from %s.", strings.TrimSpace(r.Name+" "+r.Label), say.Plural(len(l.Stubs), "row"))
 	}
 	return v
 }
@@ -186,7 +186,7 @@ func links(rows []rowView, share float64) []link {
 }
 
 // class is how a row's bar looks.
-func class(r trace.Row) string {
+func class(r waterfall.Row) string {
 	var c string
 	switch {
 	case r.Around:
@@ -276,7 +276,7 @@ func newHistogram(id, text string) *histogram {
 	}
 	h.Height = barPitch*len(h.Bars) + 4
 	if n := len(h.Bars); n > 0 {
-		h.Desc = fmt.Sprintf("%s between %s and %s.", lab.Plural(all, "answer"), h.Bars[0].Label, h.Bars[n-1].Label)
+		h.Desc = fmt.Sprintf("%s between %s and %s.", say.Plural(all, "answer"), h.Bars[0].Label, h.Bars[n-1].Label)
 	}
 	return h
 }
