@@ -7,12 +7,14 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
 
 	"plaque/scripts/internal/jaeger"
 	"plaque/steps/kit/process"
+	"plaque/steps/kit/youtube"
 )
 
 const (
@@ -60,6 +62,10 @@ type Options struct {
 	memory                     func(context.Context) (available, total uint64, err error)
 	youtube                    string
 	checkPatience, allPatience time.Duration
+	askPatience                time.Duration // for a port
+	findPatience               time.Duration // for Jaeger to have a span that it took
+	dockerPatience             time.Duration // for each of two questions to Docker
+	feedPatience               time.Duration // for a feed; youtube.Timeout bounds it as well
 }
 
 func (o Options) withDefaults() Options {
@@ -78,6 +84,10 @@ func (o Options) withDefaults() Options {
 	if o.checkPatience == 0 {
 		o.checkPatience, o.allPatience = checkPatience, patience
 	}
+	o.askPatience = cmp.Or(o.askPatience, askPatience)
+	o.findPatience = cmp.Or(o.findPatience, findPatience)
+	o.dockerPatience = cmp.Or(o.dockerPatience, dockerPatience)
+	o.feedPatience = cmp.Or(o.feedPatience, youtube.Timeout)
 	return o
 }
 
@@ -124,7 +134,7 @@ func examine(ctx context.Context, o Options, checks []check) []Finding {
 	defer cancel()
 	x := &exam{Options: o}
 	x.step, x.stepErr = process.ReadSettings()
-	x.survey = sync.OnceValues(func() (jaeger.Survey, error) { return jaeger.Look(ctx) })
+	x.survey = sync.OnceValues(func() (jaeger.Survey, error) { return jaeger.Look(ctx, x.askPatience) })
 	x.goEnv = sync.OnceValues(func() (goEnv, error) { return readGoEnv(ctx, o.Root) })
 	x.listeners = sync.OnceValue(func() map[uint32]int32 { return listenersOf(ctx) })
 

@@ -28,6 +28,7 @@ import (
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/jaeger/jaegertest"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/youtube"
 )
 
 // skipped is true once a test could not have the real Jaeger.
@@ -100,6 +101,31 @@ func threeFree(t *testing.T) string {
 	}
 	t.Fatal("no three free ports in a row")
 	return ""
+}
+
+// patienceFor are options for a test in which something is silent, or is not. A
+// tenth of the usual patience is enough to find that nothing comes, and not for an
+// answer on a busy machine. TestPatience says what is usual.
+func patienceFor(silence bool) Options {
+	if !silence {
+		return Options{}
+	}
+	return Options{askPatience: askPatience / 10, findPatience: findPatience / 10,
+		dockerPatience: dockerPatience / 10, feedPatience: youtube.Timeout / 10}
+}
+
+// What a reader waits for at most, and what the findings say.
+func TestPatience(t *testing.T) {
+	o := Options{}.withDefaults()
+	for name, c := range map[string][2]time.Duration{
+		"a port": {o.askPatience, 2 * time.Second}, "a span": {o.findPatience, 3 * time.Second},
+		"Docker": {o.dockerPatience, 3 * time.Second}, "a feed": {o.feedPatience, 3 * time.Second},
+		"a check": {o.checkPatience, 8 * time.Second}, "all": {o.allPatience, 9 * time.Second},
+	} {
+		if c[0] != c[1] {
+			t.Errorf("%s: %v, want %v", name, c[0], c[1])
+		}
+	}
 }
 
 // look runs the checks of these names and returns what they found.
@@ -283,12 +309,12 @@ func TestStepPorts(t *testing.T) {
 	}{
 		"HTTP":    {0, "a step", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
 		"rubbish": {1, "its feed", func(t *testing.T, at string) { connect(t, at, rubbish) }, "it takes connections and speaks no HTTP"},
-		"silent":  {2, "its debug pages", func(t *testing.T, at string) { connect(t, at, silent) }, "it takes connections and does not answer within 2s"},
+		"silent":  {2, "its debug pages", func(t *testing.T, at string) { connect(t, at, silent) }, "it takes connections and does not answer within 200ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
 			put.put(t, plus(put.at))
-			found := look(t, Options{}, "ports")
+			found := look(t, patienceFor(name == "silent"), "ports")
 			must(t, found, Failure, fmt.Sprintf("port %s (%s) is in use: %s", port(plus(put.at)), put.use, put.says), me(), "Stop that program, or start each step with ADDR=")
 			if len(found) != 1 {
 				t.Errorf("found\n%s", text(found))
@@ -302,7 +328,7 @@ func TestStepPorts(t *testing.T) {
 			t.Skip("this machine has no IPv6 loopback")
 		}
 		defer l.Close()
-		must(t, look(t, Options{}, "ports"), Failure, "port "+port(plus(1))+" (its feed)")
+		must(t, look(t, patienceFor(true), "ports"), Failure, "port "+port(plus(1))+" (its feed)")
 	})
 	t.Run("free ports are asked for", func(t *testing.T) {
 		clean(t)
@@ -408,13 +434,13 @@ func TestJaegerPorts(t *testing.T) {
 	}{
 		"HTTP":    {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
 		"rubbish": {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, rubbish) }, "speaks no HTTP"},
-		"silent":  {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, silent) }, "does not answer within 2s"},
+		"silent":  {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, silent) }, "does not answer within 200ms"},
 		"pages":   {"JAEGER_UI_PORT", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
 			put.put(t, addr(put.variable))
-			found := look(t, Options{}, "Jaeger's ports", "span")
+			found := look(t, patienceFor(name == "silent"), "Jaeger's ports", "span")
 			must(t, found, Failure, "port "+os.Getenv(put.variable), "is in use", put.says, me(), "set "+put.variable+" to another port")
 			if put.variable == "JAEGER_OTLP_HTTP_PORT" {
 				must(t, found, Failure, "what listens there takes none: ", put.says, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318")
@@ -433,7 +459,7 @@ func TestLostSpans(t *testing.T) {
 		"swallowed": {func(t *testing.T) {
 			serve(t, addr(ui), emptyAPI)
 			serve(t, addr(otlp), collector)
-		}, []string{"did not have it 3s later", "Stop both"}},
+		}, []string{"did not have it 300ms later", "Stop both"}},
 		"no API": {func(t *testing.T) { serve(t, addr(otlp), collector) },
 			[]string{"took a span, but no Jaeger answers at http://", "nothing listens there", "Some other collector"}},
 		"no OTLP": {func(t *testing.T) { serve(t, addr(ui), emptyAPI) },
@@ -460,7 +486,7 @@ func TestLostSpans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
 			c.put(t)
-			must(t, look(t, Options{}, "span"), Failure, c.says...)
+			must(t, look(t, patienceFor(name == "swallowed"), "span"), Failure, c.says...)
 		})
 	}
 }
@@ -636,11 +662,11 @@ func TestDocker(t *testing.T) {
 	}{
 		"an engine": {OK, []string{"an engine answers", "docker compose up"}},
 		"no engine": {Warning, []string{"cannot be used: `docker info` fails", "Cannot connect to the Docker daemon", "You need not"}},
-		"hangs":     {Warning, []string{"`docker info` fails: no answer within 3s"}},
+		"hangs":     {Warning, []string{"`docker info` fails: no answer within 300ms"}},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Setenv("FAKE_DOCKER", mode)
-			must(t, look(t, Options{}, "docker"), c.state, c.says...)
+			must(t, look(t, patienceFor(mode == "hangs"), "docker"), c.state, c.says...)
 		})
 	}
 }
@@ -669,7 +695,7 @@ func TestFeed(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Setenv("FEED_URL", c.url)
-			must(t, look(t, Options{}, "feed"), c.state, c.says...)
+			must(t, look(t, patienceFor(name == "never answers"), "feed"), c.state, c.says...)
 		})
 	}
 	t.Run("no URL", func(t *testing.T) {
@@ -693,7 +719,8 @@ func TestFeedIsNotTraced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := read(t.Context(), base+origin.Path); err != nil {
+	x := &exam{Options: Options{}.withDefaults()}
+	if _, _, err := x.read(t.Context(), base+origin.Path); err != nil {
 		t.Fatal(err)
 	}
 	if spans := recorder.Started(); len(spans) != 0 {
@@ -712,8 +739,10 @@ func TestAllHang(t *testing.T) {
 		connect(t, plus(n), silent)
 	}
 	t.Setenv("FEED_URL", "http://"+plus(0)+"/")
+	o := patienceFor(os.Getenv("CI") == "") // on CI the whole of it: 6 s
+	o.Root, o.youtube = jaegertest.Root(t), "http://"+plus(0)+"/"
 	began := time.Now()
-	found := examine(t.Context(), Options{Root: jaegertest.Root(t), youtube: "http://" + plus(0) + "/"}, checks())
+	found := examine(t.Context(), o, checks())
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -732,12 +761,12 @@ func TestStuck(t *testing.T) {
 	defer close(never)
 	var ended sync.WaitGroup
 	ended.Add(1)
-	found := examine(t.Context(), Options{checkPatience: time.Minute, allPatience: 2 * time.Second}, []check{
+	found := examine(t.Context(), Options{checkPatience: time.Minute, allPatience: 200 * time.Millisecond}, []check{
 		{"hangs", func(*exam, context.Context) []Finding { <-never; return nil }},
 		{"ends", func(*exam, context.Context) []Finding { defer ended.Done(); return []Finding{ok("ends", "well")} }},
 	})
 	ended.Wait()
-	if len(found) != 2 || found[0].Name != "hangs" || found[0].State != Failure || found[0].Found != "no answer within 2s" || found[1].Found != "well" {
+	if len(found) != 2 || found[0].Name != "hangs" || found[0].State != Failure || found[0].Found != "no answer within 200ms" || found[1].Found != "well" {
 		t.Errorf("found\n%s", text(found))
 	}
 }

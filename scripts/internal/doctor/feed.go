@@ -17,8 +17,8 @@ func untraced(ctx context.Context) context.Context {
 	}))
 }
 
-// read asks a feed as a step does, within youtube.Timeout.
-func read(ctx context.Context, url string) (id string, doomed bool, err error) {
+// read asks a feed as a step does.
+func (x *exam) read(ctx context.Context, url string) (id string, doomed bool, err error) {
 	// On this one video a load panics; anything else that panics is a bug.
 	defer func() {
 		if r := recover(); r != nil {
@@ -28,6 +28,8 @@ func read(ctx context.Context, url string) (id string, doomed bool, err error) {
 			doomed = true
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, x.feedPatience)
+	defer cancel()
 	id, err = youtube.NewClient(url).LatestVideo(untraced(ctx), youtube.DefaultChannel)
 	return id, false, err
 }
@@ -46,7 +48,7 @@ func (x *exam) feed(ctx context.Context) []Finding {
 		return []Finding{ok("feed", "each step starts its own, since FEED_URL is not set")}
 	}
 	url := x.step.FeedURL
-	id, doomed, err := read(ctx, url)
+	id, doomed, err := x.read(ctx, url)
 	switch {
 	case doomed:
 		return []Finding{say("feed", "feed-doomed", "url", url)}
@@ -58,7 +60,7 @@ func (x *exam) feed(ctx context.Context) []Finding {
 
 // realFeed is told for information: nothing in the workshop needs it.
 func (x *exam) realFeed(ctx context.Context) []Finding {
-	id, doomed, err := read(ctx, x.youtube)
+	id, doomed, err := x.read(ctx, x.youtube)
 	if err != nil || doomed {
 		return []Finding{note("youtube", fmt.Sprintf("the real feed cannot be read from here, and nothing needs it: %s", flat(fmt.Sprint(err))))}
 	}

@@ -161,7 +161,7 @@ func size(n uint64) string {
 const dockerPatience = 3 * time.Second
 
 func (x *exam) docker(ctx context.Context) []Finding {
-	err := jaeger.DockerAnswers(ctx, dockerPatience)
+	err := jaeger.DockerAnswers(ctx, x.dockerPatience)
 	switch {
 	case err == nil:
 		return []Finding{ok("docker", "an engine answers: `docker compose up` starts Jaeger, and so does "+startJaeger)}

@@ -24,8 +24,10 @@ import (
 // askPatience bounds a question to a port of a step.
 const askPatience = 2 * time.Second
 
-// direct asks on a connection of its own, past the machine's proxies.
-var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: askPatience}
+// direct asks on a new connection, past the machine's proxies.
+func (x *exam) direct() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: x.askPatience}
+}
 
 // stepPorts looks at the three ports of a step.
 func (x *exam) stepPorts(ctx context.Context) []Finding {
@@ -50,7 +52,7 @@ func (x *exam) stepPorts(ctx context.Context) []Finding {
 		go func() {
 			at[i] = jaeger.Finding{Free: free(w.addr)}
 			if !at[i].Free && i > 0 { // the step's own port waits until it is known that it is none of ours
-				at[i] = jaeger.LookAt(ctx, w.addr)
+				at[i] = jaeger.LookAt(ctx, w.addr, x.askPatience)
 			}
 			done <- struct{}{}
 		}()
@@ -64,7 +66,7 @@ func (x *exam) stepPorts(ctx context.Context) []Finding {
 		return x.besideStep(ctx, name, at)
 	}
 	if !at[0].Free {
-		at[0] = jaeger.LookAt(ctx, wanted[0].addr)
+		at[0] = jaeger.LookAt(ctx, wanted[0].addr, x.askPatience)
 	}
 	var found []Finding
 	var ports []string
@@ -106,7 +108,7 @@ func (x *exam) besideStep(ctx context.Context, name string, at []jaeger.Finding)
 	if at[1].Free {
 		return found
 	}
-	remote := origin.Remote{Base: "http://" + x.step.FeedAddr, Client: direct}
+	remote := origin.Remote{Base: "http://" + x.step.FeedAddr, Client: x.direct()}
 	if _, err := remote.Stats(ctx); err != nil {
 		found = append(found, x.taken("ports", x.step.FeedAddr, "its feed", at[1].Text, "start each step with ADDR=127.0.0.1:5779"))
 	}
@@ -119,7 +121,7 @@ func (x *exam) stepAt(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	res, err := direct.Do(req)
+	res, err := x.direct().Do(req)
 	if err != nil {
 		return ""
 	}

@@ -104,9 +104,9 @@ func (x *exam) roundTrip(ctx context.Context, tel *telemetry.Telemetry, endpoint
 		return say("span", "no-api", "endpoint", endpoint, "api", s.API, "what", survey.UI().Text)
 	}
 	id := span.SpanContext().TraceID().String()
-	found, took, err := wait(ctx, s, id, sent)
+	found, took, err := x.wait(ctx, s, id, sent)
 	if err != nil {
-		return say("span", "swallowed", "endpoint", endpoint, "api", s.API, "patience", findPatience.String())
+		return say("span", "swallowed", "endpoint", endpoint, "api", s.API, "patience", x.findPatience.String())
 	}
 	if got := found.Spans[0].Service; got != service {
 		return say("span", "service", "service", got)
@@ -120,8 +120,8 @@ func (x *exam) roundTrip(ctx context.Context, tel *telemetry.Telemetry, endpoint
 
 // wait asks Jaeger for a trace until it has it, and says how long that was after
 // sent.
-func wait(ctx context.Context, s *jaeger.Server, id string, sent time.Time) (*jaeger.Trace, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, findPatience)
+func (x *exam) wait(ctx context.Context, s *jaeger.Server, id string, sent time.Time) (*jaeger.Trace, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.findPatience)
 	defer cancel()
 	for {
 		t, err := s.Trace(ctx, id)

@@ -2,6 +2,7 @@ package jaeger
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -166,14 +167,15 @@ type Finding struct {
 	Text string // what answers, for people
 }
 
-// Look looks at the ports where Find looks, within about two seconds. The error
-// is that of a JAEGER_ variable which is no port.
-func Look(ctx context.Context) (Survey, error) {
+// Look looks at the ports where Find looks, and waits for each of them no longer
+// than patience; 0 means two seconds. The error is that of a JAEGER_ variable
+// which is no port.
+func Look(ctx context.Context, patience time.Duration) (Survey, error) {
 	p, err := portsFromEnv()
 	if err != nil {
 		return Survey{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	ctx, cancel := patient(ctx, patience)
 	defer cancel()
 	survey := lookAtAll(ctx, p)
 	if survey.UI().Ours {
@@ -210,12 +212,25 @@ func (s *Server) look(ctx context.Context, i int) Finding {
 	})
 }
 
-// LookAt finds out what is at an address that is none of Jaeger's, within about
-// two seconds. Ours is never set.
-func LookAt(ctx context.Context, addr string) Finding {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+// LookAt finds out what is at an address that is none of Jaeger's, within
+// patience; 0 means two seconds. Ours is never set.
+func LookAt(ctx context.Context, addr string, patience time.Duration) Finding {
+	ctx, cancel := patient(ctx, patience)
 	defer cancel()
 	return lookAt(ctx, addr, func(ctx context.Context) Finding { return home(ctx, addr) })
+}
+
+// silence is why a context of patient ends: nothing answered for so long.
+type silence time.Duration
+
+func (s silence) Error() string {
+	return fmt.Sprintf("it takes connections and does not answer within %v", time.Duration(s))
+}
+
+// patient bounds a look; 0 means askPatience.
+func patient(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
+	patience = cmp.Or(patience, askPatience)
+	return context.WithTimeoutCause(ctx, patience, silence(patience))
 }
 
 // lookAt asks whoever takes a connection at addr.
@@ -256,7 +271,7 @@ type reply struct {
 // than http.Client, which follows redirects to wherever the program at the port
 // says, and logs what a program says that speaks first.
 func ask(ctx context.Context, method, url, contentType string) reply {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	ctx, cancel := patient(ctx, 0)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
@@ -278,19 +293,25 @@ func ask(ctx context.Context, method, url, contentType string) reply {
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, askLimit)), req)
 	if err != nil {
-		return reply{err: err}
+		return reply{err: errors.Join(err, context.Cause(ctx))}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		err = errors.Join(err, context.Cause(ctx))
+	}
 	return reply{err: err, status: resp.StatusCode, header: resp.Header, body: body}
 }
 
 // String says what answers, for people.
 func (r reply) String() string {
 	var timeout net.Error
+	var silent silence
 	switch {
+	case errors.As(r.err, &silent):
+		return silent.Error()
 	case errors.As(r.err, &timeout) && timeout.Timeout():
-		return fmt.Sprintf("it takes connections and does not answer within %v", askPatience)
+		return silence(askPatience).Error()
 	case r.err != nil && r.status == 0:
 		return "it takes connections and speaks no HTTP"
 	}

@@ -195,7 +195,7 @@ func TestJaegerWithoutOTLP(t *testing.T) {
 	}
 	mustSay(t, "the error", err.Error(), "http://"+p.addr(uiPort), "takes no spans", "http://"+p.addr(otlpHTTPPort), "nothing listens there")
 
-	look, err := Look(t.Context())
+	look, err := Look(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,11 +212,11 @@ func TestJaegerWithoutOTLP(t *testing.T) {
 
 func TestLookAt(t *testing.T) {
 	p := usePorts(t)
-	if at := LookAt(t.Context(), p.addr(0)); !at.Free || at.Ours {
+	if at := LookAt(t.Context(), p.addr(0), 0); !at.Free || at.Ours {
 		t.Errorf("where nobody is: %+v", at)
 	}
 	serveAt(t, p, 0, http.NotFoundHandler())
-	if at := LookAt(t.Context(), p.addr(0)); at.Free || at.Ours || at.Text != "HTTP 404 from a server without a name" {
+	if at := LookAt(t.Context(), p.addr(0), 0); at.Free || at.Ours || at.Text != "HTTP 404 from a server without a name" {
 		t.Errorf("where a server is: %+v", at)
 	}
 }
