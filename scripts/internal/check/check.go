@@ -23,8 +23,8 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"plaque/scripts/internal/caller"
-	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 )
@@ -59,7 +59,7 @@ type Options struct {
 	Feed, Spans string
 	// Only are the properties to judge, by name; none means all.
 	Only []string
-	// Each is called with every verdict, in the order of lesson.Properties; nil
+	// Each is called with every verdict, in the order of property.All; nil
 	// means nobody is told before the end.
 	Each func(Verdict)
 }
@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 }
 
 // pick finds the properties with these names.
-func pick(names []string) ([]property, error) {
+func pick(names []string) ([]measured, error) {
 	all := properties()
 	if len(names) == 0 {
 		return all, nil
@@ -121,7 +121,7 @@ func pick(names []string) ([]property, error) {
 			return nil, fmt.Errorf("there is no property %q; there are %s", n, strings.Join(known, ", "))
 		}
 	}
-	return slices.DeleteFunc(all, func(p property) bool { return !slices.Contains(names, p.Name) }), nil
+	return slices.DeleteFunc(all, func(p measured) bool { return !slices.Contains(names, p.Name) }), nil
 }
 
 // checker is a check that runs.
@@ -281,7 +281,7 @@ func unfit(a caller.Answer, channel string, loads int) error {
 
 // judgeAll judges properties, each with a server of its own and a few at once
 // where we start the servers; else one after the other.
-func (c *checker) judgeAll(ctx context.Context, picked []property) ([]Verdict, error) {
+func (c *checker) judgeAll(ctx context.Context, picked []measured) ([]Verdict, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slots := make(chan struct{}, atOnce)
@@ -328,16 +328,16 @@ func (c *checker) judgeAll(ctx context.Context, picked []property) ([]Verdict, e
 }
 
 // judge measures one property. The error says that no server could be started.
-func (c *checker) judge(ctx context.Context, p property) (Verdict, error) {
+func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	v := Verdict{Property: p.Name, Says: p.Says, Done: p.done, Expected: p.expected}
 	switch {
-	case !c.readsFeed && (p.Needs == lesson.Feed || p.Needs == lesson.FeedSpans):
+	case !c.readsFeed && (p.Needs == property.Feed || p.Needs == property.FeedSpans):
 		v.Has, v.Seen = "n/a", "it reads no feed"
 		return v, nil
-	case !c.sendsSpans && (p.Needs == lesson.Spans || p.Needs == lesson.FeedSpans):
+	case !c.sendsSpans && (p.Needs == property.Spans || p.Needs == property.FeedSpans):
 		v.Has, v.Seen = "n/a", "it sends no spans"
 		return v, nil
-	case !(c.readsFeed && c.several) && p.Needs == lesson.Several:
+	case !(c.readsFeed && c.several) && p.Needs == property.Several:
 		v.Has, v.Seen = "n/a", "its answers do not say that several machines give them"
 		return v, nil
 	}

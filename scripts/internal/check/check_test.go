@@ -21,6 +21,7 @@ import (
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/server"
 )
 
@@ -156,7 +157,7 @@ func TestFingerprints(t *testing.T) {
 		t.Run(l.Step, func(t *testing.T) {
 			t.Parallel()
 			verdicts := judged(t, Options{Command: []string{overlaid(t, l, ".", nil)}})
-			for i, p := range lesson.Properties {
+			for i, p := range property.All {
 				if v := verdicts[i]; v.Property != p.Name || v.Has != l.Fingerprint[p.Name] {
 					t.Errorf("%s: measured %q, the lesson says %q; seen: %s", p.Name, v.Has, l.Fingerprint[p.Name], v.Seen)
 				}
@@ -218,7 +219,7 @@ func TestEveryPropertyIsLost(t *testing.T) {
 			lost[n] = true
 		}
 	}
-	for _, p := range lesson.Properties {
+	for _, p := range property.All {
 		if !lost[p.Name] {
 			t.Errorf("no faulty server lacks %s", p.Name)
 		}
@@ -250,8 +251,8 @@ func TestSpanFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, p := range lesson.Properties {
-		if p.Needs == lesson.Spans || p.Needs == lesson.FeedSpans {
+	for _, p := range property.All {
+		if p.Needs == property.Spans || p.Needs == property.FeedSpans {
 			names = append(names, p.Name)
 		}
 	}

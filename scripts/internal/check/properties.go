@@ -14,15 +14,15 @@ import (
 
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lab"
-	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/say"
 	"plaque/steps/kit/origin"
 )
 
 // property is how one property is measured, and what to tell of it.
-type property struct {
-	lesson.Property
+type measured struct {
+	property.Property
 	done, expected string
 	likely         string   // the usual cause where a server has it not
 	hand           []string // lines for a shell that show the same, with a step's usual ports
@@ -50,7 +50,7 @@ func is(held bool, format string, args ...any) seen { return seen{held, fmt.Spri
 
 // measure takes all rounds of a property, up to the first bad one. later, where
 // it is not nil, judges them by their spans, once those have come.
-func (p property) measure(ctx context.Context, s *subject) (result seen, later func([]otlp.Span) seen) {
+func (p measured) measure(ctx context.Context, s *subject) (result seen, later func([]otlp.Span) seen) {
 	var judges []func([]otlp.Span) seen
 	for s.round = range rounds {
 		var judge func([]otlp.Span) seen
@@ -125,13 +125,13 @@ const (
 	stoodStill = 500 * time.Millisecond // half of the shortest bound
 )
 
-// properties are all of them, in the order of lesson.Properties.
-func properties() []property {
+// properties are all of them, in the order of property.All.
+func properties() []measured {
 	const (
 		many = 30 // callers who miss at once
 		few  = 5
 	)
-	measured := map[string]property{
+	byName := map[string]measured{
 		"silent-client": {
 			done:     fmt.Sprintf("10 clients connect and say nothing; then one more connects and asks, and waits %v", answerFor),
 			expected: "an answer",
@@ -404,9 +404,9 @@ func properties() []property {
 			round: func(ctx context.Context, s *subject) seen { return fleetOneLoad(ctx, s, many) },
 		},
 	}
-	var all []property
-	for _, p := range lesson.Properties {
-		m := measured[p.Name]
+	var all []measured
+	for _, p := range property.All {
+		m := byName[p.Name]
 		m.Property = p
 		all = append(all, m)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"plaque/scripts/internal/property"
 	"plaque/steps/kit/origin"
 )
 
@@ -38,7 +39,7 @@ type Lesson struct {
 	// add and remove together: one new idea a step. The first step has none.
 	Budget int `yaml:"budget"`
 
-	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by Property.Name
+	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by property.Property.Name
 	Exercise    Exercise          `yaml:"exercise"`
 	Experiments []Experiment      `yaml:"experiments"`
 }
@@ -49,7 +50,7 @@ type Exercise struct {
 	Asks string `yaml:"asks"` // the question, as an interviewer would ask it
 	Code string `yaml:"code"` // the file to mend, below exercise/; the solution is below exercise/testdata/solution/
 	// Fails are properties that the unsolved exercise has not and a solution
-	// has, by Property.Name, each with words of what the checker sees.
+	// has, by property.Property.Name, each with words of what the checker sees.
 	Fails map[string]string `yaml:"fails"`
 	// Keeps are properties that it has and must not lose.
 	Keeps []string `yaml:"keeps"`
@@ -57,7 +58,7 @@ type Exercise struct {
 	Why   string   `yaml:"why"`   // what the solution shows
 }
 
-// Properties are those that judge an attempt at the exercise, by Property.Name.
+// Properties are those that judge an attempt at the exercise, by property.Property.Name.
 func (e Exercise) Properties() []string {
 	return append(slices.Sorted(maps.Keys(e.Fails)), e.Keeps...)
 }
@@ -248,56 +249,6 @@ const MaxSlow = 10
 // Rudenesses are the values of Act.Rude.
 var Rudenesses = []string{"hangup", "rubbish", "endless header"}
 
-// Property is one row of the fingerprint: something that a server can have, seen
-// from outside.
-type Property struct {
-	Name  string // the key in lesson.yaml
-	Says  string
-	Needs Needs
-}
-
-// Needs is what a server must do before it can be judged on a property; where it
-// does not, the property is n/a.
-type Needs int
-
-const (
-	OnlyHTTP  Needs = iota
-	Feed            // it answers what it reads from a feed
-	Spans           // it sends spans
-	FeedSpans       // both
-	Several         // a feed, and its answers say that several machines give them
-)
-
-// Properties are the rows, in order. Package check measures them.
-var Properties = []Property{
-	{"silent-client", "a silent client does not block others", OnlyHTTP},
-	{"silent-ends", "a client that says nothing is sent away within 5 s", OnlyHTTP},
-	{"keep-alive", "two requests on one connection are both answered", OnlyHTTP},
-	{"not-found", "what is not there is a 404, and what is not allowed a 405", OnlyHTTP},
-	{"malformed", "a channel id that cannot be one is a 400, and no load", Feed},
-	{"remembers", "the answer is remembered for 5 s", Feed},
-	{"expires", "an answer older than 5 s is loaded again", Feed},
-	{"one-load", "many callers who miss one key at once make one load", Feed},
-	{"own-answer", "callers of two keys at once each get the answer of their own", Feed},
-	{"other-key", "a slow miss on one key does not delay another key", Feed},
-	{"failure-told", "a load that fails is made once, and its caller is told", Feed},
-	{"failure-forgotten", "after a failure the next caller is served, at once or when told to come again", Feed},
-	{"heals", "after a doomed load nobody hangs and the key heals", Feed},
-	{"bounded", "callers of a load that does not end in time are all answered within two load timeouts", Feed},
-	{"first-leaves", "the first caller hangs up, the others are served", Feed},
-	{"clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed},
-	{"serves-old", "an old answer is served at once while a new one loads", Feed},
-	{"stale-if-error", "an old answer is served when the feed fails", Feed},
-	{"failure-spared", "a feed that has just failed is left alone, and callers are told when to come again", Feed},
-	{"sheds-load", "150 keys at once are at most 100 loads; the other callers get a 503 at once", Feed},
-	{"trace-requests", "every request is a span in its caller's trace", Spans},
-	{"trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans},
-	{"trace-joined", "callers who share a load link to its span", FeedSpans},
-	{"trace-errors", "a load that panics is an error in the trace", FeedSpans},
-	{"let-go", "a caller who hangs up is let go at once, whoever loads", FeedSpans},
-	{"fleet-one-load", "many callers who miss one key at several machines at once make one load", Several},
-}
-
 var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // All reads the lessons of all steps below root, in order.
@@ -421,7 +372,7 @@ func (l *Lesson) check() error {
 		return errors.New("budget: there is no step before this one to differ from")
 	}
 	left := maps.Clone(l.Fingerprint)
-	for _, p := range Properties {
+	for _, p := range property.All {
 		if v := l.Fingerprint[p.Name]; v != "yes" && v != "no" && v != "n/a" {
 			return fmt.Errorf("fingerprint: %s is %q: it can be yes, no or n/a", p.Name, v)
 		}

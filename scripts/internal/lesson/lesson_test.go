@@ -3,6 +3,7 @@ package lesson
 import (
 	"os"
 	"path/filepath"
+	"plaque/scripts/internal/property"
 	"strings"
 	"testing"
 )
@@ -35,7 +36,7 @@ experiments:
 // row is a complete fingerprint.
 func row() string {
 	var b strings.Builder
-	for _, p := range Properties {
+	for _, p := range property.All {
 		b.WriteString(p.Name + ": yes, ")
 	}
 	return b.String()

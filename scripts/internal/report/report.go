@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/property"
 )
 
 const (
@@ -128,7 +129,7 @@ func Fingerprints(steps []*lesson.Lesson) string {
 	}
 	b.WriteString("\n|---|" + strings.Repeat(":-:|", len(steps)) + "\n")
 	marks := map[string]string{"yes": "✓", "no": "✗", "n/a": "·"}
-	for _, p := range lesson.Properties {
+	for _, p := range property.All {
 		fmt.Fprintf(&b, "| %s |", p.Says)
 		for _, s := range steps {
 			fmt.Fprintf(&b, " %s |", marks[s.Fingerprint[p.Name]])
@@ -160,7 +161,7 @@ func Claim(steps []*lesson.Lesson, s *lesson.Lesson) string {
 // Breaks lists the properties that a step has not.
 func Breaks(s *lesson.Lesson) string {
 	var b strings.Builder
-	for _, p := range lesson.Properties {
+	for _, p := range property.All {
 		if s.Fingerprint[p.Name] == "no" {
 			fmt.Fprintf(&b, "- ✗ %s\n", p.Says)
 		}
@@ -176,7 +177,7 @@ func Breaks(s *lesson.Lesson) string {
 // before, as a Markdown list; "" if there is none.
 func Rows(before, s *lesson.Lesson) string {
 	var b strings.Builder
-	for _, p := range lesson.Properties {
+	for _, p := range property.All {
 		switch was, is := before.Fingerprint[p.Name], s.Fingerprint[p.Name]; {
 		case was == is:
 		case is == "yes":
@@ -227,14 +228,14 @@ func Exercise(s *lesson.Lesson, diff string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nThe file to mend is [exercise/%s](exercise/%s).\n\n", flat(e.Asks), e.Code, e.Code)
 	fmt.Fprintf(&b, "<!-- fails: and lacks %d. -->\n```sh\ngo run ./scripts check --exercise %s\n```\n\nAt first it finds:\n\n", len(e.Fails), s.Number())
-	for _, p := range lesson.Properties {
+	for _, p := range property.All {
 		if seen, ok := e.Fails[p.Name]; ok {
 			fmt.Fprintf(&b, "- ✗ %s: %s\n", p.Says, flat(seen))
 		}
 	}
 	// In the checker's order, whatever the lesson's is.
 	var kept []string
-	for _, p := range lesson.Properties {
+	for _, p := range property.All {
 		if slices.Contains(e.Keeps, p.Name) {
 			kept = append(kept, "- ✓ "+p.Says+"\n")
 		}
