@@ -11,7 +11,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"plaque/steps/kit/cachetest"
 )
+
+const ttl = 5 * time.Second
 
 // feed is a load that counts, takes 50 ms, and fails while err is set. What it
 // brings is its number.
@@ -52,7 +56,7 @@ var errDown = errors.New("the feed is down")
 // ask is one call, how long it took, and what it brought.
 func ask(t *testing.T, c *Cache[string, int], key string) (took time.Duration, value int, err error) {
 	began := time.Now()
-	value, err = c.Get(watched(t), key)
+	value, err = c.Get(cachetest.Watched(t), key)
 	return time.Since(began), value, err
 }
 
@@ -68,7 +72,7 @@ func want(t *testing.T, c *Cache[string, int], took time.Duration, value int) {
 // load. When the old one is too old, callers wait again.
 func TestStaleWhileRevalidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		spans := record(t)
+		spans := cachetest.Record(t)
 		var f feed
 		c := New(ttl, f.load, WithStaleWhileRevalidate(10*time.Second))
 		want(t, c, 50*time.Millisecond, 1)
@@ -83,15 +87,15 @@ func TestStaleWhileRevalidate(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		synctest.Wait()
 		want(t, c, 0, 2)
-		if r := results(spans); r["miss"] != 1 || r["stale"] != 10 || r["hit"] != 1 {
+		if r := spans.Results(); r["miss"] != 1 || r["stale"] != 10 || r["hit"] != 1 {
 			t.Errorf("cache.result: %v, want 1 miss, 10 stale, 1 hit", r)
 		}
 		// The load is a child of who was the first to see the old value; the other
 		// nine link to it.
-		flight := ended(spans, "flight")[1]
+		flight := spans.Named("flight")[1]
 		links, children := 0, 0
-		for _, s := range ended(spans, "cache.get") {
-			if flight.Parent().SpanID() == s.SpanContext().SpanID() && says(s, "cache.result") == "stale" && len(s.Links()) == 0 {
+		for _, s := range spans.Named("cache.get") {
+			if flight.Parent().SpanID() == s.SpanContext().SpanID() && cachetest.Attribute(s, "cache.result") == "stale" && len(s.Links()) == 0 {
 				children++
 			}
 			for _, l := range s.Links() {
@@ -135,7 +139,7 @@ func TestRefreshIsNotCancelled(t *testing.T) {
 // When the load fails, who waits for it gets the old value, for a bounded time.
 func TestStaleIfError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		spans := record(t)
+		spans := cachetest.Record(t)
 		var f feed
 		c := New(ttl, f.load, WithStaleIfError(time.Minute))
 		want(t, c, 50*time.Millisecond, 1)
@@ -147,12 +151,12 @@ func TestStaleIfError(t *testing.T) {
 		}
 		callers.Wait()
 		old := 0
-		for _, s := range ended(spans, "cache.get") {
-			if says(s, "cache.stale") == "true" {
+		for _, s := range spans.Named("cache.get") {
+			if cachetest.Attribute(s, "cache.stale") == "true" {
 				old++
 			}
 		}
-		if r := results(spans); old != 5 || r["miss"] != 2 || r["joined"] != 4 {
+		if r := spans.Results(); old != 5 || r["miss"] != 2 || r["joined"] != 4 {
 			t.Errorf("cache.result: %v, and %d cache.stale; want 2 misses, 4 joined, 5", r, old)
 		}
 		time.Sleep(time.Minute - 50*time.Millisecond)
@@ -168,7 +172,7 @@ func TestStaleIfError(t *testing.T) {
 // answer says when. A success ends it.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		spans := record(t)
+		spans := cachetest.Record(t)
 		f := feed{err: errDown}
 		c := New(ttl, f.load, WithBackoff(time.Second, time.Minute))
 		var at []time.Duration
@@ -197,7 +201,7 @@ func TestBackoff(t *testing.T) {
 		if n := len(at); n < 10 || n > 27 {
 			t.Errorf("%d loads in 10 minutes of an outage, want 10 to 27", n)
 		}
-		if r := results(spans); r["failed"] < 50_000 || r["miss"] != len(at) {
+		if r := spans.Results(); r["failed"] < 50_000 || r["miss"] != len(at) {
 			t.Errorf("cache.result: %v; want a miss for each of %d loads, and the rest failed", r, len(at))
 		}
 		f.set(nil)
@@ -355,7 +359,7 @@ func TestFewKeys(t *testing.T) {
 // until it returns.
 func TestMaxLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		spans := record(t)
+		spans := cachetest.Record(t)
 		deaf := make(chan struct{})
 		c := New(ttl, func(ctx context.Context, key string) (int, error) {
 			if key == "old" {
@@ -371,7 +375,7 @@ func TestMaxLoads(t *testing.T) {
 		var callers sync.WaitGroup
 		for _, key := range []string{"a", "b", "c", "c"} {
 			callers.Go(func() {
-				if _, err := c.Get(watched(t), key); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := c.Get(cachetest.Watched(t), key); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Get: %v, want a timeout", err)
 				}
 			})
@@ -393,7 +397,7 @@ func TestMaxLoads(t *testing.T) {
 		if _, v, err := ask(t, c, "d"); v != 1 || err != nil {
 			t.Errorf("when they have returned: Get = %d, %v", v, err)
 		}
-		if r := results(spans); r["busy"] != 2 || r["stale"] != 2 || r["joined"] != 1 || r["miss"] != 5 {
+		if r := spans.Results(); r["busy"] != 2 || r["stale"] != 2 || r["joined"] != 1 || r["miss"] != 5 {
 			t.Errorf("cache.result: %v, want 2 busy, 2 stale, 1 joined, 5 misses", r)
 		}
 		if s, want := c.Stats(), (Stats{Stale: 2, Misses: 5, Joined: 1, Refused: 2, Loads: 5, Failures: 3}); s != want {

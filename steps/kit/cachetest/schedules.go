@@ -1,4 +1,4 @@
-package cache
+package cachetest
 
 import (
 	"context"
@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-var schedules = flag.Duration("schedules", 2*time.Second, "how long TestSchedules tries random schedules")
+var schedules = flag.Duration("schedules", 2*time.Second, "how long the random schedules of a cache are tried")
 
 // op is one line of a script: what happens next to one key of a cache. arg says
-// to whom, or how much.
+// which caller or load, or how much.
 type op struct{ kind, arg byte }
 
 // The kinds of ops.
 const (
 	arrive   = iota // 1 to 3 callers, at the same moment
 	arriveIn        // a caller whose context is over
-	hangUp          // one of the callers who wait
+	hangUp          // one of the callers that wait
 	forget          // the key
 	succeed         // one of the loads that run
 	fail            // one of the loads that run
@@ -36,11 +36,14 @@ const (
 	kinds
 )
 
-// steps are what the clock can do: to the edges of a ttl and a timeout, and
+// passes is what the clock can do: to the edges of a ttl and a timeout, and
 // across them.
-var steps = []time.Duration{time.Nanosecond, time.Second, DefaultTimeout - 1, DefaultTimeout, ttl - 1, ttl, 2 * ttl}
+func (s Subject) passes(arg byte) time.Duration {
+	all := []time.Duration{time.Nanosecond, time.Second, s.Timeout - 1, s.Timeout, ttl - 1, ttl, 2 * ttl}
+	return all[int(arg)%len(all)]
+}
 
-func (o op) String() string {
+func (s Subject) say(o op) string {
 	switch o.kind {
 	case arrive:
 		return fmt.Sprintf("%d callers arrive", o.arg%3+1)
@@ -61,11 +64,11 @@ func (o op) String() string {
 	case deaf:
 		return fmt.Sprintf("from now on loads ignore their context: %v", o.arg%2 == 1)
 	default:
-		return fmt.Sprintf("%v pass", steps[int(o.arg)%len(steps)])
+		return fmt.Sprintf("%v pass", s.passes(o.arg))
 	}
 }
 
-// script makes ops of bytes, two by two: what the fuzzer turns.
+// script makes ops of bytes, two by two: what the fuzzer varies.
 func script(b []byte) []op {
 	var ops []op
 	for ; len(b) >= 2; b = b[2:] {
@@ -74,11 +77,11 @@ func script(b []byte) []op {
 	return ops
 }
 
-var errFeed = errors.New("the feed is down")
-
 // model is one key, as the contract has it, for one caller after the other. It
 // has no goroutine, no lock and no timer.
 type model struct {
+	timeout time.Duration
+	counts  bool // the cache has Stats
 	now     time.Duration
 	value   int           // 0: none. A load brings the number that it has.
 	expires time.Duration // of value
@@ -119,7 +122,7 @@ func (m *model) arrive(over bool) {
 		return
 	case m.flight == nil:
 		m.stats.Misses++
-		m.flight = &flightModel{id: len(m.flights) + 1, deaf: m.deaf, deadline: m.now + DefaultTimeout, running: true}
+		m.flight = &flightModel{id: len(m.flights) + 1, deaf: m.deaf, deadline: m.now + m.timeout, running: true}
 		m.flights = append(m.flights, m.flight)
 	default:
 		m.stats.Joined++
@@ -213,14 +216,17 @@ func (m *model) String() string {
 	for _, f := range m.flights {
 		fmt.Fprintf(&b, "load %d: running %v, its context is over %v\n", f.id, f.running, f.over)
 	}
-	fmt.Fprintf(&b, "%+v\n", m.stats)
+	if m.counts {
+		fmt.Fprintf(&b, "%+v\n", m.stats)
+	}
 	return b.String()
 }
 
-// real is a cache with callers and loads who do as they are told, to be seen
+// real is a cache with callers and loads that do as they are told, to be seen
 // the same way.
 type real struct {
-	cache *Cache[string, int]
+	subject Subject
+	cache   Cache
 
 	mu      sync.Mutex // protects what follows, and what it points to
 	callers []*realCaller
@@ -239,7 +245,7 @@ type realLoad struct {
 	running bool
 }
 
-func (r *real) load(ctx context.Context, _ string) (int, error) {
+func (r *real) load(ctx context.Context, _ any) (any, error) {
 	l := &realLoad{ctx: ctx, tell: make(chan byte), running: true}
 	over := ctx.Done()
 	r.mu.Lock()
@@ -256,13 +262,13 @@ func (r *real) load(ctx context.Context, _ string) (int, error) {
 	}()
 	select {
 	case <-over:
-		return 0, ctx.Err()
+		return nil, ctx.Err()
 	case how := <-l.tell:
 		switch how {
 		case fail:
-			return id, fmt.Errorf("load %d: %w", id, errFeed)
+			return id, fmt.Errorf("load %d: %w", id, errOrigin)
 		case panics:
-			panic(errFeed)
+			panic(errOrigin)
 		case goexit:
 			runtime.Goexit()
 		}
@@ -278,7 +284,7 @@ func (r *real) arrive(over bool) {
 	caller := &realCaller{hangUp: cancel}
 	r.callers = append(r.callers, caller)
 	go func() {
-		answer := said(r.cache.Get(ctx, "a"))
+		answer := r.subject.said(r.cache.Get(ctx, "a"))
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		caller.answer = answer
@@ -286,18 +292,19 @@ func (r *real) arrive(over bool) {
 }
 
 // said is what Get returned, in the model's words.
-func said(value int, err error) string {
-	var p *PanicError
-	switch {
-	case err == nil:
+func (s Subject) said(value any, err error) string {
+	if err == nil {
 		return fmt.Sprint(value)
-	case value != 0 && !errors.Is(err, errFeed):
-		return fmt.Sprintf("%d together with %v", value, err)
-	case errors.As(err, &p) && errors.Is(err, errFeed) && len(p.Stack) > 0:
+	}
+	_, stack, panicked := s.Panic(err)
+	switch {
+	case value != nil && !errors.Is(err, errOrigin):
+		return fmt.Sprintf("%v together with %v", value, err)
+	case panicked && errors.Is(err, errOrigin) && len(stack) > 0:
 		return "panicked"
-	case errors.Is(err, errFeed):
+	case errors.Is(err, errOrigin):
 		return "failed"
-	case errors.Is(err, ErrGoexit):
+	case errors.Is(err, s.Goexit):
 		return "goexit"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
@@ -317,29 +324,31 @@ func (r *real) String() string {
 	for i, l := range r.loads {
 		fmt.Fprintf(&b, "load %d: running %v, its context is over %v\n", i+1, l.running, l.ctx.Err() != nil)
 	}
-	fmt.Fprintf(&b, "%+v\n", r.cache.Stats())
+	if r.subject.Stats != nil {
+		fmt.Fprintf(&b, "%+v\n", r.subject.Stats(r.cache))
+	}
 	return b.String()
 }
 
 // play runs a script on a cache and on the model, in fake time, and returns the
 // first difference, or "". At the end all callers hang up and all loads end: no
-// goroutine, key or timer may be left.
-func play(t *testing.T, ops []op) (difference string) {
+// goroutine, flight or value may be left.
+func (s Subject) play(t *testing.T, ops []op) (difference string) {
 	defer func() {
 		if p := recover(); p != nil { // a goroutine that is left
 			difference = fmt.Sprint(p)
 		}
 	}()
 	synctest.Test(t, func(*testing.T) {
-		m := &model{}
-		r := &real{}
-		r.cache = New(ttl, r.load)
+		m := &model{timeout: s.Timeout, counts: s.Stats != nil}
+		r := &real{subject: s}
+		r.cache = s.New(ttl, r.load)
 		begin := time.Now()
 		for i, o := range ops {
-			perform(m, r, o)
+			s.perform(m, r, o)
 			synctest.Wait()
 			if a, b := m.String(), r.String(); a != b {
-				difference = fmt.Sprintf("after line %d (%v), %v from the start:\nwant\n%sseen\n%s", i+1, o, time.Since(begin), a, b)
+				difference = fmt.Sprintf("after line %d (%v), %v from the start:\nwant\n%sseen\n%s", i+1, s.say(o), time.Since(begin), a, b)
 				break
 			}
 		}
@@ -353,23 +362,24 @@ func play(t *testing.T, ops []op) (difference string) {
 			default: // it has ended
 			}
 		}
-		time.Sleep(ttl + DefaultTimeout)
+		time.Sleep(ttl + s.Timeout + late(ttl))
 		synctest.Wait()
-		if difference != "" {
-			return
-		}
-		if n := r.cache.running; n > 0 {
-			difference = fmt.Sprintf("at the end: %d loads are still counted as running", n)
-		}
-		if len(r.cache.flights) > 0 {
+		switch {
+		case difference != "":
+		case s.Flights(r.cache) > 0:
 			difference = "at the end: a flight is left in the air"
+		case s.Entries != nil && s.Entries(r.cache) > 0:
+			difference = "at the end: a value is left, though it has expired"
 		}
 	})
 	return difference
 }
 
+// late is how long an expired value may stay in memory.
+func late(ttl time.Duration) time.Duration { return max(time.Second, ttl/10) }
+
 // perform does one op to both; one that has no object does nothing.
-func perform(m *model, r *real, o op) {
+func (s Subject) perform(m *model, r *real, o op) {
 	switch o.kind {
 	case arrive:
 		for range o.arg%3 + 1 {
@@ -392,8 +402,10 @@ func perform(m *model, r *real, o op) {
 			r.callers[i].hangUp()
 		}
 	case forget:
-		m.value, m.flight = 0, nil
-		r.cache.Forget("a")
+		if s.Forget != nil {
+			m.value, m.flight = 0, nil
+			s.Forget(r.cache, "a")
+		}
 	case succeed, fail, panics, goexit:
 		var running []int
 		for i, f := range m.flights {
@@ -417,7 +429,7 @@ func perform(m *model, r *real, o op) {
 		r.deaf = m.deaf
 		r.mu.Unlock()
 	case clock:
-		d := steps[int(o.arg)%len(steps)]
+		d := s.passes(o.arg)
 		m.clock(d)
 		time.Sleep(d)
 	}
@@ -449,22 +461,22 @@ func shrink(ops []op, fails func([]op) bool) []op {
 
 // try fails the test, with the shrunk script, unless the cache does as the
 // model.
-func try(t *testing.T, ops []op) {
-	if play(t, ops) == "" {
+func (s Subject) try(t *testing.T, ops []op) {
+	if s.play(t, ops) == "" {
 		return
 	}
-	ops = shrink(ops, func(ops []op) bool { return play(t, ops) != "" })
+	ops = shrink(ops, func(ops []op) bool { return s.play(t, ops) != "" })
 	var b strings.Builder
 	for i, o := range ops {
-		fmt.Fprintf(&b, "%3d  %v\n", i+1, o)
+		fmt.Fprintf(&b, "%3d  %v\n", i+1, s.say(o))
 	}
-	t.Fatalf("the script\n%sends otherwise than in the model: %s", b.String(), play(t, ops))
+	t.Fatalf("the script\n%sends otherwise than in the model: %s", b.String(), s.play(t, ops))
 }
 
-// Random schedules: whatever callers, loads and the clock do to one key, it
-// ends as in the model. FuzzSchedules does the same with schedules that are
-// made to reach every line.
-func TestSchedules(t *testing.T) {
+// Schedules tries random schedules for as long as the flag -schedules says:
+// whatever callers, loads and the clock do to one key, it ends as in a model of
+// the contract. It reports the shortest script that it finds.
+func Schedules(t *testing.T, s Subject) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -474,30 +486,16 @@ func TestSchedules(t *testing.T) {
 		for i := range ops {
 			ops[i] = op{byte(random.IntN(kinds)), byte(random.IntN(8))}
 		}
-		try(t, ops)
+		s.try(t, ops)
 	}
 	t.Logf("%d schedules", n)
 }
 
-func FuzzSchedules(f *testing.F) {
+// Fuzz does the same with schedules that are made to reach every line.
+func Fuzz(f *testing.F, s Subject) {
 	f.Add([]byte{arrive, 2, forget, 0, arrive, 0, succeed, 0, succeed, 0, arrive, 0})
 	f.Add([]byte{deaf, 1, arrive, 1, hangUp, 0, hangUp, 0, arrive, 0, succeed, 0, clock, 3, arrive, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		try(t, script(b[:min(len(b), 200)])) // longer ones find no more, and take longer
+		s.try(t, script(b[:min(len(b), 200)])) // longer ones find no more, and take longer
 	})
-}
-
-// The model finds what it is there to find: a script that shrinks to its three
-// lines that matter.
-func TestShrink(t *testing.T) {
-	ops := []op{{clock, 1}, {arrive, 5}, {clock, 0}, {forget, 0}, {arrive, 0}, {succeed, 7}, {fail, 3}}
-	has := func(ops []op) bool {
-		i := slices.IndexFunc(ops, func(o op) bool { return o.kind == arrive })
-		j := slices.IndexFunc(ops, func(o op) bool { return o.kind == forget })
-		k := slices.IndexFunc(ops, func(o op) bool { return o.kind == succeed && o.arg >= 3 })
-		return i >= 0 && i < j && j < k
-	}
-	if got, want := shrink(ops, has), []op{{arrive, 0}, {forget, 0}, {succeed, 3}}; !slices.Equal(got, want) {
-		t.Errorf("shrunk to %v, want %v", got, want)
-	}
 }

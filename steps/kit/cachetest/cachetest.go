@@ -1,0 +1,182 @@
+// Package cachetest is the contract of a cache that coalesces loads, as tests.
+// Each cache that promises the contract runs them from its own tests, as an
+// fs.FS runs testing/fstest:
+//
+//	func TestContract(t *testing.T)     { cachetest.Run(t, subject) }
+//	func TestSchedules(t *testing.T)    { cachetest.Schedules(t, subject) }
+//	func FuzzSchedules(f *testing.F)    { cachetest.Fuzz(f, subject) }
+//	func TestSoak(t *testing.T)         { cachetest.Soak(t, subject) }
+//
+// The tests see a cache from outside. They set the global TracerProvider once,
+// so that the spans of a tracer from otel.Tracer can be read. Callers and loads
+// run in fake time (testing/synctest), except in Soak.
+package cachetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+// Load is what a cache loads with.
+type Load = func(ctx context.Context, key any) (any, error)
+
+// Cache is a cache under test. Its keys and values are of every type, so one
+// instance of a generic cache does for all tests.
+type Cache interface {
+	Get(ctx context.Context, key any) (any, error)
+}
+
+// Subject is a kind of cache, and what it promises.
+type Subject struct {
+	// New makes a cache that keeps values for ttl after the end of their load.
+	New func(ttl time.Duration, load Load) Cache
+	// Timeout is how long callers of such a cache wait for a load.
+	Timeout time.Duration
+	// Goexit is the error for a load that ended its goroutine.
+	Goexit error
+	// Panic takes apart the error for a load that panicked; ok is false if err
+	// is no such error.
+	Panic func(err error) (value any, stack []byte, ok bool)
+	// Flights is how many loads the cache has in the air. It may take a lock.
+	Flights func(c Cache) int
+
+	// A cache need not promise what follows; nil says that it does not.
+
+	// Short makes a cache like New's, with a timeout of its own.
+	Short func(ttl, timeout time.Duration, load Load) Cache
+	// Forget drops a key's value. A load in the air is not stored.
+	Forget func(c Cache, key any)
+	// Stats are the cache's counts.
+	Stats func(c Cache) Stats
+	// Late says that a timer removes values, and that it may be late: a value can be
+	// served for a moment after it has expired.
+	Late bool
+	// Entries is how many values the cache holds, expired ones included. A cache
+	// that has it lets go of a value within a second or a tenth of the ttl after
+	// it has expired, whichever is longer.
+	Entries func(c Cache) int
+}
+
+// Stats counts since New: callers by what became of them, and loads.
+type Stats struct{ Hits, Misses, Joined, Loads, Failures, Panics int64 }
+
+// ttl is that of most caches under test.
+const ttl = 5 * time.Second
+
+var tracer = otel.Tracer("plaque/cachetest")
+
+// relay hands the spans of the process to the test that runs.
+type relay struct {
+	to atomic.Pointer[tracetest.SpanRecorder]
+}
+
+func (r *relay) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	if to := r.to.Load(); to != nil {
+		to.OnStart(ctx, s)
+	}
+}
+
+func (r *relay) OnEnd(s sdktrace.ReadOnlySpan) {
+	if to := r.to.Load(); to != nil {
+		to.OnEnd(s)
+	}
+}
+
+func (*relay) Shutdown(context.Context) error   { return nil }
+func (*relay) ForceFlush(context.Context) error { return nil }
+
+var provider = sync.OnceValue(func() *relay {
+	r := &relay{}
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r)))
+	return r
+})
+
+// Spans are the spans of one test.
+type Spans struct{ *tracetest.SpanRecorder }
+
+// Record collects the spans that are made until the test ends. Tests that record
+// must not run in parallel.
+func Record(t testing.TB) Spans {
+	spans := tracetest.NewSpanRecorder()
+	r := provider()
+	was := r.to.Swap(spans)
+	t.Cleanup(func() { r.to.Store(was) })
+	return Spans{spans}
+}
+
+// Named are the spans with that name that have ended.
+func (s Spans) Named(name string) []sdktrace.ReadOnlySpan {
+	var found []sdktrace.ReadOnlySpan
+	for _, span := range s.Ended() {
+		if span.Name() == name {
+			found = append(found, span)
+		}
+	}
+	return found
+}
+
+// Results counts the cache.get spans by their cache.result.
+func (s Spans) Results() map[string]int {
+	n := map[string]int{}
+	for _, span := range s.Named("cache.get") {
+		n[Attribute(span, "cache.result")]++
+	}
+	return n
+}
+
+// Attribute is what a span says of key, "" for nothing.
+func Attribute(s sdktrace.ReadOnlySpan, key string) string {
+	for _, kv := range s.Attributes() {
+		if string(kv.Key) == key {
+			return kv.Value.String()
+		}
+	}
+	return ""
+}
+
+// Watched is t's context with a span that is recorded, as a server's requests
+// have one.
+func Watched(t testing.TB) context.Context {
+	provider()
+	ctx, _ := tracer.Start(t.Context(), "caller")
+	return ctx
+}
+
+// counted is a load that takes d and counts its calls.
+func counted(d time.Duration) (*atomic.Int64, Load) {
+	var n atomic.Int64
+	return &n, func(_ context.Context, key any) (any, error) {
+		n.Add(1)
+		time.Sleep(d)
+		return valueOf(key), nil
+	}
+}
+
+// valueOf is what most loads return for a key.
+func valueOf(key any) any { return "value of " + key.(string) }
+
+// get fails the test unless key has its value.
+func get(t *testing.T, c Cache, key string) {
+	t.Helper()
+	if v, err := c.Get(Watched(t), key); v != valueOf(key) || err != nil {
+		t.Errorf("Get(%q) = %v, %v", key, v, err)
+	}
+}
+
+// loaded fails the test unless there have been want loads.
+func loaded(t *testing.T, n *atomic.Int64, want int64, when string) {
+	t.Helper()
+	if got := n.Load(); got != want {
+		t.Errorf("%d loads %s, want %d", got, when, want)
+	}
+}
+
+var errOrigin = errors.New("the origin is down")
