@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/clipperhouse/displaywidth"
 )
 
 // Columns is how wide the terminal behind w is, in characters; 0 when w is no
@@ -49,30 +51,9 @@ func Plain(s string) string {
 	}, s)
 }
 
-// Width is the number of columns that printable text takes.
-func Width(s string) int {
-	n := 0
-	for _, c := range s {
-		n += columnsOf(c)
-	}
-	return n
-}
-
-// columnsOf is 0 for marks that sit on the letter before them and 2 for the
-// wide characters of East Asia and for pictures.
-func columnsOf(c rune) int {
-	switch {
-	case c < 0x300:
-		return 1
-	case unicode.In(c, unicode.Mn, unicode.Me, unicode.Cf):
-		return 0
-	case c >= 0x1100 && c <= 0x115f, c >= 0x2e80 && c <= 0xa4cf, c >= 0xac00 && c <= 0xd7a3,
-		c >= 0xf900 && c <= 0xfaff, c >= 0xfe30 && c <= 0xfe6f, c >= 0xff00 && c <= 0xff60,
-		c >= 0xffe0 && c <= 0xffe6, c >= 0x1f300 && c <= 0x1faff, c >= 0x20000 && c <= 0x3fffd:
-		return 2
-	}
-	return 1
-}
+// Width is the number of columns that printable text takes: a letter with its
+// marks, or a picture of several code points, counts as the one thing that it is.
+func Width(s string) int { return displaywidth.String(s) }
 
 // Clip shortens text to so many columns; the last of them is then an ellipsis.
 func Clip(s string, space int) string {
@@ -82,13 +63,7 @@ func Clip(s string, space int) string {
 	if space < 1 {
 		return ""
 	}
-	used := 0
-	for i, c := range s {
-		if used += columnsOf(c); used > space-1 {
-			return strings.TrimRight(s[:i], " ") + "…"
-		}
-	}
-	return s
+	return strings.TrimRight(displaywidth.TruncateString(s, space-1, ""), " ") + "…"
 }
 
 // Wrap breaks text between words into lines of so many columns. A longer word is
@@ -110,11 +85,11 @@ func Wrap(s string, space int) []string {
 		if used > 0 {
 			line, used = line+" ", used+1
 		}
-		for _, c := range word {
-			if used+columnsOf(c) > space {
+		for g := displaywidth.StringGraphemes(word); g.Next(); {
+			if used+g.Width() > space {
 				next()
 			}
-			line, used = line+string(c), used+columnsOf(c)
+			line, used = line+g.Value(), used+g.Width()
 		}
 	}
 	next()

@@ -43,6 +43,21 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// Pictures below the emoji blocks are wide, and some within them are narrow.
+func TestWidth(t *testing.T) {
+	for want, list := range map[int][]string{
+		0: {"", "\u200b", "\u0301"},
+		1: {"a", "é", "e\u0301", "…", "✗", "→", "▄", "╰", "🌡", "🖥", "🗑"},
+		2: {"漢", "한", "✅", "❌", "⚡", "⭐", "⏰", "✨", "❓", "☕", "⛔", "➕", "🀄", "🆗", "👩\u200d🚀", "🇩🇪", "❤\ufe0f", "1\ufe0f\u20e3"},
+	} {
+		for _, s := range list {
+			if got := Width(s); got != want {
+				t.Errorf("%s (%+q) is %d columns wide, want %d", s, s, got, want)
+			}
+		}
+	}
+}
+
 func TestClip(t *testing.T) {
 	for _, c := range []struct {
 		s     string
@@ -51,6 +66,7 @@ func TestClip(t *testing.T) {
 	}{
 		{"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"a cd", 3, "a…"}, {"abc", 1, "…"}, {"abc", 0, ""}, {"abc", -1, ""}, {"", 0, ""},
 		{"漢字漢", 6, "漢字漢"}, {"漢字漢", 5, "漢字…"}, {"漢字漢", 4, "漢…"}, {"e\u0301e", 2, "e\u0301e"},
+		{"⚡⚡⚡", 5, "⚡⚡…"}, {"1\ufe0f\u20e31\ufe0f\u20e3", 3, "1\ufe0f\u20e3…"},
 	} {
 		if got := Clip(c.s, c.space); got != c.want || Width(got) > max(c.space, 0) {
 			t.Errorf("%q in %d columns: %q, want %q", c.s, c.space, got, c.want)
@@ -70,6 +86,7 @@ func TestWrap(t *testing.T) {
 		{"abcdefghij kl", 4, []string{"abcd", "efgh", "ij", "kl"}},
 		{"a bcdefg", 4, []string{"a", "bcde", "fg"}},
 		{"漢字漢", 5, []string{"漢字", "漢"}},
+		{"1\ufe0f\u20e31\ufe0f\u20e3", 3, []string{"1\ufe0f\u20e3", "1\ufe0f\u20e3"}},
 		{"漢字", -3, []string{"漢", "字"}},
 	} {
 		got := Wrap(c.s, c.space)
