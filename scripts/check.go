@@ -90,10 +90,9 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	if *asJSON {
 		out = say.New(io.Discard)
 	}
-	style := check.Style{Width: out.Width, Good: out.Good, Bad: out.Bad}
 	o.Each = func(v check.Verdict) {
 		if v.Has != "n/a" {
-			style.Write(out.Out, v)
+			check.Write(out, v)
 		}
 	}
 	out.Linef("judging %s", what)

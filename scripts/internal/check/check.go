@@ -108,7 +108,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 
 // pick finds the properties with these names.
 func pick(names []string) ([]measured, error) {
-	all := properties()
+	all := slices.Clone(properties)
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -347,14 +347,14 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, judgeFor)
 	defer cancel()
-	seen, later := p.measure(bounded, s)
-	if seen.held && later == nil && bounded.Err() != nil {
+	seen := p.measure(bounded, s)
+	if seen.held && seen.judge == nil && bounded.Err() != nil {
 		seen = no("it did not end within %v", judgeFor)
 	}
 	died := s.owned != nil && (s.owned.Dead() || !seen.held && s.owned.WaitDead(time.Second))
 	s.release()
-	if later != nil && seen.held {
-		seen = c.settle(ctx, s, later)
+	if seen.judge != nil {
+		seen = c.settle(ctx, s, seen.judge)
 	}
 	if died {
 		seen = no("%s; the process has ended: %s", seen.what, s.owned.Ended())
@@ -368,11 +368,11 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 
 // settle judges spans: all have come from a server that has stopped; from
 // another one they may take a while.
-func (c *checker) settle(ctx context.Context, s *subject, later func([]otlp.Span) seen) seen {
+func (c *checker) settle(ctx context.Context, s *subject, judge func([]otlp.Span) seen) seen {
 	if s.owned == nil {
 		bound, cancel := context.WithTimeout(ctx, spansFor)
 		defer cancel()
-		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return later(spans).held })
+		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return judge(spans).held })
 	}
-	return later(c.spans.Spans())
+	return judge(c.spans.Spans())
 }

@@ -22,6 +22,7 @@ import (
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/property"
+	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/server"
 )
 
@@ -103,7 +104,7 @@ func lacks(verdicts []Verdict) []string {
 func transcript(verdicts []Verdict) string {
 	var b bytes.Buffer
 	for _, v := range verdicts {
-		Style{}.Write(&b, v)
+		Write(&say.Printer{Out: &b, Width: 100}, v)
 	}
 	return b.String()
 }
@@ -516,7 +517,7 @@ func TestByHand(t *testing.T) {
 	needs(t, "nc")
 	all := lessons(t)
 	bins := map[string]string{}
-	for _, p := range properties() {
+	for _, p := range properties {
 		if p.shows == "" {
 			continue
 		}
@@ -564,10 +565,24 @@ func TestByHand(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	var b bytes.Buffer
-	s := Style{Width: 40, Good: func(s string) string { return "\x1b[32m" + s + "\x1b[0m" }}
-	s.Write(&b, Verdict{Property: "p", Says: "one two three four five six seven eight", Has: "yes", Done: "that", Seen: "this"})
+	out := &say.Printer{Out: &b, Width: 40, Color: true}
+	Write(out, Verdict{Property: "p", Says: "one two three four five six seven eight", Has: "yes", Done: "that", Seen: "this"})
 	want := "\x1b[32m✓\x1b[0m p: one two three four five six seven\n  eight\n    that: this\n"
 	if b.String() != want {
 		t.Errorf("wrote\n%q, want\n%q", b.String(), want)
+	}
+}
+
+// Each row of the table is measured, in the table's order, and can be told of.
+func TestEveryPropertyIsMeasured(t *testing.T) {
+	var rows []property.Property
+	for _, m := range properties {
+		rows = append(rows, m.Property)
+		if m.done == "" || m.expected == "" || m.likely == "" || len(m.hand) == 0 || m.take == nil {
+			t.Errorf("%s is measured in part: %+v", m.Name, m)
+		}
+	}
+	if !slices.Equal(rows, property.All) {
+		t.Errorf("measured are\n%v, and the table has\n%v", rows, property.All)
 	}
 }

@@ -1,0 +1,93 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/property"
+	"plaque/scripts/internal/say"
+	"plaque/steps/kit/origin"
+)
+
+// coalescing is who shares a load, and who must not wait for one.
+var coalescing = []measured{
+	{
+		Property: property.OneLoad,
+		done:     fmt.Sprintf("%d callers ask for one new channel while the feed holds its answer, for %v", many, joinFor),
+		expected: fmt.Sprintf("1 load, %d×200", many),
+		likely:   "whoever misses loads: nothing says that a load is in the air, or the look and the note of it are two steps with a gap between them",
+		hand: []string{
+			setScript(`{"hold":5}`), getAll(keyC, few), count,
+		},
+		shows: `"requests":1\b`,
+		take:  oneLoad,
+	},
+	{
+		Property: property.OwnAnswer,
+		done:     fmt.Sprintf("%d callers ask for each of two new channels while the feed holds both answers, for %v", few, joinFor),
+		expected: "10×200, each with the video of its own channel",
+		likely:   "loads are shared by callers of different keys",
+		hand: []string{
+			setScript(`{"hold":2}`), getAll(keyA, 1), get(keyB),
+		},
+		shows: `"` + origin.VideoID(keyB) + `"`,
+		take:  ownAnswer,
+	},
+	{
+		Property: property.OtherKey,
+		done:     fmt.Sprintf("B is remembered; A's load is held; a caller asks for B, and waits %v", answerFor),
+		expected: "an answer while A is held",
+		likely:   "a lock is held across the load",
+		hand: []string{
+			get(keyB), setScript(`{"hold":2,"channel":"` + keyA + `"}`),
+			"curl -s -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.3",
+			"curl -s -m 1 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyB + "'",
+		},
+		shows: "^200$",
+		take:  otherKey,
+	},
+}
+
+func oneLoad(ctx context.Context, s *subject) seen {
+	key := newChannel()
+	got, loads, _ := coalesced(ctx, s, key, many)
+	return is(loads == 1 && got[served] == many, "%s, %s", say.Plural(loads, "load"), lab.Answers(got))
+}
+
+// coalesced has callers miss one key at once. The feed holds the load until all
+// have sent their requests and had a second to join it.
+func coalesced(ctx context.Context, s *subject, key string, callers int) (got map[string]int, loads int, calls []*call) {
+	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
+	calls = newBurst(ctx, s).askAll(callers, key)
+	pause(ctx, joinFor)
+	s.feed.Open()
+	got = tally(calls, callFor)
+	return got, s.feed.Stats().Channels[key], calls
+}
+
+func ownAnswer(ctx context.Context, s *subject) seen {
+	_ = s.feed.Set(origin.Script{Gate: true})
+	b := newBurst(ctx, s)
+	calls := append(b.askAll(few, newChannel()), b.askAll(few, newChannel())...)
+	pause(ctx, joinFor)
+	s.feed.Open()
+	got := tally(calls, callFor)
+	return is(got[served] == 2*few, "%s", lab.Answers(got))
+}
+
+func otherKey(ctx context.Context, s *subject) seen {
+	a, b := newChannel(), newChannel()
+	burst := newBurst(ctx, s)
+	_ = s.feed.Set(origin.Script{Channel: a, Gate: true})
+	if got := burst.ask(b).what(answerFor); got != served {
+		return no("B, before A is asked for: %s", got)
+	}
+	first := burst.ask(a)
+	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[a] > 0 }) {
+		return no("A was not loaded")
+	}
+	got := burst.ask(b).what(answerFor)
+	s.feed.Open()
+	first.wait(callFor)
+	return is(got == served, "%s while A was held", got)
+}

@@ -1,0 +1,113 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"plaque/scripts/internal/caller"
+	"plaque/scripts/internal/property"
+	"strings"
+	"time"
+)
+
+// connections are what a server does before it reads anything: whom it answers, and
+// for how long it keeps a connection.
+var connections = []measured{
+	{
+		Property: property.SilentClient,
+		done:     fmt.Sprintf("10 clients connect and say nothing; then one more connects and asks, and waits %v", answerFor),
+		expected: "an answer",
+		likely:   "connections are handled one after the other, or in a bounded number of places that a silent client can take",
+		hand: []string{
+			"for i in 1 2 3; do timeout 3 nc -d 127.0.0.1 3779 & done; sleep 0.2",
+			"curl -s -m 1 -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:3779/",
+		},
+		shows: "^200$",
+		take:  silentClient,
+	},
+	{
+		Property: property.SilentEnds,
+		done:     fmt.Sprintf("a client connects and says nothing, for %v", ttl),
+		expected: "the server ends the connection",
+		likely:   "the header is read without a deadline (in Go: http.Server.ReadHeaderTimeout, whose zero value means none)",
+		hand:     []string{"timeout 5 nc -d 127.0.0.1 3779; echo $? # 0: closed, 124: still open"},
+		shows:    "^0$",
+		take:     silentEnds,
+	},
+	{
+		Property: property.KeepAlive,
+		done:     "one client asks twice, on one connection",
+		expected: "two answers",
+		likely:   "the server closes each connection when it has answered",
+		hand:     []string{"curl -s -o /dev/null -o /dev/null -w '%{num_connects}\\n' http://127.0.0.1:3779/ http://127.0.0.1:3779/"},
+		shows:    "^0$",
+		take:     keepAlive,
+	},
+	{
+		Property: property.NotFound,
+		done:     "GET /nope, and POST /",
+		expected: "404 and 405",
+		likely:   "the path and the method are not looked at",
+		hand: []string{
+			"curl -s -o /dev/null -w '%{http_code} ' http://127.0.0.1:3779/nope",
+			"curl -s -o /dev/null -w '%{http_code}\\n' -X POST http://127.0.0.1:3779/",
+		},
+		shows: "^404 405$",
+		take:  notFound,
+	},
+}
+
+func silentClient(ctx context.Context, s *subject) seen {
+	host := strings.TrimPrefix(s.url, "http://")
+	for range 10 {
+		conn, err := (&net.Dialer{Timeout: answerFor}).DialContext(ctx, "tcp", host)
+		if err != nil {
+			return no("it takes no connection: %v", err)
+		}
+		defer conn.Close()
+	}
+	// The connection opened last speaks first: a server that handles one at a
+	// time waits for the first.
+	a := newBurst(ctx, s).ask(newChannel()).wait(answerFor)
+	switch {
+	case a.Status == http.StatusOK && a.Failed == "":
+		return yes("answered beside them")
+	case a.Failed == "timeout":
+		return no("no answer within %v", answerFor)
+	}
+	return no("%s", a)
+}
+
+func silentEnds(ctx context.Context, s *subject) seen {
+	host := strings.TrimPrefix(s.url, "http://")
+	conn, err := (&net.Dialer{Timeout: answerFor}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return no("it takes no connection: %v", err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(ttl))
+	_, err = io.Copy(io.Discard, io.LimitReader(conn, 1<<20))
+	if timed, ok := err.(net.Error); ok && timed.Timeout() {
+		return no("the connection is still open after %v", ttl)
+	}
+	return yes("the server ended the connection")
+}
+
+func keepAlive(ctx context.Context, s *subject) seen {
+	client := caller.Caller(answerFor)
+	defer client.CloseIdleConnections()
+	var got []string
+	for range 2 {
+		got = append(got, caller.Ask(ctx, client, http.MethodGet, s.url+"/?channel="+newChannel(), "").String())
+	}
+	return is(got[0] == served && got[1] == served, "%s and %s", got[0], got[1])
+}
+
+func notFound(ctx context.Context, s *subject) seen {
+	b := newBurst(ctx, s)
+	nope := b.request(http.MethodGet, "/nope", "").wait(answerFor)
+	post := b.request(http.MethodPost, "/", "").wait(answerFor)
+	return is(nope.Status == http.StatusNotFound && post.Status == http.StatusMethodNotAllowed, "%s and %s", nope, post)
+}

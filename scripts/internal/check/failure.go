@@ -1,0 +1,184 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/property"
+	"plaque/scripts/internal/say"
+	"plaque/steps/kit/origin"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// failures are what becomes of callers whose load fails, panics, never ends or loses
+// the caller that began it.
+var failures = []measured{
+	{
+		Property: property.FailureTold,
+		done:     "one caller asks for a new channel, and the feed answers 500",
+		expected: "502, after 1 load",
+		likely:   "the failure is hidden from the caller, or the feed is asked again at once, which a feed in trouble does not need",
+		hand: []string{
+			setScript(`{"next":["500"]}`),
+			"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+		},
+		shows: "^502$",
+		take:  failureTold,
+	},
+	{
+		Property: property.FailureForgotten,
+		done:     fmt.Sprintf("the feed answers 500; then another caller asks for the same channel, after the first's Retry-After if that is at most %v", comeAgainFor),
+		expected: "200, after a second load",
+		likely:   "errors are kept like answers, or the failed load has left something behind",
+		hand: []string{
+			setScript(`{"next":["500"]}`), get(keyA),
+			"curl -s -m 2 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+		},
+		shows: "^200$",
+		take:  failureForgotten,
+	},
+	{
+		Property: property.Heals,
+		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks", few, doomFor),
+		expected: "an answer or an end for each of the first, 200 for the last",
+		likely:   "what follows a load (store, clear, wake) does not run when the load panics",
+		hand: []string{
+			setScript(`{"next":["doom"]}`),
+			"curl -s -m 3 -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+			"curl -s -m 3 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+		},
+		shows: "^200$",
+		take:  heals,
+	},
+	{
+		Property: property.Bounded,
+		done:     fmt.Sprintf("%d callers ask for one new channel, whose feed never answers, or begins to and never ends; they wait %v", few, boundFor),
+		expected: fmt.Sprintf("%d×504 within %v", few, 2*timeout),
+		likely:   "a load has no timeout, or those who wait for it try it themselves, one after the other",
+		hand: []string{
+			setScript(`{"next":["hang","hang","hang","hang","hang"]}`),
+			"curl -sZ -m 7 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "&n=[1-5]' | sort | uniq -c",
+		},
+		shows: `5 504$`,
+		take:  bounded,
+	},
+	{
+		Property: property.FirstLeaves,
+		done:     fmt.Sprintf("a caller's load is held; 4 more ask for the same channel; %v later the first hangs up, and %v after that the feed answers", joinFor, joinFor),
+		expected: "4×200",
+		likely:   "the load runs under the context of the caller who came first",
+		hand: []string{
+			setScript(`{"hold":9,"hold_for":"2s"}`),
+			"curl -s -m 1 -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.5",
+			"curl -sZ -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "&n=[1-4]' | sort | uniq -c",
+		},
+		shows: `4 200$`,
+		take:  firstLeaves,
+	},
+	{
+		Property: property.Clean500,
+		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks", few, doomFor),
+		expected: "500 for those who have the doomed load, 200 for the others, nothing else",
+		likely:   "the panic goes through to the server, which closes the connection, or ends the process",
+		hand: []string{
+			setScript(`{"next":["doom"]}`),
+			"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+		},
+		shows: "^500$",
+		take:  clean500,
+	},
+}
+
+func failureTold(ctx context.Context, s *subject) seen {
+	key := newChannel()
+	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
+	got := newBurst(ctx, s).ask(key).what(callFor)
+	loads := s.feed.Stats().Channels[key]
+	return is(got == "502" && loads == 1, "%s, after %s", got, say.Plural(loads, "load"))
+}
+
+func failureForgotten(ctx context.Context, s *subject) seen {
+	key := newChannel()
+	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
+	b := newBurst(ctx, s)
+	first := b.ask(key)
+	first.wait(callFor)
+	comeAgain(ctx, first)
+	got := b.ask(key).what(answerFor)
+	loads := s.feed.Stats().Channels[key]
+	return is(got == served && loads >= 2, "%s, after %s in all", got, say.Plural(loads, "load"))
+}
+
+// comeAgain waits as long as the answers to these calls ask for. The calls have
+// ended.
+func comeAgain(ctx context.Context, calls ...*call) {
+	longest := 0
+	for _, c := range calls {
+		if n, err := strconv.Atoi(c.answer.RetryAfter); err == nil {
+			longest = max(longest, n)
+		}
+	}
+	pause(ctx, min(time.Duration(longest)*time.Second, comeAgainFor))
+}
+
+// doomed has callers share a load on which the server panics, and one more ask
+// when that is over.
+func doomed(ctx context.Context, s *subject) (ended map[string]int, next string) {
+	key := newChannel()
+	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: []string{"doom"}})
+	b := newBurst(ctx, s)
+	calls := b.askAll(few, key)
+	pause(ctx, joinFor)
+	s.feed.Open()
+	ended = tally(calls, doomFor)
+	comeAgain(ctx, calls...)
+	if next = b.ask(key).what(answerFor); next == "refused" {
+		next = "lost" // which of the two a process that dies gives is chance
+	}
+	return ended, next
+}
+
+func heals(ctx context.Context, s *subject) seen {
+	ended, next := doomed(ctx, s)
+	return is(ended["no answer"] == 0 && next == served, "%s; then %s", lab.Answers(ended), next)
+}
+
+func clean500(ctx context.Context, s *subject) seen {
+	ended, next := doomed(ctx, s)
+	return is(ended["500"] >= 1 && ended["500"]+ended[served] == few && next == served, "%s; then %s", lab.Answers(ended), next)
+}
+
+func bounded(ctx context.Context, s *subject) seen {
+	key := newChannel()
+	script := origin.Script{Channel: key}
+	// A timeout that covers the header alone is not enough, so in every other
+	// round the feed begins to answer and never ends.
+	script.Next = slices.Repeat([]string{[]string{"hang", "drip"}[s.round%2]}, few)
+	_ = s.feed.Set(script)
+	began := time.Now()
+	got := tally(newBurst(ctx, s).askAll(few, key), boundFor)
+	if took := time.Since(began); got["504"] == few && took > 2*timeout {
+		return no("%s, the last after %v", lab.Answers(got), took.Round(100*time.Millisecond))
+	}
+	return is(got["504"] == few, "%s", lab.Answers(got))
+}
+
+func firstLeaves(ctx context.Context, s *subject) seen {
+	key := newChannel()
+	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
+	b := newBurst(ctx, s)
+	first := b.ask(key)
+	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > 0 }) {
+		return no("it was not loaded")
+	}
+	others := b.askAll(4, key)
+	pause(ctx, joinFor)
+	first.hangUp()
+	<-first.done
+	pause(ctx, joinFor)
+	s.feed.Open()
+	got := tally(others, callFor)
+	return is(got[served] == len(others), "%s", lab.Answers(got))
+}

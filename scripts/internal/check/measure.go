@@ -1,0 +1,127 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/property"
+)
+
+// measured is how one property is measured, and what to tell of it.
+type measured struct {
+	property.Property
+	done, expected string
+	likely         string   // the usual cause where a server has it not
+	hand           []string // lines for a shell that show the same, with a step's usual ports
+	shows          string   // a regular expression for the last line that they print where a server has it
+
+	// times is how often it is measured; 0 means rounds. One bad time loses it.
+	times int
+	take  func(context.Context, *subject) seen
+}
+
+// properties are all of them, in the order of property.All.
+var properties = slices.Concat(connections, keys, coalescing, failures, old, shedding, traces, fleets)
+
+// seen is what came of a measurement.
+type seen struct {
+	held bool
+	what string
+	// judge, where it is not nil, is the verdict of a measurement that went as it
+	// should: by the spans, once they have come.
+	judge func([]otlp.Span) seen
+}
+
+func yes(format string, args ...any) seen { return is(true, format, args...) }
+func no(format string, args ...any) seen  { return is(false, format, args...) }
+
+// is is a measurement that holds if what came out is what was expected.
+func is(held bool, format string, args ...any) seen {
+	return seen{held: held, what: fmt.Sprintf(format, args...)}
+}
+
+// bySpans leaves the verdict to the spans.
+func bySpans(judge func([]otlp.Span) seen) seen { return seen{held: true, judge: judge} }
+
+// measure measures a property as often as it must be, up to the first bad time.
+func (m measured) measure(ctx context.Context, s *subject) seen {
+	var result seen
+	var judges []func([]otlp.Span) seen
+	for s.round = range cmp.Or(m.times, rounds) {
+		onTime(func() { result = m.take(ctx, s) })
+		if !result.held {
+			return result
+		}
+		if result.judge != nil {
+			judges = append(judges, result.judge)
+		}
+	}
+	if judges == nil {
+		return result
+	}
+	return bySpans(func(spans []otlp.Span) seen {
+		for _, judge := range judges {
+			if result = judge(spans); !result.held {
+				break
+			}
+		}
+		return result
+	})
+}
+
+// onTime runs a measurement again if this machine stood still meanwhile, as a
+// closed laptop does, or a virtual machine that waits for its host: a bound that
+// passes then says nothing about the server. It tries 3 times.
+func onTime(measure func()) {
+	for range 3 {
+		if longestGap(measure) < stoodStill {
+			return
+		}
+	}
+}
+
+// longestGap runs a measurement and returns the longest time for which this
+// process did not run meanwhile.
+func longestGap(measure func()) time.Duration {
+	last := time.Now() // here, because the goroutine may begin late
+	done, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		gap := time.Duration(0)
+		for {
+			select {
+			case <-ticker.C:
+				gap, last = max(gap, time.Since(last)), time.Now()
+			case <-done:
+				longest <- max(gap, time.Since(last))
+				return
+			}
+		}
+	}()
+	measure()
+	close(done)
+	return <-longest
+}
+
+const (
+	beat       = 20 * time.Millisecond
+	stoodStill = 500 * time.Millisecond // half of the shortest bound
+)
+
+const (
+	many = 30 // callers who miss at once
+	few  = 5
+
+	doomFor = 4 * time.Second // for a doomed burst to end: the feed serves doom 500 ms late
+	// comeAgainFor is the longest Retry-After that a caller of ours waits for.
+	comeAgainFor = 5 * time.Second
+	asksEach     = 12  // so that a round robin of up to so many comes round
+	maxLoads     = 100 // at once: the contract's
+	manyKeys     = 150
+	boundFor     = 2*timeout + time.Second // for callers of a load that hangs; what comes in the last second is too late, and told
+)
