@@ -104,7 +104,7 @@ func load(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, burst := lab.StartBurst(ctx, s.Step, h.Requests, h.Concurrency)
+	ctx, burst := lab.StartBurst(ctx, tel.Provider(), s.Step, h.Requests, h.Concurrency)
 	parent := lab.Traceparent(ctx)
 	fmt.Fprintf(e.stdout, "$ hey %s\n\n", strings.Join(quoted(lab.HeyArgs(h, parent, *url)), " "))
 	report, answers, err := lab.RunHey(ctx, hey, h, parent, *url)

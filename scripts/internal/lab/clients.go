@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	oteltrace "go.opentelemetry.io/otel/trace"
 )
@@ -57,8 +56,8 @@ const (
 )
 
 // ask is call with a span of its own around it.
-func ask(ctx context.Context, url string) string {
-	ctx, span := otel.Tracer("plaque/load").Start(ctx, askSpan)
+func ask(ctx context.Context, tracer oteltrace.Tracer, url string) string {
+	ctx, span := tracer.Start(ctx, askSpan)
 	defer span.End()
 	c := caller.Caller(callFor)
 	defer c.CloseIdleConnections()
@@ -76,13 +75,13 @@ type slowCaller struct {
 }
 
 // startSlow connects and says the first half of a request.
-func startSlow(ctx context.Context, host string) (*slowCaller, error) {
+func startSlow(ctx context.Context, tracer oteltrace.Tracer, host string) (*slowCaller, error) {
 	conn, err := (&net.Dialer{Timeout: callFor}).DialContext(ctx, "tcp", host)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(slowFor + callFor))
-	ctx, span := otel.Tracer("plaque/load").Start(ctx, askSlowSpan)
+	ctx, span := tracer.Start(ctx, askSlowSpan)
 	header := fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: plaque\r\nConnection: close\r\ntraceparent: %s\r\n\r\n", host, Traceparent(ctx))
 	half := len(header) / 2
 	c := &slowCaller{conn: conn, span: span, rest: header[half:]}

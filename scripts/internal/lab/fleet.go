@@ -178,7 +178,7 @@ func (s *scene) elsewhere(ctx context.Context, a lesson.Act, act *Act) error {
 		}
 		s.counted = origin.Stats{}
 		n := a.Fleet.Callers * len(s.fleet.peers)
-		under, burst := StartBurst(ctx, s.step.Step, n, n)
+		under, burst := startBurst(ctx, s.tracer, s.step.Step, n, n)
 		first := fleetAsk(under, home.server, fleetChannel(key))
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
 		owner := s.fleet.loading(s.feed.Stats().Agents)

@@ -11,8 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	oteltrace "go.opentelemetry.io/otel/trace"
@@ -31,7 +28,6 @@ import (
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
-	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/youtube"
 )
 
@@ -42,14 +38,15 @@ const otherChannel = "UCBBBBBBBBBBBBBBBBBBBBBB"
 // them, and for spans to come.
 const gatherFor = 2 * time.Second
 
-// Lab has what all experiments share: hey, a feed, and a collector of spans.
-// One experiment runs at a time.
+// Lab has what the experiments of one lab share: hey, a feed, and a collector of
+// spans. It runs one experiment at a time. Other labs may work beside it.
 type Lab struct {
 	heyBin    string
 	feed      *origin.Feed
 	feedURL   string
 	collector *otlp.Receiver
-	telemetry *telemetry.Telemetry
+	sender    *sender            // of the lab's own spans; nil until it is made
+	tracer    oteltrace.Tracer   // of the callers
 	stop      context.CancelFunc // of the feed
 }
 
@@ -62,28 +59,38 @@ func New(ctx context.Context, hey, forward string) (*Lab, error) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	l := &Lab{heyBin: hey, collector: collector, stop: stop}
-	// What the feed logs is not the reader's concern; it is scripted.
-	l.telemetry, err = telemetry.Start(ctx, telemetry.Config{Service: "load", Out: io.Discard, Endpoint: collector.URL()})
-	if err != nil {
+	if err := l.open(ctx); err != nil {
 		l.Close()
 		return nil, err
 	}
-	slog.SetDefault(slog.New(slog.DiscardHandler))
-	l.feed = origin.New(l.telemetry.For("feed"))
-	base, err := l.feed.Serve(ctx, "127.0.0.1:0")
-	if err != nil {
-		l.Close()
-		return nil, err
-	}
-	l.feedURL = base + origin.Path
 	return l, nil
+}
+
+// open starts what sends spans, and the feed.
+func (l *Lab) open(ctx context.Context) (err error) {
+	if l.sender, err = newSender(ctx, l.collector.URL()); err != nil {
+		return err
+	}
+	load, err := l.sender.provider(ctx, "load")
+	if err != nil {
+		return err
+	}
+	l.tracer = load.Tracer(tracerName)
+	feed, err := l.sender.provider(ctx, "feed")
+	if err != nil {
+		return err
+	}
+	l.feed = origin.New(feed)
+	base, err := l.feed.Serve(ctx, "127.0.0.1:0")
+	l.feedURL = base + origin.Path
+	return err
 }
 
 // Close stops the lab and passes on what spans are left.
 func (l *Lab) Close() {
 	l.stop()
-	if l.telemetry != nil {
-		_ = l.telemetry.Stop()
+	if l.sender != nil {
+		_ = l.sender.stop()
 	}
 	_ = l.collector.Close()
 }
@@ -225,7 +232,7 @@ func (l *Lab) gather(ctx context.Context, r *Result) []otlp.Span {
 	ctx, cancel := context.WithTimeout(ctx, gatherFor)
 	defer cancel()
 	_ = l.collector.Wait(ctx, func(spans []otlp.Span) bool { return otlp.Count(spans, feedSpan) >= loads })
-	_ = l.telemetry.Flush(ctx)
+	_ = l.sender.batches.ForceFlush(ctx)
 	return l.collector.Take()
 }
 
@@ -381,7 +388,7 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 			return s.elsewhere(ctx, a, act)
 		}
 	}
-	ctx, burst := StartBurst(ctx, s.step.Step, requests, concurrency)
+	ctx, burst := startBurst(ctx, s.tracer, s.step.Step, requests, concurrency)
 	burst.SetAttributes(attribute.String("experiment", s.experiment))
 	defer burst.End()
 	act.TraceID = burst.SpanContext().TraceID().String()
@@ -404,9 +411,17 @@ func (s *scene) do(ctx context.Context, a lesson.Act, act *Act) error {
 	return s.otherKey(ctx, act)
 }
 
-// StartBurst starts the root span under which a burst becomes one trace.
-func StartBurst(ctx context.Context, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
-	return otel.Tracer("plaque/load").Start(ctx, "burst", oteltrace.WithNewRoot(), oteltrace.WithAttributes(
+// tracerName is the scope of the spans that callers make.
+const tracerName = "plaque/load"
+
+// StartBurst starts the root span, made by tp, under which a burst becomes one
+// trace.
+func StartBurst(ctx context.Context, tp oteltrace.TracerProvider, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
+	return startBurst(ctx, tp.Tracer(tracerName), step, requests, concurrency)
+}
+
+func startBurst(ctx context.Context, tracer oteltrace.Tracer, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
+	return tracer.Start(ctx, "burst", oteltrace.WithNewRoot(), oteltrace.WithAttributes(
 		attribute.String("step", step), attribute.Int("requests", requests), attribute.Int("concurrency", concurrency)))
 }
 
@@ -525,7 +540,7 @@ func (s *scene) firstLeaves(ctx context.Context, a lesson.Act, act *Act) error {
 func (s *scene) slow(ctx context.Context, a lesson.Act, act *Act) error {
 	callers := make([]*slowCaller, a.Slow)
 	for i := range callers {
-		c, err := startSlow(ctx, s.host())
+		c, err := startSlow(ctx, s.tracer, s.host())
 		if err != nil {
 			return fmt.Errorf("slow client %d of %d: %w", i+1, a.Slow, err)
 		}
@@ -540,7 +555,7 @@ func (s *scene) slow(ctx context.Context, a lesson.Act, act *Act) error {
 		return context.Cause(ctx)
 	}
 	quick := make(chan string, 1)
-	go func() { quick <- ask(ctx, s.server.URL) }()
+	go func() { quick <- ask(ctx, s.tracer, s.server.URL) }()
 	select {
 	case answer := <-quick:
 		act.quick = "at once"

@@ -2,40 +2,91 @@ package server
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 )
 
-// addrs hands out ports below those that systems give to outgoing connections.
-// Processes begin at different ones, so that two test binaries seldom meet.
-var addrs = struct {
-	sync.Mutex // protects next
-	next       int
-}{next: 20000 + os.Getpid()%3000*3}
+const (
+	// Ports from lowest up to highest are below those that systems give to
+	// outgoing connections and to whoever asks for port 0.
+	lowest, highest = 20000, 29000
+	// enough blocks are leased before one of them is returned again.
+	enough = 40
+)
 
-// FreeAddr is an address of 127.0.0.1 that nobody uses now, with two free ports
-// behind it: a step takes three. No call in this process returns it again soon.
+// addrs are the blocks of three ports that this process has leased.
+var addrs struct {
+	sync.Mutex // protects blocks and next
+	blocks     []block
+	next       int // of blocks, once there are enough
+}
+
+// block is three ports in a row. The process holds them by UDP sockets with the
+// same numbers, until it ends: another process of ours passes over them, also
+// while nobody listens there, and TCP stays free for a server that is told where
+// to listen.
+type block struct {
+	port int
+	held [3]net.PacketConn
+}
+
+// lease takes the block, if nobody has.
+func lease(port int) (b block, ok bool) {
+	b.port = port
+	for i := range b.held {
+		c, err := net.ListenPacket("udp", loopback(port+i))
+		if err != nil {
+			for _, c := range b.held[:i] {
+				_ = c.Close()
+			}
+			return block{}, false
+		}
+		b.held[i] = c
+	}
+	return b, true
+}
+
+// free reports whether nobody listens at the block's ports now.
+func (b block) free() bool {
+	for i := range 3 {
+		l, err := net.Listen("tcp", loopback(b.port+i))
+		if err != nil {
+			return false
+		}
+		_ = l.Close()
+	}
+	return true
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// FreeAddr is an address of 127.0.0.1 where nobody listens, with two such ports
+// behind it: a step takes three. No other process that calls FreeAddr gets it
+// while this one runs, and no call in this process soon.
 func FreeAddr() (string, error) {
 	addrs.Lock()
 	defer addrs.Unlock()
-	for range 1000 {
-		port := addrs.next
-		if addrs.next += 3; addrs.next > 29000 {
-			addrs.next = 20000
-		}
-		free := true
-		for i := range 3 {
-			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)))
-			if err != nil {
-				free = false
-				break
+	if len(addrs.blocks) >= enough {
+		for range addrs.blocks {
+			b := addrs.blocks[addrs.next%len(addrs.blocks)]
+			addrs.next++
+			if b.free() {
+				return loopback(b.port), nil
 			}
-			_ = l.Close()
 		}
-		if free {
-			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
+	}
+	const all = (highest - lowest) / 3
+	first := rand.IntN(all)
+	for i := range all {
+		b, leased := lease(lowest + (first+i)%all*3)
+		if !leased {
+			continue
+		}
+		addrs.blocks = append(addrs.blocks, b) // also if TCP is taken: it may be free later
+		if b.free() {
+			return loopback(b.port), nil
 		}
 	}
 	return "", errors.New("there are no three free ports in a row between 20000 and 29000")

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"plaque/steps/kit/web"
@@ -167,14 +168,15 @@ func (r *round) bound() time.Duration {
 	return cmp.Or(time.Duration(r.script.HoldFor), HoldFor)
 }
 
-// New makes a feed whose spans go to tp. It answers good feeds until Set tells
+// New makes a feed whose spans go to tp, each below the one that its caller
+// names in a traceparent. It answers good feeds until Set tells
 // it otherwise.
 func New(tp trace.TracerProvider) *Feed {
 	f := &Feed{round: newRound(Script{})}
 	feed := http.NewServeMux()
 	feed.HandleFunc("GET "+Path, f.answer)
 	mux := http.NewServeMux()
-	mux.Handle(Path, web.Trace(feed, otelhttp.WithTracerProvider(tp)))
+	mux.Handle(Path, web.Trace(feed, otelhttp.WithTracerProvider(tp), otelhttp.WithPropagators(propagation.TraceContext{})))
 	// The remote control is not the feed, and its requests are no spans.
 	mux.HandleFunc("GET /script", f.getScript)
 	mux.HandleFunc("PUT /script", f.putScript)
