@@ -42,7 +42,6 @@ type shell struct {
 	gate    string // what .ci/run does
 	lessons []*lesson.Lesson
 	otlp    string // where spans go
-	jaeger  func() // makes sure that there is a Jaeger to start
 }
 
 // newShell is a shell whose program is built once for all tests.
@@ -69,8 +68,7 @@ func newShell(t *testing.T) *shell {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = spans.Close() })
-	return &shell{root: root, scripts: bin, gate: string(gate), lessons: lessons, otlp: spans.URL(),
-		jaeger: func() { jaegertest.Binary(t) }}
+	return &shell{root: root, scripts: bin, gate: string(gate), lessons: lessons, otlp: spans.URL()}
 }
 
 // comment is what stands behind a command for the reader.
@@ -204,7 +202,6 @@ func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, u 
 		case "run":
 			u.listens = addr
 		case "jaeger":
-			s.jaeger()
 			// The other two ways need Docker or the network, and have tests of
 			// their own.
 			words = append(words, "--from", "source")
@@ -348,6 +345,9 @@ const (
 	failed = "fails: "
 )
 
+// startsJaeger finds the blocks that need a Jaeger to start.
+var startsJaeger = regexp.MustCompile(`(?m)^go run ./scripts jaeger\b`)
+
 // Every command of every page works. Where it should fail the page says above its
 // block with what words, <!-- fails: WORDS -->; and where nobody has tried, why:
 // <!-- not run: REASON -->.
@@ -382,6 +382,9 @@ func TestCommands(t *testing.T) {
 			}
 			t.Run(b.at, func(t *testing.T) {
 				t.Parallel()
+				if startsJaeger.MatchString(b.text) {
+					jaegertest.Binary(t)
+				}
 				if err := s.try(t.Context(), b.text, failing); err != nil {
 					t.Errorf("%s: %v", b.at, err)
 				}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"plaque/steps/kit/need"
 	"plaque/steps/kit/origin"
 )
 
@@ -33,10 +35,7 @@ func TestCutInNamespaces(t *testing.T) {
 	}
 	hub := fmt.Sprintf("plaque%d", os.Getpid())
 	if out, err := exec.Command("ip", "netns", "add", hub).CombinedOutput(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI must have network namespaces: %v: %s", err, out)
-		}
-		t.Skipf("no network namespaces here (it takes Linux, root and the program ip): %v: %s", err, out)
+		need.Missing(t, "network namespaces", fmt.Sprintf("be root, and apt install iproute2 (%v %s)", err, bytes.TrimSpace(out)))
 	}
 	t.Cleanup(func() {
 		for _, ns := range []string{hub, hub + "a", hub + "b", hub + "c"} {

@@ -24,6 +24,7 @@ import (
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/server"
+	"plaque/steps/kit/need"
 )
 
 var update = flag.Bool("update", false, "write the golden transcripts anew")
@@ -55,17 +56,6 @@ func lessons(t *testing.T) []*lesson.Lesson {
 		t.Fatal(err)
 	}
 	return all
-}
-
-// needs says that a program is missing. In CI that is a failure.
-func needs(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI must have it: %v", err)
-		}
-		t.Skip(err)
-	}
 }
 
 // long leaves out, with -short, what takes long and would see nothing new: the gate
@@ -326,7 +316,7 @@ func TestFleetFaults(t *testing.T) {
 // else.
 func TestPython(t *testing.T) {
 	t.Parallel()
-	needs(t, "python3")
+	need.Program(t, "apt install python3", "python3")
 	verdicts := judged(t, Options{Command: []string{"python3", filepath.Join("testdata", "server.py")}})
 	if got, want := lacks(verdicts), append([]string{"silent-ends", "bounded"}, onlyTen...); !slices.Equal(got, want) {
 		t.Errorf("it lacks %q, want %q", got, want)
@@ -513,8 +503,9 @@ func TestStopped(t *testing.T) {
 // and on one that has it not.
 func TestByHand(t *testing.T) {
 	long(t)
-	needs(t, "curl")
-	needs(t, "nc")
+	need.Program(t, "apt install curl", "curl")
+	need.Program(t, "apt install netcat-openbsd", "nc")
+	need.Program(t, "it comes with every Unix", "sh")
 	all := lessons(t)
 	bins := map[string]string{}
 	for _, p := range properties {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"plaque/steps/kit/need"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ func TestOnTime(t *testing.T) {
 // standStill stops this process, as its machine would, and has it go on later.
 func standStill(t *testing.T) {
 	t.Helper()
+	need.Program(t, "it comes with every Unix", "sh")
+	need.Program(t, "apt install procps", "ps")
 	// A second after it has come to stand still, however long that takes.
 	later := exec.Command("sh", "-c", fmt.Sprintf(`
 		until case $(ps -o state= -p %[1]d) in T*) true;; *) false;; esac; do sleep 0.01; done

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/need"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,20 +27,10 @@ import (
 // browseFor bounds the browser's test. It takes seconds.
 const browseFor = 90 * time.Second
 
-// chromium finds the browser. The gate must have it; elsewhere the test is
-// skipped where there is none.
+// chromium finds the browser, which the test needs.
 func chromium(t *testing.T) string {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("there is no chromium: .ci/run installs it")
-	}
-	t.Skip("there is no chromium here; the gate has it")
-	return ""
+	return need.Program(t, "apt install chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
 }
 
 // browser is a page in Chromium, and what it has complained about and asked for.

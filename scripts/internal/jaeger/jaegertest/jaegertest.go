@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"plaque/scripts/internal/jaeger"
+	"plaque/steps/kit/need"
 )
 
 // Root is the workshop's folder, seen from any package in it.
@@ -26,22 +27,17 @@ func Root(tb testing.TB) string {
 	}
 }
 
-// Binary is the path of the source-built Jaeger. Where there is none the test is
-// skipped, but on CI, where CI=true, it fails: there it would hide that nothing
-// was tested.
+// Binary is the path of the source-built Jaeger, which the test needs.
 func Binary(tb testing.TB) string {
 	tb.Helper()
 	path, built, err := jaeger.SourceBinary(Root(tb))
-	switch {
-	case err != nil:
+	if err != nil {
 		tb.Fatal(err)
-	case built:
-		return path
-	case os.Getenv("CI") == "true":
-		tb.Fatalf("this test needs the real Jaeger, and %s is not there: build it with `go run ./scripts jaeger --from source`", path)
 	}
-	tb.Skip("needs the real Jaeger: have it with `go run ./scripts jaeger --from source` (some 4 minutes, once)")
-	return ""
+	if !built {
+		need.Missing(tb, "the real Jaeger", "go run ./scripts jaeger --build (some 4 minutes, once)")
+	}
+	return path
 }
 
 // Start starts that Jaeger on free ports, empty, and stops it when the test ends.

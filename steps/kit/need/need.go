@@ -1,0 +1,55 @@
+// Package need says what a test needs that a machine with Go and git may lack.
+//
+// Without it the test is skipped, and the line says how to have it. Where CI is
+// set in the environment it fails instead: there a skip would hide that nothing
+// was tested.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Program is the path of the first of these programs that is on PATH. how is the
+// command that installs it, such as "apt install curl".
+func Program(tb testing.TB, how string, names ...string) string {
+	tb.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	Missing(tb, names[0], how)
+	return ""
+}
+
+// Missing ends a test whose machine lacks a part. what names it, and how says
+// how to have it. It must be called from the goroutine of the test that tb is, as
+// tb.Skip must.
+func Missing(tb testing.TB, what, how string) {
+	tb.Helper()
+	if CI() {
+		tb.Fatalf("CI must have what this test needs, %s: %s", what, how)
+	}
+	tb.Skipf("needs %s: %s", what, how)
+}
+
+// Gate skips a test that only CI must run: it takes long and seldom finds what
+// the others do not. why says what it takes.
+func Gate(tb testing.TB, why string) {
+	tb.Helper()
+	if !CI() {
+		tb.Skipf("runs with CI=true in the environment: %s", why)
+	}
+}
+
+// CI reports whether CI is set in the environment, as CI services do. false and 0
+// count as not set.
+func CI() bool {
+	switch os.Getenv("CI") {
+	case "", "0", "false":
+		return false
+	}
+	return true
+}
