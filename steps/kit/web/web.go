@@ -6,7 +6,6 @@ package web
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -159,25 +158,23 @@ func observe(next http.Handler) http.Handler {
 func routeOf(r *http.Request) string { return r.Pattern[strings.IndexByte(r.Pattern, ' ')+1:] }
 
 // Handler makes an http.Handler of a function that may fail. An error is
-// answered as JSON, with the trace's id, and logged. Where telemetry knows it, the
-// path of the error is in the answer.
-//
-// The status is the error's own, when it or what it wraps has a method
-// StatusCode() int; 504 when it wraps context.DeadlineExceeded; 499 when it
-// wraps context.Canceled; else 500. With a method RetryAfter() time.Duration
-// that returns more than 0 it says when to come again, in the header of that
-// name, in whole seconds, rounded up.
+// answered as JSON, with the trace's id, and logged: its text and its status are
+// those of FailureOf. Where telemetry knows it, the path of the error is in the
+// answer. With a RetryAfter of more than 0 the answer has the header of that name,
+// in whole seconds, rounded up.
 func Handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	if h == nil {
+		panic("web.Handler: there is no function to call")
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := h(w, r)
 		if err == nil {
 			return
 		}
-		ctx := r.Context()
-		code := status(err)
+		ctx, f := r.Context(), FailureOf(err)
 		// The line becomes an event of the span, so Jaeger has the error too.
-		slog.WarnContext(ctx, "request failed", "status", code, "error", err)
-		answer := map[string]any{"error": err.Error()}
+		slog.WarnContext(ctx, "request failed", "status", f.Status, "error", f.Text)
+		answer := map[string]any{"error": f.Text}
 		if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
 			answer["trace_id"] = sc.TraceID().String()
 		}
@@ -187,32 +184,12 @@ func Handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
 			}
 			answer["path"] = path
 		}
-		if d := retryAfter(err); d > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
+		if f.RetryAfter > 0 {
+			seconds := int64((f.RetryAfter-1)/time.Second) + 1 // adding first would overflow
+			w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 		}
-		write(w, code, answer)
+		write(w, f.Status, answer)
 	})
-}
-
-func retryAfter(err error) time.Duration {
-	var later interface{ RetryAfter() time.Duration }
-	if errors.As(err, &later) {
-		return later.RetryAfter()
-	}
-	return 0
-}
-
-func status(err error) int {
-	var coded interface{ StatusCode() int }
-	switch {
-	case errors.As(err, &coded):
-		return coded.StatusCode()
-	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusGatewayTimeout
-	case errors.Is(err, context.Canceled):
-		return 499 // nginx's number for a caller who has hung up; nobody reads it
-	}
-	return http.StatusInternalServerError
 }
 
 // JSON answers 200 with v.
