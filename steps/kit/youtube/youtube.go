@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -43,11 +44,14 @@ type Error struct {
 
 // refusal is an answer that is no feed.
 type refusal struct {
-	status string
+	status int
 	after  time.Duration // the answer's Retry-After; 0 where it has none
 }
 
-func (r refusal) Error() string { return "it answered " + r.status }
+// Error has the number's usual words: those that came are a stranger's.
+func (r refusal) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("it answered %d %s", r.status, http.StatusText(r.status)))
+}
 
 // RetryAfter is how long the feed asks to be left alone; 0 where it does not.
 func (r refusal) RetryAfter() time.Duration { return r.after }
@@ -65,13 +69,24 @@ func Failed(err error) error {
 	return &Error{http.StatusBadGateway, fmt.Errorf("the feed failed: %w", err)}
 }
 
-var channelID = regexp.MustCompile(`^UC[A-Za-z0-9_-]{22}$`)
+var (
+	channelID = regexp.MustCompile(`^UC[A-Za-z0-9_-]{22}$`)
+	videoID   = regexp.MustCompile(`^[A-Za-z0-9_-]{11}$`)
+)
+
+// doom is the video on which a load panics, and the one id that YouTube does not have.
+const doom = "doom"
 
 // Channel is the channel that a request asks for with ?channel=ID, or
 // DefaultChannel. A malformed id is an Error with status 400: it would go into
-// a URL and become a key of the cache.
+// a URL and become a key of the cache. So is a query that does not parse: net/url
+// would drop the part that says which channel is meant.
 func Channel(r *http.Request) (string, error) {
-	id := r.URL.Query().Get("channel")
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", &Error{http.StatusBadRequest, fmt.Errorf("%.40q is not a query: write it like ?channel=%s", r.URL.RawQuery, DefaultChannel)}
+	}
+	id := query.Get("channel")
 	if id == "" {
 		return DefaultChannel, nil
 	}
@@ -137,29 +152,35 @@ func (c *Client) load(ctx context.Context, channel string) (id string, size int,
 	// cancels in two ways at once, and the error has the words of either.
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	u, err := url.Parse(c.feedURL)
+	u, err := FeedOf(c.feedURL, channel)
 	if err != nil {
 		return "", 0, err
 	}
-	query := u.Query()
-	query.Set("channel_id", channel)
-	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return "", 0, err
+		return "", 0, Away(u, err)
 	}
 	req.Header.Set("User-Agent", c.agent)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return "", 0, err
+		return "", 0, Away(u, err)
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, and never ends
+		return "", 0, refusal{res.StatusCode, 0}
+	}
+	// net/http ends a read when the context ends. That holds for a body only; this
+	// holds whatever the answer is.
+	defer context.AfterFunc(ctx, func() { _ = res.Body.Close() })()
 	// To the end, whatever the status is, so that the connection can be used
 	// again; or to MaxFeed: parsing 64 MiB of feed takes 700 MB of memory.
 	document, err := io.ReadAll(io.LimitReader(res.Body, MaxFeed+1))
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // not that the body is closed
+	}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return "", len(document), refusal{res.Status, retryAfter(res.Header, time.Now())}
+		return "", len(document), refusal{res.StatusCode, retryAfter(res.Header, time.Now())}
 	case err != nil:
 		return "", len(document), fmt.Errorf("it broke off: %w", err)
 	case len(document) > MaxFeed:
@@ -169,12 +190,70 @@ func (c *Client) load(ctx context.Context, channel string) (id string, size int,
 	return id, len(document), err
 }
 
+// FeedOf is the URL of a channel's feed. What feedURL has as its query stays as it
+// is written, but for a channel.
+func FeedOf(feedURL, channel string) (*url.URL, error) {
+	u, err := url.Parse(feedURL)
+	if err != nil {
+		return nil, errors.New("FEED_URL is not a URL") // err would repeat it, with its secrets
+	}
+	var query []string
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, _ = url.QueryUnescape(name); pair != "" && name != "channel_id" {
+			query = append(query, pair)
+		}
+	}
+	u.RawQuery = strings.Join(append(query, "channel_id="+url.QueryEscape(channel)), "&")
+	return u, nil
+}
+
+// Away is why the feed at u gave no answer. Callers read it, so it says the host
+// and no more of u: a path, a query and a password can be secrets.
+func Away(u *url.URL, err error) error {
+	var about *url.Error // says the whole URL, or that of a redirect
+	for errors.As(err, &about) {
+		err = about.Err
+	}
+	text := err.Error()
+	// A redirect that makes no sense is repeated, and can repeat what it was asked.
+	hide := []string{u.Path, u.EscapedPath(), u.RawQuery}
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		_, written, _ := strings.Cut(pair, "=")
+		plain, _ := url.QueryUnescape(written)
+		hide = append(hide, written, plain)
+	}
+	if password, ok := u.User.Password(); ok {
+		hide = append(hide, password)
+	}
+	for _, secret := range hide {
+		if len(secret) > 3 {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return &told{fmt.Sprintf("%s://%s: %.200s", u.Scheme, u.Host, text), err}
+}
+
+// told is an error in words of ours.
+type told struct {
+	text string
+	err  error
+}
+
+func (t *told) Error() string { return t.text }
+func (t *told) Unwrap() error { return t.err }
+
 // retryAfter reads the header of that name: seconds, or the time at which to come
-// again. It is 0 where that cannot be read or has passed.
+// again. It is 0 where that cannot be read or has passed, and the longest Duration
+// for more seconds than that has.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
-	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil { // more than 32 bits would not fit into a Duration
-		return max(0, time.Duration(seconds)*time.Second)
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || seconds > int64(math.MaxInt64/time.Second) {
+			return math.MaxInt64
+		}
+		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(0, at.Sub(now))
@@ -186,13 +265,13 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 func newest(document []byte) (string, error) {
 	feed, err := gofeed.NewParser().Parse(bytes.NewReader(document))
 	if err != nil {
-		return "", fmt.Errorf("it is no feed that we can read: %w", err)
+		return "", fmt.Errorf("it is no feed that we can read: %.200s", err.Error()) // it can repeat a name of any length
 	}
 	if len(feed.Items) == 0 {
 		return "", errors.New("it has no entries")
 	}
 	id, ok := strings.CutPrefix(feed.Items[0].GUID, "yt:video:")
-	if !ok || id == "" {
+	if !ok || id != doom && !videoID.MatchString(id) {
 		return "", fmt.Errorf("its newest entry, %.40q, is no video", feed.Items[0].GUID)
 	}
 	return id, nil
@@ -201,7 +280,7 @@ func newest(document []byte) (string, error) {
 // Doomed returns id, or panics where it is "doom". It stands for the bug that
 // every real load has somewhere, on some input; only here it is on purpose.
 func Doomed(id string) string {
-	if id == "doom" {
+	if id == doom {
 		panic("doom: the load cannot take this video")
 	}
 	return id

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -93,7 +94,7 @@ func TestFaults(t *testing.T) {
 		{"post", 502, `the feed failed: its newest entry, "yt:post:Ugkx0000", is no video`, ""},
 		{"hangup", 502, "the feed failed: it broke off: unexpected EOF", ""},
 		{"drip", 504, "the feed took too long: it broke off: context deadline exceeded", ""},
-		{"hang", 504, "the feed took too long: ", "/feeds/videos.xml?channel_id="},
+		{"hang", 504, "the feed took too long: http://localhost:", ": context deadline exceeded"},
 	} {
 		t.Run(c.answer, func(t *testing.T) {
 			t.Parallel() // two of them take Timeout each
@@ -129,11 +130,101 @@ func TestFeedAway(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close() // nobody listens there now
-	for _, feedURL := range []string{"http://" + addr, "ftp://" + addr, "http://%zz", addr, ""} {
+	for feedURL, says := range map[string]string{
+		"http://" + addr: "http://" + addr + ": dial tcp " + addr + ": connect",
+		"ftp://" + addr:  "ftp://" + addr + `: unsupported protocol scheme "ftp"`,
+		"http://%zz":     "FEED_URL is not a URL",
+		addr:             "FEED_URL is not a URL",
+		"":               `unsupported protocol scheme ""`,
+	} {
 		id, err := patient(feedURL).LatestVideo(t.Context(), DefaultChannel)
-		if got := failed(t, err, http.StatusBadGateway); id != "" || !strings.HasPrefix(got, "the feed failed: ") || !strings.Contains(got, feedURL) {
-			t.Errorf("%q: got %q, %s; want it to say where", feedURL, id, got)
+		if got := failed(t, err, http.StatusBadGateway); id != "" || !strings.HasPrefix(got, "the feed failed: ") || !strings.Contains(got, says) {
+			t.Errorf("%q: got %q, %s; want %s", feedURL, id, got, says)
 		}
+	}
+}
+
+// Callers read an error. It says which host failed, and no secret of FEED_URL.
+func TestErrorsHoldNoSecret(t *testing.T) {
+	var location string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", location)
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	for _, c := range []struct{ name, feedURL, location string }{
+		{"nobody there", "http://who:secretword@127.0.0.1:1/secretpath?key=secret%20value", ""},
+		{"no scheme", "secret://who:secretword@host/secretpath?key=secret%20value", ""},
+		{"no URL", "http://who:secretword@host:secretport/secretpath?key=secret%20value", ""},
+		{"a redirect in circles", "http://who:secretword@" + host + "/secretpath?key=secret%20value", "/secretpath?key=secret%20value"},
+		{"a redirect to nonsense", "http://who:secretword@" + host + "/secretpath?key=secret%20value", "http://x:secret%20value/secretpath"},
+		{"a redirect that repeats it", "http://who:secretword@" + host + "/secretpath?key=secret%20value", "secret value://x/secretpath secretword"},
+		{"a redirect elsewhere", "http://who:secretword@" + host + "/secretpath?key=secret%20value", "secret://elsewhere?key=secret%20value"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			location = c.location
+			_, err := patient(c.feedURL).LatestVideo(t.Context(), DefaultChannel)
+			got := failed(t, err, http.StatusBadGateway)
+			for _, secret := range []string{"secretword", "secretpath", "secret value", "secret%20value", "secretport"} {
+				if strings.Contains(got, secret) {
+					t.Errorf("%s holds %s", got, secret)
+				}
+			}
+		})
+	}
+	for _, status := range []int{http.StatusTeapot, 999} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 %d secret words\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status)
+			_ = c.Close()
+		}))
+		_, err := patient(server.URL).LatestVideo(t.Context(), DefaultChannel)
+		server.Close()
+		if got, want := failed(t, err, 502), strings.TrimSpace(fmt.Sprintf("the feed failed: it answered %d %s", status, http.StatusText(status))); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// A load ends with its timeout, whatever the feed answers and then does not end.
+func TestEveryReadEnds(t *testing.T) {
+	for name, head := range map[string]string{
+		"another protocol":  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+		"an early hint":     "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+		"a refusal":         "HTTP/1.1 429 Too Many Requests\r\n\r\n",
+		"a feed":            "HTTP/1.1 200 OK\r\n\r\n<feed>",
+		"a body to come":    "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
+		"a chunk":           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<fe",
+		"what unzips":       "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff",
+		"a 204 with a body": "HTTP/1.1 204 No Content\r\nContent-Length: 100\r\n\r\n",
+		"half a header":     "HTTP/1.1 200 OK\r\nContent-",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			stop := make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				c, _, _ := w.(http.Hijacker).Hijack()
+				_, _ = io.WriteString(c, head)
+				<-stop
+				_ = c.Close()
+			}))
+			defer server.Close()
+			defer close(stop)
+			client := NewClient(server.URL)
+			client.timeout = 200 * time.Millisecond
+			ended := make(chan error, 1)
+			go func() { _, err := client.LatestVideo(context.Background(), DefaultChannel); ended <- err }()
+			select {
+			case err := <-ended:
+				var e *Error
+				if !errors.As(err, &e) || e.Status != 502 && e.Status != 504 {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("the load goes on after 10 s")
+			}
+		})
 	}
 }
 
@@ -146,18 +237,34 @@ func TestRequest(t *testing.T) {
 		feed.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	client := patient(server.URL + origin.Path + "?hl=en&channel_id=replaced")
+	client := patient(server.URL + origin.Path + "?hl=en&channel_id=replaced&b;c=%zz&a=1+2%2B&chan%6eel_id=too")
 	channels := []string{DefaultChannel, "UC0123456789-_0123456789", "a&b=c d/é#?%"}
 	for _, channel := range channels {
 		if id, err := client.LatestVideo(t.Context(), channel); id != origin.VideoID(channel) || err != nil {
 			t.Errorf("%s: got %q, %v; want %s", channel, id, err, origin.VideoID(channel))
 		}
 	}
+	for written, want := range map[string]string{
+		"":                              "",
+		"?":                             "",
+		"?channel_id=x":                 "",
+		"?key=A%2fb":                    "key=A%2fb&",
+		"?z=1&a=2&z=3":                  "z=1&a=2&z=3&",
+		"?flag":                         "flag&",
+		"?a;b=c":                        "a;b=c&",
+		"?%zz":                          "%zz&",
+		"?q=\u00e9#channel_id=fragment": "q=\u00e9&",
+	} {
+		u, err := FeedOf("https://www.youtube.com/feeds/videos.xml"+written, "C")
+		if err != nil || u.RawQuery != want+"channel_id=C" {
+			t.Errorf("%s: %v, %v; want ?%schannel_id=C", written, u, err, want)
+		}
+	}
 	if len(asked) != len(channels) {
 		t.Fatalf("%d requests for %d loads", len(asked), len(channels))
 	}
 	for i, r := range asked {
-		want := url.Values{"channel_id": {channels[i]}, "hl": {"en"}}.Encode()
+		want := "hl=en&b;c=%zz&a=1+2%2B&channel_id=" + url.QueryEscape(channels[i])
 		if r.Method != http.MethodGet || r.UserAgent() != UserAgent || r.URL.RawQuery != want {
 			t.Errorf("%s ?%s by %q; want GET ?%s by %q", r.Method, r.URL.RawQuery, r.UserAgent(), want, UserAgent)
 		}
@@ -194,6 +301,11 @@ func TestChannel(t *testing.T) {
 		{"?channel=" + good[:23] + "%2F", ""},
 		{"?channel=" + good[:23] + "%C3%A9", ""},
 		{"?channel=" + good[:23] + "%FF", ""},
+		{"?channel=" + good + ";x", ""},
+		{"?channel=%zz", ""},
+		{"?a;b", ""},
+		{"?%", ""},
+		{"?channel=" + good + "&x=%F", ""},
 	} {
 		got, err := Channel(httptest.NewRequest(http.MethodGet, "/"+c.query, nil))
 		if c.want != "" {
@@ -202,7 +314,8 @@ func TestChannel(t *testing.T) {
 			}
 			continue
 		}
-		if says := failed(t, err, http.StatusBadRequest); got != "" || !strings.HasSuffix(says, " is not a channel id: it is UC and 22 letters, digits, - or _") {
+		if says := failed(t, err, http.StatusBadRequest); got != "" || !strings.HasSuffix(says, " is not a channel id: it is UC and 22 letters, digits, - or _") &&
+			!strings.HasSuffix(says, " is not a query: write it like ?channel="+DefaultChannel) {
 			t.Errorf("%s: got %q, %s", c.query, got, says)
 		}
 	}
@@ -272,7 +385,7 @@ func TestTransportsAreTheirOwn(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	const head, tail = `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>yt:video:abc</id></entry>`, "</feed>"
+	const head, tail = `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>yt:video:abcdefghijk</id></entry>`, "</feed>"
 	size := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, head+strings.Repeat(" ", size-len(head)-len(tail))+tail)
@@ -280,7 +393,7 @@ func TestLimit(t *testing.T) {
 	defer server.Close()
 	client := patient(server.URL)
 	size = MaxFeed
-	if id, err := client.LatestVideo(t.Context(), DefaultChannel); id != "abc" || err != nil {
+	if id, err := client.LatestVideo(t.Context(), DefaultChannel); id != "abcdefghijk" || err != nil {
 		t.Errorf("a feed of the limit's size: %q, %v", id, err)
 	}
 	size = MaxFeed + 1
@@ -318,10 +431,19 @@ func TestReadingStopsAtTheLimit(t *testing.T) {
 
 func TestNewest(t *testing.T) {
 	entry := func(id string) string {
-		return `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>` + id + `</id></entry><entry><id>yt:video:old</id></entry></feed>`
+		return `<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>` + id + `</id></entry><entry><id>yt:video:oldoldoldol</id></entry></feed>`
 	}
 	for _, c := range []struct{ document, id, says string }{
-		{entry("yt:video:new"), "new", ""},
+		{entry("yt:video:newABC012-_"), "newABC012-_", ""},
+		{entry("yt:video:doom"), "doom", ""},
+		{entry("yt:video:newABC012-"), "", `"yt:video:newABC012-", is no video`},
+		{entry("yt:video:newABC012-_x"), "", "is no video"},
+		{entry("yt:video:newABC012-/"), "", "is no video"},
+		{entry("yt:video:newABC012-\u00e9"), "", "is no video"},
+		{entry("yt:video:new ABC012-"), "", "is no video"},
+		{entry("yt:video:&lt;script&gt;abc"), "", "is no video"},
+		{entry("yt:video:DOOM"), "", "is no video"},
+		{"<" + strings.Repeat("x", 1000) + ">", "", "no feed that we can read"},
 		{entry("yt:video:"), "", `"yt:video:", is no video`},
 		{entry("urn:yt:video:new"), "", `"urn:yt:video:new", is no video`},
 		{entry(strings.Repeat("x", 1000)), "", `"` + strings.Repeat("x", 40) + `", is no video`},
@@ -623,7 +745,16 @@ func TestRetryAfter(t *testing.T) {
 		"-5":                            0,
 		"soon":                          0,
 		"1.5":                           0,
-		"99999999999999999999":          0,
+		"+3":                            0,
+		"3s":                            0,
+		"\u0663":                        0,
+		"2147483647":                    2147483647 * time.Second,
+		"2147483648":                    2147483648 * time.Second,
+		"9223372036":                    9223372036 * time.Second,
+		"9223372037":                    math.MaxInt64,
+		"9223372036854775808":           math.MaxInt64,
+		"99999999999999999999":          math.MaxInt64,
+		"Fri, 31 Dec 9999 23:59:59 GMT": math.MaxInt64,
 		"Tue, 24 Nov 2026 12:00:30 GMT": 30 * time.Second,
 		"Tue, 24 Nov 2026 11:00:00 GMT": 0,
 	} {
@@ -637,4 +768,21 @@ func TestRetryAfter(t *testing.T) {
 	if !errors.As(err, &later) || later.RetryAfter() != origin.RetryAfter {
 		t.Errorf("%v does not say to come again in %v", err, origin.RetryAfter)
 	}
+}
+
+// Whatever a feed is, its newest video is one, or none.
+func FuzzNewest(f *testing.F) {
+	f.Add([]byte(`<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>yt:video:newABC012-_</id></entry></feed>`))
+	f.Add([]byte(`<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>yt:video:doom</id></entry></feed>`))
+	f.Add([]byte(`<rss><channel><item><guid>yt:video:newABC012-_x</guid></item></channel></rss>`))
+	f.Add([]byte(`{"version":"https://jsonfeed.org/version/1","items":[{"id":"yt:video:../../etc/x"}]}`))
+	f.Fuzz(func(t *testing.T, document []byte) {
+		id, err := newest(document)
+		if err == nil && id != doom && (len(id) != 11 || strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "") {
+			t.Errorf("%q is no video", id)
+		}
+		if err != nil && len(err.Error()) > 1000 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	})
 }
