@@ -1,25 +1,32 @@
 // Package cache remembers what a load returned, for a while, and coalesces the
-// loads of callers who miss at once.
+// loads of callers that miss at once.
 //
-// The claim of step 10: a feed that is slow or down costs callers an older answer
-// where there is one, and else an error at once; it is left alone meanwhile; and
-// no stranger can fill the memory, or start loads without end.
+// The claim of step 10: an origin that is slow or down costs callers an older
+// answer where there is one, and else an error at once; it is left alone
+// meanwhile; and no stranger can fill the memory, or start loads without end.
 //
-// What step 09 promises holds here too, with options and without. What it kept by
-// itself, for a time, is kept here by a library, within a bound.
+// What step 09 promises holds here too, with options and without. The folder
+// needs the standard library and OpenTelemetry's API alone: copy it home.
+//
+//	cache.go    callers and flights
+//	options.go  what New can be told
+//	shelf.go    what is remembered: by key, with an end, within a bound
+//	failures.go how failures are told, remembered, and answered with an old value
+//	text.go     keys, errors and panics as text for a span
+//	stats.go    counts
 package cache
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -28,60 +35,45 @@ import (
 
 var tracer = otel.Tracer("plaque/cache")
 
-// ErrGoexit is what callers get when the load ended its goroutine with
-// runtime.Goexit, as t.FailNow does.
-var ErrGoexit = errors.New("the load ended its goroutine without an answer")
-
 // hit is a variable so that a hit without a span allocates nothing.
 var hit = []attribute.KeyValue{attribute.String("cache.result", "hit")}
 
-// PanicError is what callers get when the load panicked. It wraps the value of
-// the panic where that is an error.
-type PanicError struct {
-	Value any
-	Stack []byte // of the goroutine that panicked
-}
-
-func (e *PanicError) Error() string { return fmt.Sprintf("the load panicked: %v", e.Value) }
-
-// Unwrap returns the panic's value if it is an error, else nil.
-func (e *PanicError) Unwrap() error { err, _ := e.Value.(error); return err }
-
 // Cache keeps the values of keys for a time, and as many as it may. Make one with
 // New; its methods may be called at once, also by load.
+//
+// Keys, values, errors and contexts are other people's: no method of theirs is
+// called under the lock, and no caller waits for one.
 type Cache[K comparable, V any] struct {
 	options
 	ttl  time.Duration
 	load func(context.Context, K) (V, error)
+	born time.Time // the cache's clock counts from here
+	counts
 
-	// Stats, each by its name.
-	hits, stale, misses, joined, spared, refused, loads, failures, panics atomic.Int64
-
-	// entries are the values, fresh and old. What is asked for once cannot push
-	// out what is asked for again and again. It has a lock of its own, which a
-	// hit takes. Written under mu.
-	entries *lru.TwoQueueCache[K, entry[V]]
-
-	mu      sync.Mutex              // protects what follows, and waiters; never held across load
-	flights map[K]*flight[V]        // loads in the air
-	failed  *lru.Cache[K, *failure] // keys whose last load failed; apart, so that they push out no value
-	running int                     // goroutines in load, also those whose flight has landed without them
+	mu       sync.Mutex             // protects what follows, and flights' waiters; never held across load
+	values   shelf[K, kept[V]]      // read without mu
+	failures shelf[K, *FailedError] // keys whose last load failed; apart, so that they push out no value
+	flights  map[K]*flight[K, V]    // loads in the air
+	running  int                    // goroutines in load, also those whose flight has landed without them
+	sweeper  *time.Timer            // takes what has ended off the shelves
+	sweeping bool                   // the sweeper's timer runs
 }
 
-// entry is a value and how long it will do.
-type entry[V any] struct {
+// kept is a value and until when it is fresh, by the cache's clock.
+type kept[V any] struct {
 	value V
-	fresh time.Time // it is a hit until then;
-	old   time.Time // until then it is served while a new one loads,
-	last  time.Time // and until then when there is no new one to be had
+	fresh time.Duration
 }
 
-// flight is one load and all who wait for it.
-type flight[V any] struct {
-	span    trace.Span
+// flight is one load and all callers that wait for it.
+type flight[K comparable, V any] struct {
+	key     K
 	cancel  context.CancelFunc // of the load
-	timer   *time.Timer        // lands the flight when the load takes too long
-	waiters int                // callers who still want the answer; the one who was served an old value does, without waiting
+	alarm   *alarm[K, V]
+	waiters int // callers that still want the answer; one that was served an old value does, without waiting
+
+	started chan struct{} // closed when span is there
+	span    trace.Span
 
 	landed atomic.Bool
 	done   chan struct{} // closed when the flight has landed
@@ -90,133 +82,178 @@ type flight[V any] struct {
 	old    bool // the load failed, and value is the one from before
 }
 
+// alarm lands a flight whose load takes too long. The runtime may hold a stopped
+// timer for a while, so what the timer holds lets go of the flight.
+type alarm[K comparable, V any] struct {
+	timer  *time.Timer
+	flight *flight[K, V] // nil: it has landed
+}
+
 // New makes a cache that keeps what load returns for ttl, from the end of the
-// load. With a ttl of 0 or less it keeps nothing, and only coalesces.
+// load. With a ttl of 0 or less it keeps nothing, and only coalesces. It panics
+// if load or an option is nil.
 func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (V, error), opts ...Option) *Cache[K, V] {
-	c := &Cache[K, V]{options: options{timeout: DefaultTimeout, maxKeys: DefaultMaxKeys}, ttl: ttl, load: load, flights: map[K]*flight[V]{}}
-	for _, opt := range opts {
+	if load == nil {
+		panic("cache.New: load is nil: there is nothing to load with")
+	}
+	c := &Cache[K, V]{ttl: ttl, load: load, born: time.Now(), flights: map[K]*flight[K, V]{}}
+	c.options = options{timeout: DefaultTimeout, maxKeys: DefaultMaxKeys}
+	for i, opt := range opts {
+		if opt == nil {
+			panic(fmt.Sprintf("cache.New: option %d of %d is nil", i+1, len(opts)))
+		}
 		opt(&c.options)
 	}
-	// Their only error is a size that the options do not let through.
-	c.entries, _ = lru.New2Q[K, entry[V]](c.maxKeys)
-	c.failed, _ = lru.New[K, *failure](c.maxKeys)
+	// A value stays for at most two ticks after its end: half of what is promised.
+	tick := max(time.Second, ttl/10) / 4
+	c.values = newShelf[K, kept[V]](c.maxKeys, tick)
+	c.failures = newShelf[K, *FailedError](c.maxKeys, tick)
 	return c
 }
 
 // Get returns the value of key: the one that it remembers, or else what the
 // key's flight brings. With options that allow it, an old value is returned at
 // once while a flight brings the new one, and where no load may start or the
-// load has failed.
+// load has failed. Otherwise no value is older than the ttl when Get is called.
 //
-// Errors go to all who wait for the flight: load's own, a *PanicError,
-// ErrGoexit, or one that wraps context.DeadlineExceeded when the load takes
-// longer than the timeout; with WithBackoff in a *FailedError, which whoever
-// asks too early gets as well. It is ErrBusy when there are as many loads as
-// WithMaxLoads allows. A caller whose own ctx ends gets that context's cause at
-// once; the flight goes on as long as somebody wants it.
+// Errors go to all callers that wait for the flight, who share them: load's own,
+// a *PanicError, ErrGoexit, or one that wraps context.DeadlineExceeded when the
+// load takes longer than the timeout; with WithBackoff in a *FailedError, which a
+// caller that asks too early gets as well. It is ErrBusy when there are as many
+// loads as WithMaxLoads allows. A caller whose own ctx ends gets that context's
+// cause at once; the flight goes on as long as somebody wants it.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	span := trace.SpanFromContext(ctx)
-	if span.IsRecording() { // one that nobody records would take ten times as long as a hit
-		ctx, span = tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
+	if span.IsRecording() { // a span that nobody records would take ten times as long as a hit
+		ctx, span = tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", text(key))))
 		defer span.End()
 	}
-	if e, ok := c.entries.Get(key); ok && time.Now().Before(e.fresh) {
-		c.hits.Add(1)
+	if value, ok := c.Fresh(key); ok {
 		span.SetAttributes(hit...)
-		return e.value, nil
+		return value, nil
 	}
-	if ctx.Err() != nil { // whoever has left already starts nothing
+	if ctx.Err() != nil { // a caller that has left already starts nothing
 		return *new(V), context.Cause(ctx)
 	}
-	b := c.board(ctx, key)
-	if span.IsRecording() { // else what it is told is thrown away, and costs an allocation
-		span.SetAttributes(attribute.String("cache.result", b.result))
-		if b.flight != nil && !b.leads {
-			span.AddLink(trace.Link{SpanContext: b.flight.span.SpanContext()})
+	a := c.board(ctx, key)
+	if span.IsRecording() { // attributes for a span that records nothing cost an allocation
+		span.SetAttributes(attribute.String("cache.result", a.result))
+		if a.flight != nil && !a.leads {
+			a.flight.link(ctx, span)
 		}
 	}
-	if b.result != "miss" && b.result != "joined" {
-		return b.value, b.err
-	}
-	f := b.flight
-	select {
-	case <-f.done:
-		if f.old {
-			span.SetAttributes(attribute.Bool("cache.stale", true))
+	value, err := a.value, a.err
+	if a.waits {
+		f := a.flight
+		select {
+		case <-f.done:
+			value, err = f.value, f.err
+			if f.old {
+				span.SetAttributes(attribute.Bool("cache.stale", true))
+			}
+		case <-ctx.Done():
+			c.leave(f)
+			return *new(V), context.Cause(ctx)
 		}
-		return f.value, f.err
-	case <-ctx.Done():
-		c.leave(key, f)
-		return *new(V), context.Cause(ctx)
 	}
+	if err != nil && span.IsRecording() {
+		// The flight has the error's words. They are the work of its methods, for which
+		// no caller waits; but the flight may be in a trace that is not sampled.
+		span.SetStatus(codes.Error, fmt.Sprintf("no value: %T", err))
+	}
+	return value, err
+}
+
+// Fresh returns the value of key if it is a hit. If not, it starts nothing: a
+// caller that can get the value elsewhere looks here first.
+func (c *Cache[K, V]) Fresh(key K) (value V, ok bool) {
+	kept, ok := c.values.get(key)
+	if !ok || c.now() >= kept.fresh {
+		return value, false
+	}
+	c.hits.add()
+	return kept.value, true
 }
 
 // Forget drops the value of key, and what is remembered of its failures. A load
-// in the air goes on for those who wait for it, but what it brings is not
-// stored, and whoever asks from now on gets a new load.
+// in the air goes on for the callers that wait for it, but what it brings is not
+// stored, and a caller that asks from now on gets a new load.
 func (c *Cache[K, V]) Forget(key K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries.Remove(key)
-	c.failed.Remove(key)
+	c.values.drop(key)
+	c.failures.drop(key)
 	delete(c.flights, key)
 }
 
-// boarding is what becomes of a caller who had no hit at first sight.
-type boarding[V any] struct {
-	result string     // hit, stale, failed, busy: served at once; miss, joined: waits for flight
-	flight *flight[V] // the key's flight in the air, if there is one
-	leads  bool       // flight is the caller's own
-	value  V          // what is served at once
+// now is the cache's clock: how long ago the cache was made. It takes half of the
+// time that time.Now does, and is monotonic.
+func (c *Cache[K, V]) now() time.Duration { return time.Since(c.born) }
+
+// after is d after t, or the end of time if that is later.
+func after(t, d time.Duration) time.Duration {
+	if d > math.MaxInt64-t {
+		return math.MaxInt64
+	}
+	return t + d
+}
+
+// answer is what becomes of a caller that had no hit at first sight.
+type answer[K comparable, V any] struct {
+	result string        // hit, stale, failed, busy: served at once; miss, joined: waits for flight
+	waits  bool          // until flight has landed
+	leads  bool          // flight is the caller's own
+	flight *flight[K, V] // the key's flight in the air, if there is one
+	value  V             // what is served at once
 	err    error
 }
 
 // board decides what becomes of a caller, and starts the key's flight if there
 // is none and one may start.
-func (c *Cache[K, V]) board(ctx context.Context, key K) (b boarding[V]) {
+func (c *Cache[K, V]) board(ctx context.Context, key K) (a answer[K, V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
+	now := c.now()
 	// The second look: between the first one and this lock, the flight that we
 	// would have joined may have landed, and we would load once more.
-	e, found := c.entries.Get(key)
-	if found && now.Before(e.fresh) {
-		c.hits.Add(1)
-		b.value, b.result = e.value, "hit"
-		return b
+	kept, found := c.values.get(key)
+	if found && now < kept.fresh {
+		c.hits.add()
+		a.value, a.result = kept.value, "hit"
+		return a
 	}
-	b.flight = c.flights[key]
-	if b.flight == nil {
-		if b.err = c.mayLoad(key, now); b.err == nil {
-			b.flight, b.leads = c.takeOff(ctx, key), true
+	a.flight = c.flights[key]
+	if a.flight == nil {
+		if a.err = c.mayLoad(key, now); a.err == nil {
+			a.flight, a.leads = c.takeOff(ctx, key), true
 		}
 	}
 	switch {
-	case found && (now.Before(e.old) || b.err != nil && now.Before(e.last)):
+	case found && (now < after(kept.fresh, c.whileRevalidate) || a.err != nil && now < after(kept.fresh, c.ifError)):
 		c.stale.Add(1)
-		b.value, b.err, b.result = e.value, nil, "stale"
-	case b.err == ErrBusy:
+		a.value, a.err, a.result = kept.value, nil, "stale"
+	case a.err == ErrBusy:
 		c.refused.Add(1)
-		b.result = "busy"
-	case b.err != nil:
+		a.result = "busy"
+	case a.err != nil:
 		c.spared.Add(1)
-		b.result = "failed"
-	case b.leads:
+		a.result = "failed"
+	case a.leads:
 		c.misses.Add(1)
-		b.result = "miss"
+		a.result, a.waits = "miss", true
 	default:
 		c.joined.Add(1)
-		b.flight.waiters++
-		b.result = "joined"
+		a.flight.waiters++
+		a.result, a.waits = "joined", true
 	}
-	return b
+	return a
 }
 
 // mayLoad says why key may not be loaded now: it has just failed, or too many
-// loads run.
-func (c *Cache[K, V]) mayLoad(key K, now time.Time) error {
-	if f, ok := c.failed.Get(key); ok && now.Before(f.err.Until) {
-		return f.err
+// loads run. The caller holds mu.
+func (c *Cache[K, V]) mayLoad(key K, now time.Duration) error {
+	if f, ok := c.failures.get(key); ok && now < f.until {
+		return f
 	}
 	if c.maxLoads > 0 && c.running >= c.maxLoads {
 		return ErrBusy
@@ -225,98 +262,181 @@ func (c *Cache[K, V]) mayLoad(key K, now time.Time) error {
 }
 
 // takeOff starts a flight. The caller holds mu.
-func (c *Cache[K, V]) takeOff(ctx context.Context, key K) *flight[V] {
-	f := &flight[V]{done: make(chan struct{}), waiters: 1}
-	// Detached: the load keeps the leader's values, its trace among them, but
-	// not its hang-up. In exchange it gets a timeout of its own. The span
-	// starts under the lock, so that whoever finds the flight can link to it.
-	ctx, f.span = tracer.Start(context.WithoutCancel(ctx), "flight")
-	ctx, f.cancel = context.WithTimeout(ctx, c.timeout)
-	// A load that ignores its context holds nobody past the timeout.
-	f.timer = time.AfterFunc(c.timeout, func() {
-		c.land(key, f, *new(V), fmt.Errorf("the load did not end within %v: %w", c.timeout, context.DeadlineExceeded))
-	})
-	c.flights[key] = f
+func (c *Cache[K, V]) takeOff(ctx context.Context, key K) *flight[K, V] {
+	f := &flight[K, V]{key: key, waiters: 1, started: make(chan struct{}), done: make(chan struct{})}
+	// Detached: the load keeps the leader's values, its trace among them, but not
+	// its hang-up. In exchange it gets a separate timeout.
+	ctx = context.WithoutCancel(ctx)
+	if c.timeout > 0 {
+		ctx, f.cancel = context.WithTimeout(ctx, c.timeout)
+		// A load that ignores its context holds nobody past the timeout.
+		a := &alarm[K, V]{flight: f}
+		a.timer = time.AfterFunc(c.timeout, func() { c.timeOut(a) })
+		f.alarm = a
+	} else {
+		ctx, f.cancel = context.WithCancel(ctx)
+	}
+	if same(key, key) { // NaN is not equal to itself: nobody could find its flight, or remove it
+		c.flights[key] = f
+	}
 	c.running++
-	go c.fly(ctx, key, f)
+	go c.fly(ctx, f)
 	return f
 }
 
-// fly loads, in a goroutine of its own, and lands in one defer, which runs
-// whether load returns, panics or ends the goroutine.
-func (c *Cache[K, V]) fly(ctx context.Context, key K, f *flight[V]) {
-	value, err := *new(V), ErrGoexit // until load has returned
+func same[K comparable](a, b K) bool { return a == b }
+
+// fly loads, in a separate goroutine, and lands in one defer, which runs whether
+// load returns, panics or ends the goroutine.
+func (c *Cache[K, V]) fly(ctx context.Context, f *flight[K, V]) {
+	l := landing[V]{err: ErrGoexit} // until load has returned
+	defer func() { c.land(f, l, true) }()
+	ctx = f.start(ctx)
+	if f.landed.Load() { // the sampler took longer than a load may
+		<-f.done
+		f.end(landing[V]{err: f.err}, time.Now())
+		return
+	}
+	c.call(ctx, f.key, &l)
+	if l.err != nil && max(c.backoff, c.ifError, c.whileRevalidate) > 0 {
+		l.failure = inspect(l.err)
+	}
+}
+
+// call loads, and makes an error of a panic.
+func (c *Cache[K, V]) call(ctx context.Context, key K, l *landing[V]) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.panics.Add(1)
-			err = f.panicked(p)
+			l.err, l.panicked = newPanicError(p), true
 		}
-		c.land(key, f, value, err)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.running--
 	}()
-	value, err = c.load(ctx, key)
+	l.value, l.err = c.load(ctx, key)
 }
 
-// panicked makes an error of a panic's value, and tells the trace.
-func (f *flight[V]) panicked(p any) error {
-	err := &PanicError{p, debug.Stack()}
-	f.span.RecordError(err, trace.WithAttributes(attribute.String("exception.stacktrace", string(err.Stack))))
-	return err
+// timeOut lands a flight whose load has taken too long.
+func (c *Cache[K, V]) timeOut(a *alarm[K, V]) {
+	c.mu.Lock()
+	f := a.flight
+	c.mu.Unlock()
+	if f != nil {
+		err := fmt.Errorf("the load did not end within %v: %w", c.timeout, context.DeadlineExceeded)
+		c.land(f, landing[V]{err: err}, false)
+	}
+}
+
+// landing is what a load came to.
+type landing[V any] struct {
+	value    V
+	err      error
+	panicked bool
+	failure
 }
 
 // land gives a flight its end. The first end counts: the load's, or its timeout.
-func (c *Cache[K, V]) land(key K, f *flight[V], value V, err error) {
+// What the flight holds is given back before a caller wakes; only then do
+// methods of the error and of the span run.
+func (c *Cache[K, V]) land(f *flight[K, V], l landing[V], returned bool) {
+	c.mu.Lock()
+	if returned {
+		c.running--
+	}
 	if f.landed.Swap(true) {
+		c.mu.Unlock()
 		return
 	}
-	f.value, f.err = value, err
-	c.mu.Lock()
+	f.value, f.err = l.value, l.err
 	// Forget, or the last waiter, may have taken the key from this flight, and
 	// another flight may have it by now.
-	if c.flights[key] == f {
-		delete(c.flights, key)
-		if err == nil {
-			c.keep(key, value)
+	if c.flights[f.key] == f {
+		delete(c.flights, f.key)
+		if l.err == nil {
+			c.keep(f.key, l.value)
 		} else {
-			f.err = c.remember(key, err)
-			if e, ok := c.entries.Get(key); ok && time.Now().Before(e.last) {
-				f.value, f.err, f.old = e.value, nil, true
-			}
+			c.fail(f, l)
 		}
 	}
-	c.mu.Unlock()
-	f.timer.Stop()
-	f.cancel() // the load's context, if it still runs; its timer, if not
-	if err != nil {
-		c.failures.Add(1)
-		f.span.SetStatus(codes.Error, fmt.Sprint(err))
+	if f.alarm != nil {
+		f.alarm.timer.Stop()
+		f.alarm.flight = nil
 	}
-	f.span.End()
 	c.loads.Add(1)
+	if l.err != nil {
+		c.failed.Add(1)
+	}
+	c.mu.Unlock()
+	f.cancel() // the load's context, if it still runs; its timer, if not
+	landed := time.Now()
 	close(f.done)
+	f.end(l, landed)
 }
 
 // keep stores a new value. The caller holds mu.
 func (c *Cache[K, V]) keep(key K, value V) {
-	c.failed.Remove(key)
+	c.failures.drop(key)
 	if c.ttl <= 0 {
 		return
 	}
-	fresh := time.Now().Add(c.ttl - time.Duration(c.jitter*rand.Float64()*float64(c.ttl)))
-	c.entries.Add(key, entry[V]{value, fresh, fresh.Add(c.whileRevalidate), fresh.Add(c.ifError)})
+	now := c.now()
+	fresh := after(now, c.ttl-time.Duration(c.jitter*rand.Float64()*float64(c.ttl)))
+	c.values.put(key, kept[V]{value, fresh}, after(fresh, max(c.whileRevalidate, c.ifError)), now)
+	c.sweepLater()
 }
 
 // leave takes one waiter off a flight. When the last one has left, nobody wants
 // the answer: the key is free at once, and the load is cancelled.
-func (c *Cache[K, V]) leave(key K, f *flight[V]) {
+func (c *Cache[K, V]) leave(f *flight[K, V]) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f.waiters--; f.waiters == 0 {
-		if c.flights[key] == f {
-			delete(c.flights, key)
-		}
+	f.waiters--
+	last := f.waiters == 0
+	if last && c.flights[f.key] == f {
+		delete(c.flights, f.key)
+	}
+	c.mu.Unlock()
+	if last {
 		f.cancel()
 	}
 }
+
+// sweepLater starts the sweeper where it does not run. The caller holds mu.
+//
+// The timer holds the cache weakly: one that nobody uses any more goes at once,
+// and not when its last value has ended.
+func (c *Cache[K, V]) sweepLater() {
+	switch {
+	case c.sweeping:
+		return
+	case c.sweeper != nil:
+		c.sweeper.Reset(c.values.tick)
+	default:
+		here := weak.Make(c)
+		c.sweeper = time.AfterFunc(c.values.tick, func() {
+			if c := here.Value(); c != nil {
+				c.sweep()
+			}
+		})
+	}
+	c.sweeping = true
+}
+
+// sweep takes what has ended off the shelves, some at a time, so that callers
+// get at the lock in between.
+func (c *Cache[K, V]) sweep() {
+	const some = 1000
+	for more := true; more; {
+		c.mu.Lock()
+		now := c.now()
+		more = !c.values.sweep(now, some) || !c.failures.sweep(now, some)
+		if !more {
+			c.sweeping = false
+			if c.values.len+c.failures.len > 0 {
+				c.sweepLater()
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// ErrGoexit is what callers get when the load ended its goroutine with
+// runtime.Goexit, as t.FailNow does.
+var ErrGoexit = errors.New("the load ended its goroutine without an answer")

@@ -29,6 +29,12 @@ var subject = cachetest.Subject{
 		defer of.mu.Unlock()
 		return len(of.flights)
 	},
+	Entries: func(c cachetest.Cache) int {
+		of := c.(*Cache[any, any])
+		of.mu.Lock()
+		defer of.mu.Unlock()
+		return of.values.len
+	},
 	Forget: func(c cachetest.Cache, key any) { c.(*Cache[any, any]).Forget(key) },
 	Stats: func(c cachetest.Cache) cachetest.Stats {
 		s := c.(*Cache[any, any]).Stats()
@@ -37,6 +43,7 @@ var subject = cachetest.Subject{
 }
 
 func TestContract(t *testing.T)  { cachetest.Run(t, subject) }
+func TestForeign(t *testing.T)   { cachetest.Foreign(t, subject) }
 func TestSchedules(t *testing.T) { cachetest.Schedules(t, subject) }
 func FuzzSchedules(f *testing.F) { cachetest.Fuzz(f, subject) }
 func TestSoak(t *testing.T)      { cachetest.Soak(t, subject) }
