@@ -2,29 +2,10 @@ package cache
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// The rest of this package is step 10's, and is tested there.
-func TestTheRestIsStep10s(t *testing.T) {
-	for _, name := range []string{"cache.go", "options.go"} {
-		here, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		there, err := os.ReadFile(filepath.Join("..", "..", "10-resilient", "cache", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(here) != string(there) {
-			t.Errorf("%s is not step 10's: copy it", name)
-		}
-	}
-}
 
 func TestFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
