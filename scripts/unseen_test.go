@@ -15,7 +15,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/say"
-	"plaque/steps/kit/telemetry"
+	"plaque/steps/kit/see"
 )
 
 // When a step drops spans, the tour says that they do not agree with the feed's
@@ -97,13 +97,13 @@ func TestErrorPath(t *testing.T) {
 		return fmt.Sprintf("%s:%d", short, strings.Count(before, "\n")+1)
 	}
 	cache := "09-panic-safe/cache/cache.go"
-	want := []telemetry.Station{
+	want := []see.Station{
 		{Span: "GET /{$}", At: at("kit/web/web.go", "kit/web/web.go", "next.ServeHTTP(w, r)\n\t})\n\tslog.")},
 		{Span: "cache.get", At: at(cache, "cache/cache.go", `tracer.Start(ctx, "cache.get"`)},
 		{Span: "flight", At: at(cache, "cache/cache.go", `tracer.Start(context.WithoutCancel(ctx), "flight")`)},
 		{Panic: "youtube.Doomed", At: at("kit/youtube/youtube.go", "kit/youtube/youtube.go", `panic("doom`)},
 	}
-	told := func(args ...string) (all []map[string]any, paths [][]telemetry.Station) {
+	told := func(args ...string) (all []map[string]any, paths [][]see.Station) {
 		answers, err := doomedAnswers(t.Context(), append([]string{bin}, args...)...)
 		if err != nil {
 			t.Fatal(err)
@@ -111,7 +111,7 @@ func TestErrorPath(t *testing.T) {
 		for _, a := range answers {
 			body, ok := strings.CutPrefix(a, "500 ")
 			var fields map[string]any
-			var way struct{ Path []telemetry.Station }
+			var way struct{ Path []see.Station }
 			if !ok || json.Unmarshal([]byte(body), &fields) != nil || json.Unmarshal([]byte(body), &way) != nil {
 				t.Fatalf("somebody was told %s", a)
 			}

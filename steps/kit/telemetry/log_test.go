@@ -126,7 +126,7 @@ func TestLogTargets(t *testing.T) {
 	}
 	s.End()
 	id := s.SpanContext().TraceID().String()
-	all := lines(out.String())
+	all := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(all) != 2 || !strings.HasSuffix(all[0], `level=DEBUG msg="load begins" channel=UC target=telemetry trace_id=`+id) ||
 		!strings.HasSuffix(all[1], `level=INFO msg=second step=05 g.n=1 g.target=telemetry g.trace_id=`+id) {
 		t.Errorf("logged\n%s", out)

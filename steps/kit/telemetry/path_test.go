@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +14,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/see"
 )
 
 // begin starts a span and says where.
@@ -54,14 +55,14 @@ func TestErrorPath(t *testing.T) {
 	joined.End()
 	root.AddLink(trace.LinkFromContext(waits))
 
-	want := fmt.Sprint([]Station{{Span: "GET", At: at}, {Span: "cache.get", At: at}, {Span: "flight", At: at}, {Span: "second try", At: at}})
+	want := fmt.Sprint([]see.Station{{Span: "GET", At: at}, {Span: "cache.get", At: at}, {Span: "flight", At: at}, {Span: "second try", At: at}})
 	for name, ctx := range map[string]context.Context{"leader": leads, "waiter": waits} {
 		if got := fmt.Sprint(ErrorPath(ctx)); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}
 	}
 	alone, _, _ := begin(t.Context(), "GET") // nothing below it has failed
-	if got := fmt.Sprint(ErrorPath(alone)); got != fmt.Sprint([]Station{{Span: "GET", At: at}}) {
+	if got := fmt.Sprint(ErrorPath(alone)); got != fmt.Sprint([]see.Station{{Span: "GET", At: at}}) {
 		t.Errorf("alone: %s", got)
 	}
 }
@@ -79,8 +80,13 @@ func TestErrorPathInALibrary(t *testing.T) {
 			t.Fatal("no span")
 		}
 	}
-	if at := startedAt(ended.Started()[0]); !strings.HasPrefix(at, "trace/tracer.go:") {
-		t.Errorf("it stands at %s", at)
+	for _, kv := range ended.Started()[0].Attributes() {
+		if at := kv.Value.String(); kv.Key == "code.file.path" && at != "trace/tracer.go" {
+			t.Errorf("it stands in %s", at)
+		}
+	}
+	if n := len(ended.Started()[0].Attributes()); n != 2 {
+		t.Errorf("%d attributes say where it stands", n)
 	}
 }
 
@@ -88,7 +94,7 @@ func TestErrorPathInALibrary(t *testing.T) {
 func TestErrorPathOfAPanic(t *testing.T) {
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+newCollector(t).URL)
 	start(t, Config{ErrorPath: true})
-	var none *Station
+	var none *see.Station
 	_, _, line, _ := runtime.Caller(0)
 	for i, die := range []func(){
 		func() { panic("doom") },
@@ -104,7 +110,7 @@ func TestErrorPathOfAPanic(t *testing.T) {
 			die()
 		}()
 		got := ErrorPath(ctx)
-		if want := (Station{Panic: fmt.Sprintf("telemetry.TestErrorPathOfAPanic.func%d", i+1), At: fmt.Sprintf("kit/telemetry/path_test.go:%d", line+2+i)}); len(got) != 3 || got[2] != want {
+		if want := (see.Station{Panic: fmt.Sprintf("telemetry.TestErrorPathOfAPanic.func%d", i+1), At: fmt.Sprintf("kit/telemetry/path_test.go:%d", line+2+i)}); len(got) != 3 || got[2] != want {
 			t.Errorf("got %v, want the last to be %v", got, want)
 		}
 		root.End()

@@ -167,7 +167,7 @@ func TestSettings(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL="http/json"`},
 		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_PROTOCOL=grpc", ""},
 		{"OTEL_BSP_MAX_QUEUE_SIZE=1", ""},
-		{"OTEL_BSP_MAX_QUEUE_SIZE=0", `OTEL_BSP_MAX_QUEUE_SIZE="0": it is how many spans may wait to be sent, from 1 to 1048576`},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=0", `OTEL_BSP_MAX_QUEUE_SIZE="0": it can be a number of spans that may wait to be sent, from 1 to 1048576`},
 		{"OTEL_BSP_MAX_QUEUE_SIZE=99999999", "OTEL_BSP_MAX_QUEUE_SIZE="},
 		{"OTEL_BSP_MAX_QUEUE_SIZE=many", `OTEL_BSP_MAX_QUEUE_SIZE="many"`},
 		{"OTEL_RESOURCE_ATTRIBUTES=team=a,zone=b", ""},

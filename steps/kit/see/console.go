@@ -1,4 +1,4 @@
-package telemetry
+package see
 
 import (
 	"cmp"
@@ -29,6 +29,13 @@ type console struct {
 	// what goes to a file is read by grep.
 	columns func() int
 	color   bool
+}
+
+// NewConsole prints the spans of a request as a tree, once they are complete.
+// columns is how wide the terminal is at that moment; 0 cuts nothing. Each tree
+// is one write.
+func NewConsole(w io.Writer, columns func() int, color bool) sdktrace.SpanProcessor {
+	return newConsole(w, columns, color)
 }
 
 func newConsole(w io.Writer, columns func() int, color bool) *console {

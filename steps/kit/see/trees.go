@@ -1,4 +1,4 @@
-package telemetry
+package see
 
 import (
 	"cmp"
@@ -48,8 +48,8 @@ type tree struct {
 
 	// waits are the spans that have started and not ended. Fixed when the tree is
 	// done, while the spans themselves may go on to end.
-	waits map[trace.SpanID]bool
-	timer *time.Timer // runs when the root has ended and others have not
+	waits map[trace.SpanID]int // where they stand in spans
+	timer *time.Timer          // runs when the root has ended and others have not
 	done  bool
 }
 
@@ -64,10 +64,10 @@ func (c *trees) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 	t := c.open[s.Parent().SpanID()]
 	if t == nil {
 		c.count++
-		t = &tree{number: c.count, root: id, waits: map[trace.SpanID]bool{}}
+		t = &tree{number: c.count, root: id, waits: map[trace.SpanID]int{}}
 	}
+	t.waits[id] = len(t.spans)
 	t.spans = append(t.spans, s)
-	t.waits[id] = true
 	c.open[id] = t
 	c.known.set(id, place{s.Name(), t.number})
 }
@@ -86,6 +86,9 @@ func (c *trees) OnEnd(s sdktrace.ReadOnlySpan) {
 		t = &tree{number: was.number, root: id, late: known, spans: []sdktrace.ReadOnlySpan{s}}
 	}
 	c.known.set(id, place{s.Name(), t.number})
+	if i, waited := t.waits[id]; waited {
+		t.spans[i] = s // as it is to be shown, which a processor before us may have changed
+	}
 	delete(t.waits, id)
 	switch {
 	case len(t.waits) == 0:
@@ -141,7 +144,7 @@ func (c *trees) stop() {
 
 // end is when a span of t ended, as far as t knows; zero if it had not.
 func (t *tree) end(s sdktrace.ReadOnlySpan) time.Time {
-	if t.waits[s.SpanContext().SpanID()] {
+	if _, open := t.waits[s.SpanContext().SpanID()]; open {
 		return time.Time{}
 	}
 	return s.EndTime()

@@ -1,4 +1,4 @@
-package telemetry
+package see
 
 import (
 	"bytes"
@@ -108,38 +108,44 @@ func (m micros) MarshalJSON() ([]byte, error) {
 
 const documentEnd = "\n]}\n"
 
-// newChrome makes the file, or empties it.
+// NewChrome draws spans in a file of Chrome's trace event format, which it makes
+// or empties. The error says why that cannot be, and names no path. Later failures
+// go to log.
+func NewChrome(path string, log *slog.Logger) (sdktrace.SpanProcessor, error) {
+	return newChrome(path, log)
+}
+
 func newChrome(path string, log *slog.Logger) (*chrome, error) {
-	fail := func(err error) (*chrome, error) {
-		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER: chrome cannot write %s: %w", path, err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := openRegular(path)
 	if err != nil {
-		var reason *os.PathError
-		if errors.As(err, &reason) {
-			err = reason.Err // the path is said once
-		}
-		return fail(err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
+		return nil, err
 	}
 	c := &chrome{file: f, log: log, empty: true, begin: time.Now(), pids: map[string]int{},
 		rows: newRecent[rowsOf, *rows](), slices: newRecent[trace.SpanID, slice](), waiters: newRecent[trace.SpanID, []slice]()}
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
+	if err = f.Truncate(0); err == nil {
 		err = c.append(fmt.Appendf(nil, "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"started\":%q},\"traceEvents\":[", c.begin.UTC().Format(time.RFC3339Nano)))
 	}
 	if err != nil {
 		_ = f.Close()
-		return fail(err)
+		return nil, err
 	}
 	c.queue = &queue[*tree]{limit: queueSize, write: c.write}
 	c.trees = newTrees(c.queue.put)
 	return c, nil
+}
+
+// openRegular looks before it opens: to open a FIFO for writing is to wait for a
+// reader.
+func openRegular(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	var reason *os.PathError
+	if errors.As(err, &reason) {
+		return nil, reason.Err // the caller says the path
+	}
+	return f, err
 }
 
 // append puts text where the document's end is, and the end behind it.

@@ -1,4 +1,4 @@
-package telemetry
+package see
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -26,14 +25,13 @@ type Station struct {
 	At string `json:"at"`
 }
 
-// ErrorPath is the way that an error has come to the request of ctx: from the
-// request's span down to the innermost span that is an error, over spans that have
-// ended, and over a link where a caller waited for the flight of another. nil
-// unless Config.ErrorPath is set and the request is recorded.
-func ErrorPath(ctx context.Context) []Station {
-	p := paths.Load()
+// Of is the way that an error has come to the request of ctx: from the request's
+// span down to the innermost span that is an error, over spans that have ended,
+// and over a link where a caller waited for the flight of another. nil when the
+// request is not recorded.
+func (p *Paths) Of(ctx context.Context) []Station {
 	root, recorded := trace.SpanFromContext(ctx).(sdktrace.ReadOnlySpan)
-	if p == nil || !recorded {
+	if !recorded {
 		return nil
 	}
 	p.mu.Lock()
@@ -70,19 +68,16 @@ const (
 	pathSpans = 4096
 )
 
-// paths is nil unless Config.ErrorPath is set.
-var paths atomic.Pointer[pathSpanProcessor]
-
-// pathSpanProcessor writes on each span where it was started, and keeps the last
-// ones that have ended.
-type pathSpanProcessor struct {
+// Paths writes on each span where in the code it was started, and keeps the last
+// ones that have ended. The zero value is ready; its methods may be called at once.
+type Paths struct {
 	mu    sync.Mutex // protects ended
 	ended []sdktrace.ReadOnlySpan
 }
 
 // OnStart looks for our innermost frame: what lies between is OpenTelemetry's, or
 // net/http's. In a goroutine of a library's it is the library's outermost.
-func (p *pathSpanProcessor) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
+func (p *Paths) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	var g stacks.Goroutine
@@ -97,15 +92,19 @@ func (p *pathSpanProcessor) OnStart(_ context.Context, s sdktrace.ReadWriteSpan)
 	s.SetAttributes(filePath.String(stacks.Short(at.File)), lineNumber.Int(at.Line))
 }
 
-func (p *pathSpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
+// OnEnd is called by the SDK.
+func (p *Paths) OnEnd(s sdktrace.ReadOnlySpan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = append(p.ended, s)
 	p.ended = p.ended[max(0, len(p.ended)-pathSpans):]
 }
 
-func (p *pathSpanProcessor) ForceFlush(context.Context) error { return nil }
-func (p *pathSpanProcessor) Shutdown(context.Context) error   { return nil }
+// ForceFlush does nothing.
+func (p *Paths) ForceFlush(context.Context) error { return nil }
+
+// Shutdown does nothing.
+func (p *Paths) Shutdown(context.Context) error { return nil }
 
 // startedAt is what OnStart has written.
 func startedAt(s sdktrace.ReadOnlySpan) string {

@@ -1,8 +1,18 @@
-package telemetry
+package see
 
 import (
 	"context"
 	"sync"
+	"time"
+)
+
+const (
+	// queueSize bounds the spans that wait for a reader or a disk that is slow.
+	queueSize = 32768
+	// stopWithin bounds the writing of what is left when the program stops: a
+	// terminal on which somebody has pressed Ctrl-S must not take the time of
+	// those that come after it.
+	stopWithin = 500 * time.Millisecond
 )
 
 // queue hands items to a goroutine that writes them, so that a span which ends
@@ -64,10 +74,9 @@ func (q *queue[T]) flush(ctx context.Context) error {
 	}
 }
 
-// stop is flush within a part of stopWithin: a terminal on which somebody has
-// pressed Ctrl-S must not take the time of those who come after it.
+// stop is flush within stopWithin.
 func (q *queue[T]) stop(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopWithin/4)
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
 	return q.flush(ctx)
 }

@@ -1,4 +1,4 @@
-package telemetry
+package see
 
 import (
 	"bytes"
@@ -13,15 +13,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -408,31 +407,6 @@ func TestChromeAtRandom(t *testing.T) {
 	}
 }
 
-// A file that cannot be written is an error at the start, and so is one that is
-// no file.
-func TestChromeCannotBeWritten(t *testing.T) {
-	dir := t.TempDir()
-	for _, path := range []string{dir, filepath.Join(dir, "none", "trace.json"), os.DevNull} {
-		setenv(t, "OTEL_TRACES_EXPORTER=console,chrome:"+path)
-		_, err := Start(t.Context(), Config{Out: new(buffer)})
-		if err == nil || !strings.HasPrefix(err.Error(), "OTEL_TRACES_EXPORTER: chrome cannot write "+path+": ") || strings.Count(err.Error(), path) != 1 {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-	// Another setting that is wrong leaves what is there alone.
-	path := filepath.Join(dir, "trace.json")
-	if err := os.WriteFile(path, []byte("precious"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	setenv(t, "OTEL_TRACES_EXPORTER=chrome:"+path+",otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc")
-	if _, err := Start(t.Context(), Config{Out: new(buffer)}); err == nil {
-		t.Error("no error")
-	}
-	if b, err := os.ReadFile(path); string(b) != "precious" || err != nil {
-		t.Errorf("the file is now %q, %v", b, err)
-	}
-}
-
 // fullDisk has room for so many bytes of a file.
 type fullDisk struct {
 	diskFile
@@ -476,11 +450,14 @@ func TestChromeDiskFull(t *testing.T) {
 func TestChromePanic(t *testing.T) {
 	const file = "PLAQUE_TEST_PANIC"
 	if path := os.Getenv(file); path != "" {
-		setenv(t, "OTEL_TRACES_EXPORTER=chrome:"+path)
-		tel, _ := start(t, Config{})
-		_, s := otel.Tracer("test").Start(t.Context(), "before")
+		view, err := NewChrome(path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tp := provider(sdktrace.WithSpanProcessor(view))
+		_, s := tp.Tracer("test").Start(t.Context(), "before")
 		s.End()
-		if err := tel.Flush(t.Context()); err != nil {
+		if err := tp.ForceFlush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		go panic("doom")
@@ -498,62 +475,5 @@ func TestChromePanic(t *testing.T) {
 	}
 	if d := validate(t, b); len(d.slices) != 1 {
 		t.Errorf("%d threads, want 1", len(d.slices))
-	}
-}
-
-// Several at once: each gets every span, and the collector too.
-func TestSeveral(t *testing.T) {
-	collector := newCollector(t)
-	path := filepath.Join(t.TempDir(), "a:trace.json") // a path on Windows has a colon as well
-	if runtime.GOOS == "windows" {
-		path = filepath.Join(t.TempDir(), "trace.json")
-	}
-	setenv(t, "OTEL_TRACES_EXPORTER=otlp, console ,json,chrome:"+path, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
-	stdout := new(buffer)
-	tel, out := start(t, Config{JSON: stdout})
-	for i, p := range []trace.TracerProvider{tel.Provider(), tel.For("feed")} {
-		_, s := p.Tracer("test").Start(t.Context(), fmt.Sprint("span", i))
-		s.End()
-	}
-	if err := tel.Stop(); err != nil {
-		t.Error(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := validate(t, b); len(d.slices) != 2 {
-		t.Errorf("chrome has %d threads", len(d.slices))
-	}
-	if got := []string{collector.next(t).Name, collector.next(t).Name}; !slices.Contains(got, "span0") || !slices.Contains(got, "span1") {
-		t.Errorf("the collector has %q", got)
-	}
-	if strings.Count(out.String(), "  span0\n") != 1 || strings.Count(out.String(), "  span1 (feed)\n") != 1 {
-		t.Errorf("the console has\n%s", out)
-	}
-	// Nothing but JSON in there.
-	all := lines(stdout.String())
-	for i, line := range all {
-		var s jsonSpan
-		if err := json.Unmarshal([]byte(line), &s); err != nil || s.Name != fmt.Sprint("span", i) {
-			t.Errorf("line %d: %v: %s", i, err, line)
-		}
-	}
-	if len(all) != 2 {
-		t.Errorf("%d lines of JSON", len(all))
-	}
-}
-
-func TestExporters(t *testing.T) {
-	for setting, want := range map[string]string{
-		"otlp":                                 "[{otlp }]",
-		"console,otlp":                         "[{console } {otlp }]",
-		`chrome:C:\Users\a b\trace.json, json`: `[{chrome C:\Users\a b\trace.json} {json }]`,
-		"chrome:/data/a=b:c":                   "[{chrome /data/a=b:c}]",
-		"none":                                 "[{none }]",
-	} {
-		if got, err := parseExporters(setting); err != nil || fmt.Sprint(got) != want {
-			t.Errorf("%s: %v, %v; want %s", setting, got, err, want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package telemetry
+package see
 
 import (
 	"bytes"
@@ -20,6 +20,10 @@ import (
 type jsonLines struct {
 	queue *queue[sdktrace.ReadOnlySpan]
 }
+
+// NewJSON writes each span that ends as a line of JSON, in one write for those
+// that came meanwhile. Its own failures go to log.
+func NewJSON(w io.Writer, log *slog.Logger) sdktrace.SpanProcessor { return newJSONLines(w, log) }
 
 func newJSONLines(w io.Writer, log *slog.Logger) *jsonLines {
 	var once sync.Once
