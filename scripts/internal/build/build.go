@@ -6,13 +6,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"plaque/scripts/internal/lesson"
 	"runtime"
 	"strings"
+	"time"
+
+	"plaque/scripts/internal/lesson"
 )
 
 // Root finds the workshop's folder: the nearest one, from dir upwards, that
@@ -34,16 +37,31 @@ func Root(dir string) (string, error) {
 	}
 }
 
+// patience is how long a go command that is interrupted may take to remove its
+// temporary files.
+const patience = 10 * time.Second
+
 // Build compiles the program in folder pkg (a path from dir, such as ".") or
 // the package with that import path, as seen from dir, into bin. overlay is a
-// file for go build's -overlay, or "".
-func Build(ctx context.Context, dir, pkg, bin, overlay string) error {
-	args := []string{"build", "-trimpath", "-o", bin}
+// file for go build's -overlay, or "". flags are more of go build's; without
+// them the program has no tables for a debugger, but stacks and profiles.
+func Build(ctx context.Context, dir, pkg, bin, overlay string, flags ...string) error {
+	// A commit changes no program, and git may not be there.
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-w", "-o", bin}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd := exec.CommandContext(ctx, "go", append(append(args, flags...), pkg)...)
 	cmd.Dir = dir
+	// A go command that is killed leaves its temporary files. Windows cannot
+	// interrupt.
+	cmd.Cancel = func() error {
+		if err := cmd.Process.Signal(os.Interrupt); err == nil || errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		return cmd.Process.Kill()
+	}
+	cmd.WaitDelay = patience
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -68,7 +86,11 @@ func WriteOverlay(path string, replace map[string]string) error {
 // BuildHey compiles hey, at the version that scripts/go.mod names.
 func BuildHey(ctx context.Context, root, binDir string) (string, error) {
 	bin := Exe(filepath.Join(binDir, "hey"))
-	return bin, Build(ctx, filepath.Join(root, "scripts"), "github.com/rakyll/hey", bin, "")
+	return bin, buildHey(ctx, root, bin)
+}
+
+func buildHey(ctx context.Context, root, bin string) error {
+	return Build(ctx, filepath.Join(root, "scripts"), "github.com/rakyll/hey", bin, "")
 }
 
 // Exe is the name of a program's file on this system.
@@ -77,15 +99,6 @@ func Exe(path string) string {
 		return path + ".exe"
 	}
 	return path
-}
-
-// TempDir makes a folder for binaries, and returns how to remove it.
-func TempDir() (string, func(), error) {
-	dir, err := os.MkdirTemp("", "plaque-")
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // BinPath is where a step's binary stands in a folder of binaries.

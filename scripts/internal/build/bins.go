@@ -1,0 +1,216 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"plaque/scripts/internal/lesson"
+)
+
+// Bins are the programs that one run of ours needs. They are built at stable paths
+// in the user's cache folder, where go build links nothing that has not changed,
+// and linked from there into a folder of this run: another run may rebuild a
+// program while this one uses it. Where there is no cache folder, or none that can
+// be written to, they are built in the run's folder.
+//
+// Its methods may be called at once.
+type Bins struct {
+	root  string // the workshop's
+	cache string // where stable paths are; "" for none
+	dir   string // of this run
+	clean func()
+}
+
+// Open makes a folder for this run's programs, of the workshop at root.
+func Open(root string) (*Bins, error) {
+	b := &Bins{root: root}
+	if caches, err := os.UserCacheDir(); err == nil && filepath.IsAbs(caches) {
+		if err := b.inCache(filepath.Join(caches, "plaque")); err == nil {
+			return b, nil
+		}
+	}
+	var err error
+	b.cache = ""
+	b.dir, b.clean, err = TempDir()
+	return b, err
+}
+
+// inCache has the stable paths and the run's folder on one disk, so that the one
+// can be a hard link to the other.
+func (b *Bins) inCache(caches string) (err error) {
+	root := sha256.Sum256([]byte(b.root))
+	b.cache = filepath.Join(caches, hex.EncodeToString(root[:6]))
+	if err := os.MkdirAll(b.cache, 0o700); err != nil {
+		return err
+	}
+	// A folder that was there may be another user's, or on a disk that is full.
+	try, err := os.CreateTemp(b.cache, ".try-*")
+	if err != nil {
+		return err
+	}
+	_, err = try.WriteString(b.root)
+	if err := errors.Join(err, try.Close(), os.Rename(try.Name(), filepath.Join(b.cache, rootFile))); err != nil {
+		return err
+	}
+	forgetOthers(caches)
+	b.dir, b.clean, err = tempDir(b.cache)
+	return err
+}
+
+// rootFile says, in a folder of stable paths, which workshop they are of.
+const rootFile = "root"
+
+// forgetOthers removes the programs of workshops that are no longer there.
+func forgetOthers(caches string) {
+	marks, _ := filepath.Glob(filepath.Join(escape(caches), "*", rootFile))
+	for _, mark := range marks {
+		root, err := os.ReadFile(mark)
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(string(root)); errors.Is(err, os.ErrNotExist) {
+			_ = os.RemoveAll(filepath.Dir(mark))
+		}
+	}
+}
+
+// Dir is the run's folder: of its programs, and of other files that it needs.
+func (b *Bins) Dir() string { return b.dir }
+
+// Close removes the run's folder.
+func (b *Bins) Close() { b.clean() }
+
+// Hey builds hey and returns its path.
+func (b *Bins) Hey(ctx context.Context) (string, error) {
+	return b.build(ctx, "hey", func(bin string) error { return buildHey(ctx, b.root, bin) })
+}
+
+// Step builds a step and returns its path.
+func (b *Bins) Step(ctx context.Context, s *lesson.Lesson) (string, error) {
+	return b.build(ctx, s.Step, func(bin string) error { return Build(ctx, s.Dir, ".", bin, "") })
+}
+
+// DebugStep is Step for a program that somebody may look at with a debugger.
+func (b *Bins) DebugStep(ctx context.Context, s *lesson.Lesson) (string, error) {
+	return b.build(ctx, "debug-"+s.Step, func(bin string) error { return Build(ctx, s.Dir, ".", bin, "", "-ldflags=") })
+}
+
+// build has the program of that name built, and returns its path in the run's
+// folder.
+func (b *Bins) build(ctx context.Context, name string, compile func(bin string) error) (string, error) {
+	mine := Exe(filepath.Join(b.dir, name))
+	if b.cache == "" {
+		return mine, compile(mine)
+	}
+	// Another run may want the same program now.
+	lock := flock.New(filepath.Join(b.cache, name+lockExt))
+	if _, err := lock.TryLockContext(ctx, 50*time.Millisecond); err != nil {
+		return "", fmt.Errorf("%s: %w", lock.Path(), err)
+	}
+	defer lock.Close()
+	stable := Exe(filepath.Join(b.cache, name))
+	if err := compile(stable); err != nil {
+		return "", err
+	}
+	_ = os.Remove(mine)
+	if os.Link(stable, mine) == nil {
+		return mine, nil
+	}
+	return mine, copyFile(stable, mine) // some file systems have no hard links
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// Job is hey and steps that are being built. Its methods may be called at once.
+type Job struct {
+	hey   *built
+	steps map[*lesson.Lesson]*built
+	all   sync.WaitGroup
+	fail  context.CancelCauseFunc
+	ctx   context.Context // its cause is the first error
+}
+
+// built is a program; what follows is set before done is closed.
+type built struct {
+	done chan struct{}
+	path string
+	err  error
+}
+
+// Start builds hey and the steps, two at a time and in this order. The first that
+// does not build ends the job. told hears of each that is built, one at a time.
+func (b *Bins) Start(ctx context.Context, steps []*lesson.Lesson, told func(name string)) *Job {
+	j := &Job{hey: &built{done: make(chan struct{})}, steps: map[*lesson.Lesson]*built{}}
+	j.ctx, j.fail = context.WithCancelCause(ctx)
+	var mu sync.Mutex // one at a time
+	slots := make(chan struct{}, 2)
+	compile := func(name string, p *built, build func(context.Context) (string, error)) {
+		slots <- struct{}{}
+		j.all.Go(func() {
+			defer func() { <-slots; close(p.done) }()
+			if p.err = context.Cause(j.ctx); p.err != nil {
+				return
+			}
+			if p.path, p.err = build(j.ctx); p.err != nil {
+				if ctx.Err() == nil {
+					p.err = fmt.Errorf("%s does not build: %w", name, p.err)
+				}
+				j.fail(p.err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told(name)
+		})
+	}
+	for _, s := range steps {
+		j.steps[s] = &built{done: make(chan struct{})}
+	}
+	j.all.Go(func() {
+		compile("hey", j.hey, b.Hey)
+		for _, s := range steps {
+			compile(s.Step, j.steps[s], func(ctx context.Context) (string, error) { return b.Step(ctx, s) })
+		}
+	})
+	return j
+}
+
+// Hey waits until hey is built, and returns its path.
+func (j *Job) Hey() (string, error) { return j.wait(j.hey) }
+
+// Step waits until a step of the job is built, and returns its path.
+func (j *Job) Step(s *lesson.Lesson) (string, error) { return j.wait(j.steps[s]) }
+
+func (j *Job) wait(p *built) (string, error) {
+	<-p.done
+	return p.path, p.err
+}
+
+// Err waits until all is built, or the job has ended, and returns why it has.
+func (j *Job) Err() error {
+	j.all.Wait()
+	defer j.fail(nil)
+	return context.Cause(j.ctx)
+}
