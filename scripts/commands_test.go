@@ -23,6 +23,7 @@ import (
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
+	"plaque/steps/kit/need"
 )
 
 const (
@@ -345,8 +346,26 @@ const (
 	failed = "fails: "
 )
 
-// startsJaeger finds the blocks that need a Jaeger to start.
-var startsJaeger = regexp.MustCompile(`(?m)^go run ./scripts jaeger\b`)
+// What a block needs is seen from how its lines begin.
+var (
+	startsJaeger = regexp.MustCompile(`(?m)^go run ./scripts jaeger\b`)
+	startsCurl   = regexp.MustCompile(`(?m)^curl\b`)
+	startsLong   = regexp.MustCompile(`(?m)^go (test (-\S+ )*\./|run \./scripts bench\b)`)
+)
+
+// needs skips a block that needs more than Go, or much time.
+func needs(t *testing.T, block string) {
+	t.Helper()
+	if startsJaeger.MatchString(block) {
+		jaegertest.Binary(t)
+	}
+	if startsCurl.MatchString(block) {
+		need.Program(t, "apt install curl", "curl")
+	}
+	if startsLong.MatchString(block) {
+		need.Gate(t, "it measures, or builds tests once more: a minute and longer")
+	}
+}
 
 // Every command of every page works. Where it should fail the page says above its
 // block with what words, <!-- fails: WORDS -->; and where nobody has tried, why:
@@ -382,9 +401,7 @@ func TestCommands(t *testing.T) {
 			}
 			t.Run(b.at, func(t *testing.T) {
 				t.Parallel()
-				if startsJaeger.MatchString(b.text) {
-					jaegertest.Binary(t)
-				}
+				needs(t, b.text)
 				if err := s.try(t.Context(), b.text, failing); err != nil {
 					t.Errorf("%s: %v", b.at, err)
 				}
