@@ -299,7 +299,7 @@ func (c *Cache[K, V]) fly(ctx context.Context, f *flight[K, V]) {
 	}
 	c.call(ctx, f.key, &l)
 	if l.err != nil && max(c.backoff, c.ifError, c.whileRevalidate) > 0 {
-		l.failure = inspect(l.err)
+		l.inspect(l.err)
 	}
 }
 

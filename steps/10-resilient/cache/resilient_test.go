@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -514,4 +515,84 @@ func size[K comparable, V any](c *Cache[K, V]) (values, failures int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.values.len, c.failures.len
+}
+
+// status is an error that an origin answered with.
+type status int
+
+func (s status) Error() string   { return fmt.Sprint("the origin says ", int(s)) }
+func (s status) StatusCode() int { return int(s) }
+
+// RFC 5861 serves an old value in place of a 500, 502, 503 or 504, and of no
+// answer. Any other status is an answer, and ends the old value; a panic is none,
+// whatever it carries.
+func TestGoneIsAnAnswer(t *testing.T) {
+	for _, options := range map[string][]Option{
+		"stale-if-error":         {WithStaleIfError(time.Minute)},
+		"with backoff":           {WithStaleIfError(time.Minute), WithBackoff(time.Second, time.Second)},
+		"stale-while-revalidate": {WithStaleIfError(time.Minute), WithStaleWhileRevalidate(ttl)},
+	} {
+		for code := 400; code < 600; code++ {
+			for _, way := range []string{"returns", "wraps", "panics"} {
+				synctest.Test(t, func(t *testing.T) {
+					n := 0
+					c := New(ttl, func(context.Context, string) (int, error) {
+						switch n++; {
+						case n == 1:
+							return 7, nil
+						case way == "panics":
+							panic(status(code))
+						case way == "wraps":
+							return 0, fmt.Errorf("it says: %w", status(code))
+						}
+						return 0, status(code)
+					}, options...)
+					_, _, _ = ask(t, c, "a")
+					time.Sleep(ttl)
+					if c.whileRevalidate > 0 {
+						_, _, _ = ask(t, c, "a") // served at once, whatever the load says
+						synctest.Wait()
+					}
+					for range 2 {
+						_, v, err := ask(t, c, "a")
+						serves := way == "panics" || code == 500 || code == 502 || code == 503 || code == 504
+						if serves != (err == nil) || serves && v != 7 {
+							t.Errorf("%d, %s: Get = %d, %v", code, way, v, err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A failure without an answer is no answer either: the load's own error, a panic,
+// a goroutine that ends, a timeout, no place.
+func TestOldValueInPlaceOfNoAnswer(t *testing.T) {
+	for name, die := range map[string]func(context.Context) error{
+		"fails":   func(context.Context) error { return errDown },
+		"panics":  func(context.Context) error { panic("doom") },
+		"exits":   func(context.Context) error { runtime.Goexit(); return nil },
+		"hangs":   func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"is deaf": func(context.Context) error { time.Sleep(time.Minute); return nil },
+		"is busy": func(context.Context) error { return ErrBusy },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				c := New(ttl, func(ctx context.Context, _ string) (int, error) {
+					if n++; n == 1 {
+						return 7, nil
+					}
+					return 0, die(ctx)
+				}, WithStaleIfError(time.Minute))
+				_, _, _ = ask(t, c, "a")
+				time.Sleep(ttl)
+				if _, v, err := ask(t, c, "a"); v != 7 || err != nil {
+					t.Errorf("Get = %d, %v, want the old value", v, err)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
 }

@@ -75,7 +75,8 @@ var tracer = otel.Tracer("plaque/cachetest")
 
 // relay hands the spans of the process to the test that runs.
 type relay struct {
-	to atomic.Pointer[tracetest.SpanRecorder]
+	to  atomic.Pointer[tracetest.SpanRecorder]
+	act atomic.Pointer[act]
 }
 
 func (r *relay) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
@@ -95,9 +96,34 @@ func (*relay) ForceFlush(context.Context) error { return nil }
 
 var provider = sync.OnceValue(func() *relay {
 	r := &relay{}
-	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r)))
+	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r), sdktrace.WithSampler(r)))
 	return r
 })
+
+// ShouldSample records every span. A test may have it do more.
+func (r *relay) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if act := r.act.Load(); act != nil && act.name == p.Name {
+		act.do()
+	}
+	return sdktrace.AlwaysSample().ShouldSample(p)
+}
+
+func (*relay) Description() string { return "cachetest" }
+
+// act is what a sampler does at a span's start.
+type act struct {
+	name string
+	do   func()
+}
+
+// Sampler lets the sampler call do when a span with that name starts, until the
+// test ends or stop is called.
+func Sampler(t testing.TB, name string, do func()) (stop func()) {
+	stop = func() { provider().act.Store(nil) }
+	provider().act.Store(&act{name, do})
+	t.Cleanup(stop)
+	return stop
+}
 
 // Spans are the spans of one test.
 type Spans struct{ *tracetest.SpanRecorder }

@@ -1,0 +1,199 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Values leave the memory within a second or a tenth of the ttl after their end,
+// without a call; the same for old values that options keep, with jitter, and for
+// failures.
+func TestEndedValuesLeave(t *testing.T) {
+	for _, ttl := range []time.Duration{time.Nanosecond, time.Millisecond, 5 * time.Second, time.Hour, 1000 * time.Hour} {
+		for _, extra := range []time.Duration{0, ttl, 10 * time.Minute} {
+			for _, jitter := range []float64{0, 0.1, 1} {
+				t.Run(fmt.Sprint(ttl, extra, jitter), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						c := New(ttl, func(_ context.Context, key int) (int, error) {
+							if key%2 == 1 {
+								return 0, errDown
+							}
+							return key, nil
+						}, WithStaleIfError(extra), WithJitter(jitter), WithBackoff(time.Second, time.Second))
+						begin := time.Now()
+						for key := range 200 {
+							_, _ = c.Get(t.Context(), key)
+							time.Sleep(ttl / 100)
+						}
+						put := time.Since(begin)
+						if values, _ := size(c); jitter == 0 && values < 40 {
+							t.Errorf("%d values before the end of the last ones", values)
+						}
+						time.Sleep(ttl + extra - ttl/100 + max(time.Second, ttl/10))
+						if values, _ := size(c); values > 0 {
+							t.Errorf("%d values are in memory, though the last was stored %v ago", values, time.Since(begin)-put)
+						}
+						time.Sleep(3 * time.Second)
+						if _, failures := size(c); failures > 0 && ttl <= 5*time.Second {
+							t.Errorf("%d failures are in memory", failures)
+						}
+						time.Sleep(ttl)
+						if c.sweeping || len(c.values.ticks)+len(c.failures.ticks) > 0 {
+							t.Error("the sweeper goes on, with nothing to sweep")
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// Values that have ended hold no room: a live one never makes room for them.
+func TestEndedValuesHoldNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loads := 0
+		c := New(time.Hour, func(context.Context, int) (int, error) { loads++; return 1, nil }, WithMaxKeys(1000))
+		for range 2 { // used, so that the hand would spare them
+			for k := range 500 {
+				_, _ = c.Get(t.Context(), k)
+			}
+		}
+		time.Sleep(time.Hour - time.Second)
+		for k := range 500 {
+			_, _ = c.Get(t.Context(), 1000+k)
+		}
+		time.Sleep(time.Second) // the first 500 have just ended, and nothing has swept them
+		if values, _ := size(c); values != 1000 {
+			t.Fatalf("%d values, want 1000: else this shows nothing", values)
+		}
+		for k := range 500 {
+			_, _ = c.Get(t.Context(), 2000+k)
+		}
+		loads = 0
+		for k := range 500 {
+			_, _ = c.Get(t.Context(), 1000+k)
+			_, _ = c.Get(t.Context(), 2000+k)
+		}
+		if loads != 0 {
+			t.Errorf("%d of 1000 live values made room, though 500 had ended", loads)
+		}
+	})
+}
+
+// A shelf against a model of it: whatever is put, dropped, used and swept, it
+// holds what it should, its lists fit together, and it keeps its bound.
+func TestShelf(t *testing.T) {
+	const tick = 10
+	for _, room := range []int{0, 1, 2, 7} {
+		seed := rand.Uint64()
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		s := newShelf[int, int](room, tick)
+		type entry struct{ value, end int }
+		model := map[int]entry{}
+		now := 0
+		for n := range 20_000 {
+			key := rnd.IntN(20)
+			switch rnd.IntN(5) {
+			case 0, 1:
+				end := now + rnd.IntN(50)
+				s.put(key, n, time.Duration(end), time.Duration(now))
+				model[key] = entry{n, end}
+			case 2:
+				s.drop(key)
+				delete(model, key)
+			case 3:
+				now += rnd.IntN(tick)
+				for !s.sweep(time.Duration(now), 1) {
+				}
+				for key, e := range model {
+					if e.end/tick < now/tick {
+						if _, ok := s.get(key); ok {
+							t.Fatalf("seed %d: key %d ended at %d, and is there at %d", seed, key, e.end, now)
+						}
+						delete(model, key)
+					}
+				}
+			case 4:
+				v, ok := s.get(key)
+				if e, known := model[key]; ok && (!known || e.value != v) || !ok && known && room == 0 {
+					t.Fatalf("seed %d: key %d: %d, %v, want %+v", seed, key, v, ok, e)
+				}
+			}
+			// Every item is on both lists, once, and the map has it.
+			items := 0
+			s.items.Range(func(_, _ any) bool { items++; return true })
+			byAge, byTick := 0, 0
+			for i := s.order.first; i != nil; i = i.links[0].behind {
+				byAge++
+			}
+			for tick, l := range s.ticks {
+				for i := l.first; i != nil; i = i.links[1].behind {
+					byTick++
+					if int64(i.end/10) != tick {
+						t.Fatalf("seed %d: an item that ends at %d is in tick %d", seed, i.end, tick)
+					}
+				}
+			}
+			if items != s.len || byAge != s.len || byTick != s.len || room > 0 && s.len > room || room == 0 && s.len != len(model) {
+				t.Fatalf("seed %d: %d items in the map, %d by age, %d by tick, %d counted, room for %d", seed, items, byAge, byTick, s.len, room)
+			}
+		}
+	}
+}
+
+// Sieve: the hand spares what was used since it last came by, and what is asked
+// for once makes room for its like.
+func TestHand(t *testing.T) {
+	s := newShelf[int, int](4, time.Hour)
+	put := func(keys ...int) {
+		for _, key := range keys {
+			s.put(key, key, time.Minute, 0)
+		}
+	}
+	has := func(keys ...int) {
+		t.Helper()
+		for _, key := range keys {
+			if _, ok := s.items.Load(key); !ok {
+				t.Errorf("%d has made room", key)
+			}
+		}
+	}
+	put(1, 2, 3, 4)
+	s.get(1)
+	s.get(3)
+	put(5) // spares 1, takes 2
+	has(1, 3, 4, 5)
+	put(6) // spares 3, takes 4
+	has(1, 3, 5, 6)
+	put(7, 8) // take 5 and 6: the hand does not come by 1 and 3 again
+	has(1, 3, 7, 8)
+	s.drop(7) // where the hand is
+	put(9, 10)
+	has(1, 3, 9, 10)
+	s.get(1)
+	for key := range 4 { // all used: the hand comes round once, and takes the oldest
+		s.get([]int{1, 3, 9, 10}[key])
+	}
+	put(11)
+	if s.len != 4 {
+		t.Errorf("%d values, want 4", s.len)
+	}
+	has(11)
+}
+
+// A value that is loaded anew is as well used as the one before.
+func TestRefreshKeepsItsPlace(t *testing.T) {
+	s := newShelf[int, int](2, time.Hour)
+	s.put(1, 1, time.Minute, 0)
+	s.get(1)
+	s.put(1, 2, time.Minute, 0)
+	s.put(2, 2, time.Minute, 0)
+	s.put(3, 3, time.Minute, 0)
+	if v, ok := s.get(1); !ok || v != 2 {
+		t.Errorf("it has made room for one that nobody used: %d, %v", v, ok)
+	}
+}
