@@ -14,6 +14,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"plaque/steps/kit/names"
 	"plaque/steps/kit/terminal"
 )
 
@@ -227,7 +228,7 @@ func service(s sdktrace.ReadOnlySpan) string { return cmp.Or(of(s, "service.name
 // flight that it joined, or for a lock.
 func waits(s sdktrace.ReadOnlySpan) bool {
 	return strings.HasSuffix(s.Name(), ".wait") || slices.ContainsFunc(s.Attributes(), func(kv attribute.KeyValue) bool {
-		return kv.Key == "cache.result" && kv.Value.AsString() == "joined"
+		return kv.Key == names.CacheResult && kv.Value.AsString() == names.Joined
 	})
 }
 
@@ -263,7 +264,7 @@ func (p *painter) links(e entry) string {
 // rank has the attributes that matter come first, and those last which are the
 // same for every request.
 var rank = map[attribute.Key]int{
-	"cache.result": -9, "cache.key": -8, "http.response.status_code": -7, "http.conn.reused": -6, "status": -5, "error": -4,
+	names.CacheResult: -9, names.CacheKey: -8, "http.response.status_code": -7, "http.conn.reused": -6, "status": -5, "error": -4,
 	"http.request.method": 1, "http.route": 1, "level": 1, "server.address": 2, "server.port": 2, "url.scheme": 3, "network.protocol.version": 3,
 	"network.peer.address": 3, "network.peer.port": 3, "client.address": 3, "user_agent.original": 4,
 }

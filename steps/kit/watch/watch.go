@@ -1,15 +1,9 @@
 // Package watch knows which spans are running, and what they say about a cache:
 // its flights in the air, who waits for them, and what it has answered so far.
 //
-// It is a span processor. A cache that names its spans as the workshop's do is
-// seen without a line of its own for that:
-//
-//	cache.get   cache.key, and cache.result = hit, miss, joined (in step 10 also
-//	            stale, failed, busy) once it is known
-//	flight      one load for all who want a key; below the leader's cache.get
-//	lock.wait   below cache.get, for as long as it waits for the cache's lock
-//
-// A waiter's cache.get links to its flight.
+// It is a span processor: a cache that names its spans and attributes as package
+// names does is seen without another line of code. A waiter's cache.get links to
+// its flight.
 package watch
 
 import (
@@ -24,6 +18,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/names"
 )
 
 const (
@@ -60,6 +56,7 @@ type running struct {
 	name   string   // at its start
 	parent *running // nil when that is not in this process, or had ended before
 	flew   bool     // a cache.get that a flight started under
+	locks  int      // running lock.wait spans below it
 	at     *list.Element
 }
 
@@ -161,15 +158,18 @@ func (w *Watch) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 		w.drop(w.order.Front().Value.(*running))
 		w.dropped++
 	}
-	if r.name != "flight" {
+	if r.name == names.LockWait && r.parent != nil {
+		r.parent.locks++
+	}
+	if r.name != names.Flight {
 		return
 	}
 	w.counters.Loads++
-	f := &flight{context: sc, started: s.StartTime(), key: value(s, "cache.key")}
+	f := &flight{context: sc, started: s.StartTime(), key: value(s, names.CacheKey)}
 	for p := r.parent; p != nil; p = p.parent {
-		if p.name == "cache.get" {
+		if p.name == names.CacheGet {
 			p.flew = true
-			f.key = cmp.Or(f.key, value(p.span, "cache.key"))
+			f.key = cmp.Or(f.key, value(p.span, names.CacheKey))
 			break
 		}
 	}
@@ -179,6 +179,9 @@ func (w *Watch) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 func (w *Watch) drop(r *running) {
 	w.order.Remove(r.at)
 	delete(w.running, keyOf(r.span.SpanContext()))
+	if r.name == names.LockWait && r.parent != nil {
+		r.parent.locks--
+	}
 }
 
 // OnEnd is called by the SDK.
@@ -193,9 +196,9 @@ func (w *Watch) OnEnd(s sdktrace.ReadOnlySpan) {
 		w.drop(r)
 	}
 	switch r.name {
-	case "cache.get":
-		w.counters.add(value(s, "cache.result"), r.flew, true)
-	case "flight":
+	case names.CacheGet:
+		w.counters.add(value(s, names.CacheResult), r.flew, true)
+	case names.Flight:
 		f := w.flights[k]
 		if f == nil {
 			return
@@ -214,17 +217,17 @@ func (w *Watch) OnEnd(s sdktrace.ReadOnlySpan) {
 
 func (c *Counters) add(result string, flew, ended bool) {
 	switch {
-	case result == "hit":
+	case result == names.Hit:
 		c.Hits++
-	case result == "joined":
+	case result == names.Joined:
 		c.Joined++
-	case result == "stale":
+	case result == names.Stale:
 		c.Stale++
-	case result == "failed":
+	case result == names.Failed:
 		c.Failed++
-	case result == "busy":
+	case result == names.Busy:
 		c.Busy++
-	case result == "miss":
+	case result == names.Miss:
 		c.Misses++
 		if !flew {
 			c.Loads++
@@ -257,81 +260,104 @@ func (w *Watch) Now() Now {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := Now{At: time.Now(), Counters: w.counters, Running: w.order.Len(), Dropped: w.dropped}
-	air := map[spanKey]*Flight{} // those to tell of
-	byKey := map[string]*Flight{}
-	for k, f := range w.flights {
-		if f.ended.IsZero() {
-			a := f.tell(n.At)
-			air[k] = a
-			if b := byKey[f.key]; b == nil || b.Started.Before(a.Started) { // after Forget the newer one is the one to join
-				byKey[f.key] = a
-			}
-		}
-	}
+	air := w.inAir(n.At)
 	queues := map[string]*Queue{}
-	locked := map[*running]bool{}
 	for e := w.order.Front(); e != nil; e = e.Next() {
-		if r := e.Value.(*running); r.name == "lock.wait" && r.parent != nil {
-			locked[r.parent] = true
-			key := value(r.parent.span, "cache.key")
-			q := queues[key]
-			if q == nil {
-				q = &Queue{Key: key}
-				queues[key] = q
+		switch r := e.Value.(*running); r.name {
+		case names.LockWait:
+			if r.parent != nil {
+				wait(queues, value(r.parent.span, names.CacheKey), n.At.Sub(r.span.StartTime()))
 			}
-			q.Callers++
-			q.AgeMS = max(q.AgeMS, n.At.Sub(r.span.StartTime()).Milliseconds())
+		case names.CacheGet:
+			result := value(r.span, names.CacheResult)
+			n.Counters.add(result, r.flew, false)
+			if f := w.awaited(air, r, result, n.At); f != nil {
+				f.Waiters++
+				f.WaiterTraces = append(f.WaiterTraces, r.span.SpanContext().TraceID().String())
+			}
 		}
 	}
-	for e := w.order.Front(); e != nil; e = e.Next() {
-		r := e.Value.(*running)
-		if r.name != "cache.get" {
-			continue
-		}
-		result, key := value(r.span, "cache.result"), value(r.span, "cache.key")
-		n.Counters.add(result, r.flew, false)
-		sc, began := r.span.SpanContext(), r.span.StartTime()
-		var f *Flight
-		links := r.span.Links()
-		switch {
-		case r.flew || result == "stale": // it leads, or waits for nobody
-		case len(links) > 0:
-			to := links[len(links)-1].SpanContext
-			if f = air[keyOf(to)]; f == nil {
-				if old := w.flights[keyOf(to)]; old != nil {
-					f = old.tell(n.At)
-				} else { // too old to be remembered; the link has its trace
-					f = &Flight{Key: key, TraceID: to.TraceID().String(), SpanID: to.SpanID().String(), Shared: true, Ended: true,
-						AgeMS: n.At.Sub(began).Milliseconds()}
-				}
-				air[keyOf(to)] = f
-			}
-			f.Linked++
-		case result == "miss":
-			air[keyOf(sc)] = &Flight{Key: key, TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(),
-				Started: began, AgeMS: n.At.Sub(began).Milliseconds()}
-		case result == "" && !locked[r]:
-			f = byKey[key]
-		}
-		if f != nil {
-			f.Waiters++
-			f.WaiterTraces = append(f.WaiterTraces, sc.TraceID().String())
-		}
-	}
-	for _, f := range air {
+	for _, f := range air.flights {
 		slices.Sort(f.WaiterTraces)
 		f.WaiterTraces = slices.Compact(f.WaiterTraces)
 		f.WaiterTraces = f.WaiterTraces[:min(len(f.WaiterTraces), 20)]
 		n.Flights = append(n.Flights, *f)
 	}
 	slices.SortFunc(n.Flights, func(a, b Flight) int {
-		return cmp.Or(int(b.AgeMS-a.AgeMS), cmp.Compare(a.Key, b.Key), cmp.Compare(a.SpanID, b.SpanID))
+		return cmp.Or(cmp.Compare(b.AgeMS, a.AgeMS), cmp.Compare(a.Key, b.Key), cmp.Compare(a.SpanID, b.SpanID))
 	})
 	for _, q := range queues {
 		n.Queues = append(n.Queues, *q)
 	}
-	slices.SortFunc(n.Queues, func(a, b Queue) int { return cmp.Or(int(b.AgeMS-a.AgeMS), cmp.Compare(a.Key, b.Key)) })
+	slices.SortFunc(n.Queues, func(a, b Queue) int {
+		return cmp.Or(cmp.Compare(b.AgeMS, a.AgeMS), cmp.Compare(a.Key, b.Key))
+	})
 	return n
+}
+
+// wait adds a caller to the queue of those that want the same key.
+func wait(queues map[string]*Queue, key string, since time.Duration) {
+	if queues[key] == nil {
+		queues[key] = &Queue{Key: key}
+	}
+	queues[key].Callers++
+	queues[key].AgeMS = max(queues[key].AgeMS, since.Milliseconds())
+}
+
+// air is the flights that Now tells of.
+type air struct {
+	flights map[spanKey]*Flight
+	// newest has the running flight of each key: after Forget there can be two,
+	// and a caller joins the newer one.
+	newest map[string]*Flight
+}
+
+// inAir is the flights that are running. w.mu is held.
+func (w *Watch) inAir(now time.Time) air {
+	a := air{flights: map[spanKey]*Flight{}, newest: map[string]*Flight{}}
+	for k, f := range w.flights {
+		if !f.ended.IsZero() {
+			continue
+		}
+		told := f.tell(now)
+		a.flights[k] = told
+		if other := a.newest[f.key]; other == nil || other.Started.Before(told.Started) {
+			a.newest[f.key] = told
+		}
+	}
+	return a
+}
+
+// awaited is the flight that the running cache.get r waits for; nil if it leads
+// one, or waits for something else. A flight that is not in the air yet comes
+// into it: one that has ended though r waits, or the load of a step without
+// flights. w.mu is held.
+func (w *Watch) awaited(a air, r *running, result string, now time.Time) *Flight {
+	sc, began, key := r.span.SpanContext(), r.span.StartTime(), value(r.span, names.CacheKey)
+	links := r.span.Links()
+	switch {
+	case r.flew || result == names.Stale:
+	case len(links) > 0:
+		to := links[len(links)-1].SpanContext
+		f := a.flights[keyOf(to)]
+		if f == nil {
+			// Too old to be remembered, unless w.flights has it; the link has its trace.
+			f = &Flight{Key: key, TraceID: to.TraceID().String(), SpanID: to.SpanID().String(), Shared: true, Ended: true,
+				AgeMS: now.Sub(began).Milliseconds()}
+			if old := w.flights[keyOf(to)]; old != nil {
+				f = old.tell(now)
+			}
+			a.flights[keyOf(to)] = f
+		}
+		f.Linked++
+		return f
+	case result == names.Miss: // its own load, and nobody else can join it
+		a.flights[keyOf(sc)] = &Flight{Key: key, TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(),
+			Started: began, AgeMS: now.Sub(began).Milliseconds()}
+	case result == "" && r.locks == 0:
+		return a.newest[key]
+	}
+	return nil
 }
 
 func (f *flight) tell(now time.Time) *Flight {
