@@ -22,6 +22,7 @@ import (
 	"plaque/scripts/internal/page"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/waterfall"
+	"plaque/steps/kit/names"
 )
 
 // tour is the workshop's main job.
@@ -544,7 +545,7 @@ func act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Act, i in
 
 // notes says what a burst was.
 func notes(s otlp.Span) string {
-	if s.Name != "burst" {
+	if s.Name != names.Burst {
 		return ""
 	}
 	return fmt.Sprintf("%s requests, %s at a time", s.Attrs["requests"], s.Attrs["concurrency"])

@@ -9,13 +9,14 @@ import (
 
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
+	"plaque/steps/kit/names"
 )
 
 const (
 	feedSpan   = "GET " + "/feeds/videos.xml" // the feed's own span of a load
 	clientSpan = "HTTP GET"                   // the step's span of the same load
-	cacheSpan  = "cache.get"
-	flightSpan = "flight"
+	cacheSpan  = names.CacheGet
+	flightSpan = names.Flight
 	fleetSpan  = "fleet.get"
 )
 
@@ -62,9 +63,9 @@ func (a *Act) judge(step *lesson.Lesson) {
 	if e.Results != nil {
 		got := map[string]int{}
 		for _, s := range otlp.Named(a.Spans, cacheSpan) {
-			got[s.Attrs["cache.result"]]++
+			got[s.Attrs[names.CacheResult]]++
 		}
-		a.check("cache.get", Answers(e.Results), Answers(got))
+		a.check(cacheSpan, Answers(e.Results), Answers(got))
 	}
 	if e.Links != nil {
 		a.count("links to the flight", *e.Links, a.links())

@@ -27,6 +27,7 @@ import (
 	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
+	"plaque/steps/kit/names"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/youtube"
 )
@@ -421,7 +422,7 @@ func StartBurst(ctx context.Context, tp oteltrace.TracerProvider, step string, r
 }
 
 func startBurst(ctx context.Context, tracer oteltrace.Tracer, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
-	return tracer.Start(ctx, "burst", oteltrace.WithNewRoot(), oteltrace.WithAttributes(
+	return tracer.Start(ctx, names.Burst, oteltrace.WithNewRoot(), oteltrace.WithAttributes(
 		attribute.String("step", step), attribute.Int("requests", requests), attribute.Int("concurrency", concurrency)))
 }
 

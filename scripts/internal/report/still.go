@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"plaque/scripts/internal/otlp"
+	"plaque/steps/kit/names"
 )
 
 // Tick is what times are rounded to in a picture for a page.
@@ -73,7 +74,7 @@ func (s *still) order(from []*otlp.Node) []*node {
 		for _, c := range n.children {
 			below = append(below, c.signature)
 		}
-		n.signature = fmt.Sprint(n.Start.UnixNano(), n.End.UnixNano(), n.Name, n.Status, n.Attrs["cache.result"],
+		n.signature = fmt.Sprint(n.Start.UnixNano(), n.End.UnixNano(), n.Name, n.Status, n.Attrs[names.CacheResult],
 			n.Attrs["http.response.status_code"], len(n.Links), strings.Join(below, "|"))
 		nodes = append(nodes, n)
 	}

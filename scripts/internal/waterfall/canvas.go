@@ -6,6 +6,7 @@ import (
 	"maps"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/say"
+	"plaque/steps/kit/names"
 	"slices"
 	"strings"
 	"time"
@@ -190,7 +191,7 @@ func (p *canvas) legend() {
 		if !r.brackets() && !slices.Contains(p.painted, r.Service) {
 			p.painted = append(p.painted, r.Service)
 		}
-		if k := r.Attrs["cache.key"]; k != "" {
+		if k := r.Attrs[names.CacheKey]; k != "" {
 			keys[k] = true
 		}
 	}
@@ -222,7 +223,7 @@ func shorten(key string) string {
 // waits reports whether the span spends its time waiting for another one: for a
 // flight that it joined, or for a lock.
 func (r *row) waits() bool {
-	return r.Attrs["cache.result"] == "joined" || strings.HasSuffix(r.Name, ".wait")
+	return r.Attrs[names.CacheResult] == names.Joined || strings.HasSuffix(r.Name, ".wait")
 }
 
 // brackets reports whether the span is the stopwatch around the picture: the
@@ -243,7 +244,7 @@ func (p *canvas) notes(r *row) []part {
 	}
 
 	note("", "%s", r.Attrs["http.response.status_code"])
-	result := r.Attrs["cache.result"]
+	result := r.Attrs[names.CacheResult]
 	if len(r.targets) > 0 {
 		var names []string
 		for _, to := range r.targets {
@@ -271,7 +272,7 @@ func (p *canvas) notes(r *row) []part {
 		}
 		note("", "← %d %s", n, verb)
 	}
-	note("", "%s", p.keys[r.Attrs["cache.key"]])
+	note("", "%s", p.keys[r.Attrs[names.CacheKey]])
 	connection := r.connection()
 	if p.Width < narrow {
 		connection = strings.TrimSuffix(strings.TrimSuffix(connection, "s"), " connection")

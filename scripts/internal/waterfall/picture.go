@@ -3,6 +3,7 @@ package waterfall
 import (
 	"cmp"
 	"plaque/scripts/internal/otlp"
+	"plaque/steps/kit/names"
 	"slices"
 )
 
@@ -35,7 +36,7 @@ type Row struct {
 
 // Flight reports whether this row is a load that others may join. A row that
 // others link to need not be one: in 01 and 02 connections link to their accept.
-func (r Row) Flight() bool { return r.Name == "flight" }
+func (r Row) Flight() bool { return r.Name == names.Flight }
 
 // Tick is a label on the axis.
 type Tick struct {
