@@ -48,7 +48,11 @@ func Fill(page string, blocks map[string]string) (string, error) {
 			return "", fmt.Errorf("there is no block %q", name)
 		}
 		used[name] = true
-		fmt.Fprintf(&b, "%s%s%s\n%s\n%s", begin, name, close, strings.Trim(text, "\n"), end)
+		text = strings.Trim(text, "\n")
+		if strings.HasPrefix(name, screenBlock) && sameScreen(old, text) {
+			text = strings.Trim(old, "\n")
+		}
+		fmt.Fprintf(&b, "%s%s%s\n%s\n%s", begin, name, close, text, end)
 		page = rest
 	}
 	for name := range blocks {
@@ -186,6 +190,20 @@ func Rows(before, s *lesson.Lesson) string {
 			fmt.Fprintf(&b, "- ✗ no longer: %s\n", p.Says)
 		case is == "no":
 			fmt.Fprintf(&b, "- ✗ not yet: %s\n", p.Says)
+		}
+	}
+	return b.String()
+}
+
+// Next is what a step still lacks and the next one mends; then what breaks, in a
+// sentence. after is nil for the last step.
+func Next(s, after *lesson.Lesson) string {
+	var b strings.Builder
+	if after != nil {
+		for _, p := range property.All {
+			if s.Fingerprint[p.Name] == "no" && after.Fingerprint[p.Name] == "yes" {
+				fmt.Fprintf(&b, "- ✗ %s\n", p.Says)
+			}
 		}
 	}
 	return b.String()

@@ -1,0 +1,168 @@
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Ran is what a page can show of one experiment.
+type Ran struct {
+	Name string // as lesson.yaml has it
+	Says string // what it is about, in a sentence or two
+	Acts []RanAct
+}
+
+// RanAct is one act of it.
+type RanAct struct {
+	Does    string   // in a few words
+	Picture string   // the waterfall, in whole lines; "" for none
+	Screen  string   // what a command such as `stacks` printed then; "" for none
+	Seen    []string // what was claimed and came out, as "loads: 1"
+}
+
+// A page names what it shows: <!-- generated: run a doomed load --> is one
+// experiment with its pictures, <!-- generated: screen a doomed load --> what
+// `stacks` or `top` printed in it, and <!-- generated: experiments --> a folded
+// table of all the others.
+const (
+	runBlock    = "run "
+	screenBlock = "screen "
+	theRest     = "experiments"
+)
+
+// Runs are the blocks of a page that show experiments. Each experiment must
+// stand on the page, and each block must name one.
+func Runs(page string, ran []Ran) (map[string]string, error) {
+	blocks := map[string]string{}
+	left := map[string]bool{}
+	byName := map[string]Ran{}
+	for _, r := range ran {
+		left[r.Name], byName[r.Name] = true, r
+	}
+	rest := false
+	for _, name := range blockNames(page) {
+		kind, of := "", ""
+		switch {
+		case name == theRest:
+			rest = true
+			continue
+		case strings.HasPrefix(name, runBlock):
+			kind, of = runBlock, strings.TrimPrefix(name, runBlock)
+		case strings.HasPrefix(name, screenBlock):
+			kind, of = screenBlock, strings.TrimPrefix(name, screenBlock)
+		default:
+			continue
+		}
+		r, ok := byName[of]
+		if !ok {
+			return nil, fmt.Errorf("block %q: the step has no experiment %q", name, of)
+		}
+		if kind == runBlock {
+			delete(left, of)
+			blocks[name] = r.text()
+			continue
+		}
+		screen := r.screen()
+		if screen == "" {
+			return nil, fmt.Errorf("block %q: nobody looks inside in that experiment: give one of its acts a `look`", name)
+		}
+		blocks[name] = fence(screen)
+	}
+	var others []Ran
+	for _, r := range ran {
+		if left[r.Name] {
+			others = append(others, r)
+		}
+	}
+	switch {
+	case rest && len(others) == 0:
+		return nil, fmt.Errorf("block %q: every experiment stands on the page already", theRest)
+	case rest:
+		blocks[theRest] = table(others)
+	case len(others) > 0:
+		return nil, fmt.Errorf("the page does not show the experiment %q: add a block %q or %q", others[0].Name, runBlock+others[0].Name, theRest)
+	}
+	return blocks, nil
+}
+
+// blockNames are the names of a page's generated blocks, in order.
+func blockNames(page string) (names []string) {
+	for _, part := range strings.Split(page, begin)[1:] {
+		if name, _, ok := strings.Cut(part, close+"\n"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func fence(text string) string { return "```text\n" + strings.TrimRight(text, "\n") + "\n```\n" }
+
+// text is an experiment as a page shows it: what was done, the picture, and what
+// came out.
+func (r Ran) text() string {
+	var b strings.Builder
+	for i, a := range r.Acts {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintln(&b, a.Does)
+		for line := range strings.Lines(a.Picture) {
+			b.WriteString("  " + line)
+		}
+		for _, s := range a.Seen {
+			fmt.Fprintf(&b, "  %s\n", s)
+		}
+	}
+	return flat(r.Says) + "\n\n" + fence(b.String())
+}
+
+// screen is the first thing that was looked at.
+func (r Ran) screen() string {
+	for _, a := range r.Acts {
+		if a.Screen != "" {
+			return a.Screen
+		}
+	}
+	return ""
+}
+
+// table shows experiments that are alike, a row each, folded.
+func table(ran []Ran) string {
+	var b strings.Builder
+	many := "One more experiment"
+	if len(ran) > 1 {
+		many = fmt.Sprintf("%d more experiments", len(ran))
+	}
+	fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n| experiment | what is done | what comes out |\n|---|---|---|\n", many)
+	for _, r := range ran {
+		var does, seen []string
+		for _, a := range r.Acts {
+			does = append(does, cell(a.Does))
+			if len(a.Seen) > 0 {
+				seen = append(seen, cell(strings.Join(a.Seen, " · ")))
+			}
+		}
+		fmt.Fprintf(&b, "| **%s.** %s | %s | %s |\n", cell(capital(r.Name)), cell(flat(r.Says)), strings.Join(does, "<br>"), strings.Join(seen, "<br>"))
+	}
+	b.WriteString("\n</details>\n")
+	return b.String()
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// cell keeps a text inside one cell of a table.
+func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s) }
+
+// moment are the parts of a screen that differ from run to run: times, numbers
+// of processes and of traces.
+var moment = regexp.MustCompile(`process \d+|\b[0-9a-f]{32}\b|\b\d+(\.\d+)? (s|ms|min)\b|go\d+\.\d+(\.\d+)?|\b\d+ (goroutines|left out)\b`)
+
+// sameScreen reports whether two blocks differ in nothing but the moment. Then
+// the one that stands on the page stays: it is a real one, too.
+func sameScreen(old, is string) bool {
+	mask := func(s string) string {
+		return strings.Join(strings.Fields(moment.ReplaceAllString(s, "…")), " ")
+	}
+	return mask(old) == mask(is)
+}

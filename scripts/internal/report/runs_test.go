@@ -1,0 +1,70 @@
+package report
+
+import (
+	"strings"
+	"testing"
+)
+
+func ranTwo() []Ran {
+	return []Ran{
+		{Name: "one flight", Says: "Four join.", Acts: []RanAct{{Does: "10 requests", Picture: "bar\n", Seen: []string{"loads: 1"}}}},
+		{Name: "a doomed load", Says: "It panics.", Acts: []RanAct{
+			{Does: "a burst", Seen: []string{"answers: 1×lost", "loads: 1"}},
+			{Does: "look inside", Screen: "07, process 12: waits 3.1 s\n"},
+		}},
+	}
+}
+
+func TestRuns(t *testing.T) {
+	page := func(names ...string) string {
+		var b strings.Builder
+		for _, n := range names {
+			b.WriteString(begin + n + close + "\n" + end + "\n")
+		}
+		return b.String()
+	}
+	blocks, err := Runs(page("claim", "run one flight", "screen a doomed load", "experiments"), ranTwo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"run one flight":       "Four join.\n\n```text\n10 requests\n  bar\n  loads: 1\n```\n",
+		"screen a doomed load": "```text\n07, process 12: waits 3.1 s\n```\n",
+		"experiments": "<details><summary>One more experiment</summary>\n\n| experiment | what is done | what comes out |\n|---|---|---|\n" +
+			"| **A doomed load.** It panics. | a burst<br>look inside | answers: 1×lost · loads: 1 |\n\n</details>\n",
+	} {
+		if blocks[name] != want {
+			t.Errorf("%s:\n%s\nwant:\n%s", name, blocks[name], want)
+		}
+	}
+	if len(blocks) != 3 {
+		t.Errorf("%d blocks, want 3: %v", len(blocks), blocks)
+	}
+	for _, c := range []struct{ page, want string }{
+		{page("run one flight"), `does not show the experiment "a doomed load"`},
+		{page("run two flights", "experiments"), `has no experiment "two flights"`},
+		{page("screen one flight", "experiments"), "nobody looks inside"},
+		{page("run one flight", "run a doomed load", "experiments"), "stands on the page already"},
+	} {
+		if _, err := Runs(c.page, ranTwo()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want %q", c.page, err, c.want)
+		}
+	}
+}
+
+// What was printed at another moment is as true; what says something else is not.
+func TestScreenStays(t *testing.T) {
+	old := "<!-- generated: screen x -->\n```text\n07, process 12: waits 3.1 s\n```\n<!-- end -->\n"
+	for text, stays := range map[string]bool{
+		"```text\n07, process 4711: waits 12 s\n```": true,
+		"```text\n07, process 4711: runs 12 s\n```":  false,
+	} {
+		got, err := Fill(old, map[string]string{"screen x": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (got == old) != stays {
+			t.Errorf("%q gives %q", text, got)
+		}
+	}
+}
