@@ -7,7 +7,8 @@ const (
 )
 
 var (
-	Parse  = parse
+	Look   = defaults.look
+	Parse  = defaults.parse
 	Decode = decode
 )
 

@@ -30,7 +30,7 @@ import (
 )
 
 // patient bounds nothing that a test could hit by being slow.
-var patient = limits{body: 1 << 20, spans: 1000, queue: 1 << 20, read: time.Hour, post: time.Hour, close: time.Hour}
+var patient = limits{body: 1 << 20, flight: 8 << 20, parts: 10_000, depth: 100, spans: 1000, held: 1 << 30, queue: 1 << 20, read: time.Hour, post: time.Hour, close: time.Hour}
 
 func start(t *testing.T, c Config, l limits) *Receiver {
 	t.Helper()
@@ -307,7 +307,7 @@ func TestPartialSuccess(t *testing.T) {
 	r := start(t, Config{Forward: next.URL()}, patient)
 
 	status, answer := send(t, r.URL()+tracesPath, encode(t, append(bad, good)...), "Content-Type", typeProtobuf)
-	rejected, why := rejectedIn([]byte(answer))
+	rejected, why := rejectedIn(typeProtobuf, []byte(answer))
 	if status != http.StatusOK || rejected != 3 || !strings.Contains(why, `"no trace id" has no usable trace id`) {
 		t.Errorf("%d, %d rejected, %q", status, rejected, why)
 	}
@@ -593,17 +593,17 @@ func TestHangingCollectorHoldsNobodyUp(t *testing.T) {
 	url, entered := hanging(t)
 	l := patient
 	body := message(t, 2)
-	l.queue = int64(10*len(body)) + 1
+	l.queue = int64(11*len(body)) + 1
 	l.close = 30 * time.Millisecond
 	r := start(t, Config{Forward: url}, l)
 	mustSend(t, r, body)
-	<-entered // the first is on its way, the queue is empty
+	<-entered
 	for range 25 {
 		mustSend(t, r, body)
 	}
 	sent, failed, err := r.Forwarded()
 	if sent != 0 || failed != 30 || err == nil || !strings.Contains(err.Error(), "is too slow") {
-		t.Errorf("%d sent, %d failed, %v; want 10 of 25 posts queued and 15 turned down", sent, failed, err)
+		t.Errorf("%d sent, %d failed, %v; want 11 of 26 posts on their way and 15 turned down", sent, failed, err)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
@@ -639,7 +639,7 @@ func TestRejectedIn(t *testing.T) {
 		{"rubbish", []byte("\xff\xff\xff\xff"), 0, ""},
 	}
 	for _, tt := range tests {
-		if n, why := rejectedIn(tt.body); n != tt.want || why != tt.why {
+		if n, why := rejectedIn(typeProtobuf, tt.body); n != tt.want || why != tt.why {
 			t.Errorf("%s: %d %q, want %d %q", tt.name, n, why, tt.want, tt.why)
 		}
 	}
@@ -650,7 +650,7 @@ func TestForwardAfterClose(t *testing.T) {
 	next := start(t, Config{}, patient)
 	r := start(t, Config{Forward: next.URL()}, patient)
 	r.Close()
-	r.next.add(parcel{spans: 3})
+	r.next.add(parcel{format: typeProtobuf, spans: 3})
 	if sent, failed, err := r.Forwarded(); sent != 0 || failed != 3 || err == nil {
 		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
@@ -180,7 +181,7 @@ func Forest(spans []Span) []*Node {
 
 // decode turns an OTLP message into spans. Spans without usable ids are taken
 // out of the message and counted; why tells of the first of them.
-func decode(data *tracepb.TracesData) (spans []Span, rejected int, why string) {
+func decode(data *collectorpb.ExportTraceServiceRequest) (spans []Span, rejected int, why string) {
 	for _, rs := range data.GetResourceSpans() {
 		resource := attributes(rs.GetResource().GetAttributes())
 		for _, ss := range rs.GetScopeSpans() {
@@ -289,38 +290,53 @@ func attributes(list []*commonpb.KeyValue) map[string]string {
 
 // text writes an attribute's value out, the way one would read it aloud.
 func text(v *commonpb.AnyValue) string {
+	if s, ok := v.GetValue().(*commonpb.AnyValue_StringValue); ok {
+		return s.StringValue
+	}
+	var b strings.Builder // one for all values within, or each level would copy them
+	write(&b, v)
+	return b.String()
+}
+
+func write(b *strings.Builder, v *commonpb.AnyValue) {
 	switch v := v.GetValue().(type) {
 	case *commonpb.AnyValue_StringValue:
-		return v.StringValue
+		b.WriteString(v.StringValue)
 	case *commonpb.AnyValue_BoolValue:
-		return strconv.FormatBool(v.BoolValue)
+		b.WriteString(strconv.FormatBool(v.BoolValue))
 	case *commonpb.AnyValue_IntValue:
-		return strconv.FormatInt(v.IntValue, 10)
+		b.WriteString(strconv.FormatInt(v.IntValue, 10))
 	case *commonpb.AnyValue_DoubleValue:
-		return strconv.FormatFloat(v.DoubleValue, 'g', -1, 64)
+		b.WriteString(strconv.FormatFloat(v.DoubleValue, 'g', -1, 64))
 	case *commonpb.AnyValue_BytesValue:
-		return hex.EncodeToString(v.BytesValue)
+		b.WriteString(hex.EncodeToString(v.BytesValue))
 	case *commonpb.AnyValue_ArrayValue:
-		var items []string
-		for _, item := range v.ArrayValue.GetValues() {
-			items = append(items, text(item))
+		b.WriteByte('[')
+		for i, item := range v.ArrayValue.GetValues() {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			write(b, item)
 		}
-		return "[" + strings.Join(items, ", ") + "]"
+		b.WriteByte(']')
 	case *commonpb.AnyValue_KvlistValue:
-		var items []string
-		for _, kv := range v.KvlistValue.GetValues() {
-			items = append(items, kv.GetKey()+": "+text(kv.GetValue()))
+		b.WriteByte('{')
+		for i, kv := range v.KvlistValue.GetValues() {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(kv.GetKey() + ": ")
+			write(b, kv.GetValue())
 		}
-		return "{" + strings.Join(items, ", ") + "}"
+		b.WriteByte('}')
 	}
-	return ""
 }
 
 // unhex mends the ids of a message that came as JSON. There OTLP writes them in
 // hex, but protobuf's JSON has base64 for every bytes field and has decoded
 // them so. Hex digits are base64 digits too: encoding once more gives the text
 // that was sent.
-func unhex(data *tracepb.TracesData) {
+func unhex(data *collectorpb.ExportTraceServiceRequest) {
 	mend := func(id *[]byte) {
 		sent, err := hex.DecodeString(base64.StdEncoding.EncodeToString(*id))
 		if err != nil {
