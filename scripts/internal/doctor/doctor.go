@@ -14,6 +14,7 @@ import (
 
 	"plaque/scripts/internal/jaeger"
 	"plaque/steps/kit/process"
+	"plaque/steps/kit/terminal"
 	"plaque/steps/kit/youtube"
 )
 
@@ -124,8 +125,8 @@ func checks() []check {
 }
 
 // Examine looks at everything at once and returns what it found, always in one
-// order and within ten seconds. It reads the environment as a step does, and
-// like a step it installs the global TracerProvider and logger.
+// order and within ten seconds. It reads the environment as a step does. Its texts
+// are single lines without control characters, whatever the machine answers.
 func Examine(ctx context.Context, o Options) []Finding { return examine(ctx, o, checks()) }
 
 func examine(ctx context.Context, o Options, checks []check) []Finding {
@@ -164,6 +165,10 @@ func examine(ctx context.Context, o Options, checks []check) []Finding {
 		default:
 			all = append(all, say(c.name, "stuck", "patience", o.allPatience.String()))
 		}
+	}
+	// Names, answers and errors of other programs are in them.
+	for i := range all {
+		all[i].Found, all[i].Advice = terminal.Plain(all[i].Found), terminal.Plain(all[i].Advice)
 	}
 	return all
 }

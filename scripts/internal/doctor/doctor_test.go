@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -476,7 +479,29 @@ func TestLostSpans(t *testing.T) {
 			serve(t, addr(ui), emptyAPI)
 			serve(t, addr(otlp), collector)
 			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:"+os.Getenv(otlp)+"/")
-		}, []string{"and do not arrive", "404"}},
+		}, []string{"/ and do not arrive", "404", "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is the whole URL", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://localhost:", "/v1/traces`"}},
+		"a variable that loses": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
+		}, []string{"while a Jaeger takes them at http://", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`. "}},
+		"nothing elsewhere, by the variable that wins": {func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
+		}, []string{"Unset `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or start there"}},
+		"a doubled path": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+addr(otlp)+"/v1/traces")
+		}, []string{"/v1/traces/v1/traces, where the path stands twice", "404", "Set `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:"}},
+		"a doubled path of a prefix": {func(t *testing.T) {
+			serve(t, addr(ui), emptyAPI)
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+addr(otlp)+"/v1/traces/v1/traces")
+		}, []string{"where the path stands twice", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
+		"TLS by the variable that wins": {func(t *testing.T) {
+			serve(t, addr(otlp), collector)
+			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://"+addr(otlp)+"/v1/traces")
+		}, []string{"with TLS, and do not arrive", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
 		"TLS to a plain port": {func(t *testing.T) {
 			serve(t, addr(ui), emptyAPI)
 			serve(t, addr(otlp), collector)
@@ -500,6 +525,8 @@ func TestSettings(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", Failure, []string{"is not a URL with a scheme", "Without a scheme an exporter would fall back to TLS"}},
 		{"OTEL_TRACES_EXPORTER", "zipkin", Failure, []string{`OTEL_TRACES_EXPORTER="zipkin": there is no exporter`, "it can be otlp, console, json, chrome:FILE or none"}},
 		{"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", Failure, []string{"speaks http/protobuf only"}},
+		{"OTEL_TRACES_SAMPLER", "nonsense", Failure, []string{`OTEL_TRACES_SAMPLER="nonsense": it can be always_on`, "Correct the variable"}},
+		{"OTEL_TRACE_EXPORTER", "console", Warning, []string{"variables without effect: OTEL_TRACE_EXPORTER", "misspelt"}},
 		{"LOG_LEVEL", "loud", Failure, []string{`LOG_LEVEL="loud"`}},
 		{"OTEL_TRACES_EXPORTER", "none", Warning, []string{"no span is sent to Jaeger: OTEL_TRACES_EXPORTER=none"}},
 		{"OTEL_TRACES_EXPORTER", "console", Warning, []string{"no span is sent to Jaeger: OTEL_TRACES_EXPORTER=console"}},
@@ -514,6 +541,17 @@ func TestSettings(t *testing.T) {
 			must(t, look(t, Options{}, "span"), c.state, c.says...)
 		})
 	}
+	t.Run("each variable is a finding", func(t *testing.T) {
+		clean(t)
+		t.Setenv("OTEL_TRACES_SAMPLER", "nonsense")
+		t.Setenv("OTEL_PROPAGATORS", "b3")
+		found := look(t, Options{}, "span")
+		must(t, found, Failure, `OTEL_TRACES_SAMPLER="nonsense"`)
+		must(t, found, Failure, `OTEL_PROPAGATORS="b3": there is no propagator "b3" here`)
+		if len(found) != 3 {
+			t.Errorf("found\n%s", text(found))
+		}
+	})
 	t.Run("passwords are not printed", func(t *testing.T) {
 		clean(t)
 		t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")
@@ -751,6 +789,44 @@ func TestAllHang(t *testing.T) {
 	for _, f := range found {
 		if strings.HasPrefix(f.Found, "no answer within 9s") {
 			t.Errorf("%s did not keep its own bound", f.Name)
+		}
+	}
+}
+
+// What other programs say is printed, and moves no cursor: a server's status and
+// name, the body of its answer, a variable, a step's name, a service.
+func TestPlain(t *testing.T) {
+	const evil = "\x1b]0;EVIL\a\x1b[2J\u009b7m\r\n"
+	clean(t)
+	reply := func(body string) func(net.Conn) {
+		return func(c net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(c))
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 500 \x1b[2JEVIL\u009b7m\r\nServer: EVIL\u009b7m\x1b[2J\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			c.Close()
+		}
+	}
+	connect(t, plus(0), reply(evil))
+	serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]string{"step": evil})
+	}))
+	connect(t, addr("JAEGER_OTLP_HTTP_PORT"), reply(evil))
+	t.Setenv("FEED_URL", "http://"+plus(0)+"/?"+"EVIL\u009b7m")
+	t.Setenv("OTEL_EVIL\u009b7m", evil)
+	found := look(t, Options{youtube: "http://" + plus(0)}, "ports", "Jaeger's ports", "span", "feed", "youtube")
+	if n := strings.Count(text(found), "EVIL"); n < 4 {
+		t.Errorf("they speak %d times only:\n%s", n, text(found))
+	}
+	for _, f := range found {
+		for _, s := range []string{f.Found, f.Advice} {
+			if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%s: %q", f.Name, s)
+			}
+		}
+	}
+	t.Setenv("OTEL_TRACES_EXPORTER", evil)
+	for _, f := range look(t, Options{}, "span") {
+		if strings.ContainsFunc(f.Found, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%s: %q", f.Name, f.Found)
 		}
 	}
 }

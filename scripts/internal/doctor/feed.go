@@ -3,9 +3,11 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/trace"
 
+	"plaque/steps/kit/origin"
 	"plaque/steps/kit/youtube"
 )
 
@@ -19,13 +21,14 @@ func untraced(ctx context.Context) context.Context {
 
 // read asks a feed as a step does.
 func (x *exam) read(ctx context.Context, url string) (id string, doomed bool, err error) {
-	// On this one video a load panics; anything else that panics is a bug.
+	// A load panics on this one video, and names it; anything else that panics is a
+	// bug.
 	defer func() {
-		if r := recover(); r != nil {
-			if fmt.Sprint(r) != doom {
-				panic(r)
-			}
-			doomed = true
+		r := recover()
+		text, _ := r.(string)
+		doomed = strings.HasPrefix(text, origin.Doom+":")
+		if r != nil && !doomed {
+			panic(r)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, x.feedPatience)
@@ -33,12 +36,6 @@ func (x *exam) read(ctx context.Context, url string) (id string, doomed bool, er
 	id, err = youtube.NewClient(url).LatestVideo(untraced(ctx), youtube.DefaultChannel)
 	return id, false, err
 }
-
-// doom is what the panic of such a load says.
-var doom = func() (text string) {
-	defer func() { text = fmt.Sprint(recover()) }()
-	return youtube.Doomed("doom")
-}()
 
 func (x *exam) feed(ctx context.Context) []Finding {
 	switch {

@@ -45,6 +45,9 @@ var messages = []message{
 	{"refused", Failure, doesItSend,
 		"{why}",
 		"A step refuses to start with that. Correct the variable, or unset it. " + unsetMeans + " Without a scheme an exporter would fall back to TLS, and send it to Jaeger's plain port."},
+	{"without-effect", Warning, doesItSend,
+		"variables without effect: {names}",
+		"They are misspelt, or about what a step does not send, such as metrics and logs. Correct the first kind; the second does no harm."},
 	{"not-sent", Warning, doesItSend,
 		"no span is sent to Jaeger: {settings}",
 		"Unset that to see traces in Jaeger. " + unsetMeans},
@@ -53,13 +56,19 @@ var messages = []message{
 		"Unset `OTEL_TRACES_SAMPLER`; then every span is sent."},
 	{"with-tls", Failure, doesItSend,
 		"spans go to {endpoint}, with TLS, and do not arrive: {why}",
-		"Jaeger's port speaks plain HTTP. Set `OTEL_EXPORTER_OTLP_ENDPOINT={otlp}`."},
+		"Jaeger's port speaks plain HTTP. Set `{variable}={right}`."},
+	{"path-doubled", Failure, doesItSend,
+		"spans are posted to {target}, where the path stands twice, and do not arrive: {why}",
+		"The path is added to `OTEL_EXPORTER_OTLP_ENDPOINT`, and not to `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. Set `{variable}={right}`."},
+	{"path-missing", Failure, doesItSend,
+		"spans are posted to {target} and do not arrive: {why}",
+		"`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is the whole URL, with its path. Set `{variable}={right}`."},
 	{"elsewhere", Failure, doesItSend,
 		"spans go to {endpoint} and do not arrive ({why}), while a Jaeger takes them at {otlp}",
-		"Set `OTEL_EXPORTER_OTLP_ENDPOINT={otlp}`. " + unsetMeans},
+		"Set `{variable}={right}`. " + unsetMeans},
 	{"undelivered", Failure, doesItSend,
 		"spans go to {endpoint} and do not arrive: {why}",
-		"Unset `OTEL_EXPORTER_OTLP_ENDPOINT`, or start there what is to take them. " + unsetMeans},
+		"{unset} there what is to take them. " + unsetMeans},
 
 	{"no-collector", Failure, isItTaken,
 		"spans go to {otlp}, and what listens there takes none: {what}",
@@ -73,7 +82,7 @@ var messages = []message{
 
 	{"service", Warning, isTheSearch,
 		"spans stand under the service {service}, not under plaque",
-		"Choose that service in Jaeger's search, or unset `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`."},
+		"Choose that service in Jaeger's search, or unset `{variable}`."},
 	{"clock-jaeger", Failure, isTheSearch,
 		"Jaeger's clock says {its}, this machine's {ours}",
 		"Jaeger searches by time, so new traces can lie outside what it shows. Set the clock that is wrong. Where Docker runs in a machine of its own, as on macOS and Windows, that one's clock can stop while the computer sleeps: restart Docker."},
@@ -178,6 +187,9 @@ var examples = []string{
 	"api", "http://127.0.0.1:16686/api",
 	"what", "…", "why", "…", "file", "…", "who", "",
 	"settings", "OTEL_TRACES_EXPORTER=none",
+	"names", "OTEL_TRACE_EXPORTER",
+	"variable", baseVariable, "right", telemetry.DefaultEndpoint,
+	"unset", "Unset `" + baseVariable + "`, or start",
 	"sampler", "always_off",
 	"port", "4318", "use", "spans, OTLP over HTTP",
 	"move", "set `JAEGER_OTLP_HTTP_PORT` to another port; " + "a step is moved by `ADDR`",
@@ -188,9 +200,12 @@ var examples = []string{
 
 // exampleOf are examples for one message, before the others.
 var exampleOf = map[string][]string{
-	"refused":   {"why", `OTEL_EXPORTER_OTLP_ENDPOINT="127.0.0.1:4318" is not a URL with a scheme: write it like ` + telemetry.DefaultEndpoint},
-	"with-tls":  {"endpoint", "https://127.0.0.1:4318"},
-	"elsewhere": {"endpoint", "http://127.0.0.1:4317"},
+	"refused":      {"why", `OTEL_EXPORTER_OTLP_ENDPOINT="127.0.0.1:4318" is not a URL with a scheme: write it like ` + telemetry.DefaultEndpoint},
+	"with-tls":     {"endpoint", "https://127.0.0.1:4318"},
+	"elsewhere":    {"endpoint", "http://127.0.0.1:4317"},
+	"path-doubled": {"target", telemetry.DefaultEndpoint + tracesPath + tracesPath},
+	"path-missing": {"target", telemetry.DefaultEndpoint + "/", "variable", wholeVariable, "right", telemetry.DefaultEndpoint + tracesPath},
+	"service":      {"variable", "OTEL_SERVICE_NAME"},
 }
 
 // NoTraces is the README's list of what the doctor says of traces that do not

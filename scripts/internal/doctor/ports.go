@@ -2,9 +2,7 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +16,7 @@ import (
 	psprocess "github.com/shirou/gopsutil/v4/process"
 
 	"plaque/scripts/internal/jaeger"
+	"plaque/steps/kit/debug"
 	"plaque/steps/kit/origin"
 )
 
@@ -117,23 +116,11 @@ func (x *exam) besideStep(ctx context.Context, name string, at []jaeger.Finding)
 
 // stepAt is the folder's name of the step whose debug pages answer, or "".
 func (x *exam) stepAt(ctx context.Context) string {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+x.step.DebugAddr+"/debug/state", nil)
-	if err != nil {
-		return ""
-	}
-	res, err := x.direct().Do(req)
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	var state struct{ Step string }
-	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&state); err != nil {
+	state, err := debug.Client{Base: "http://" + x.step.DebugAddr, Timeout: x.askPatience}.State(ctx)
+	if err != nil || strings.ContainsAny(state.Step, `/\`) {
 		return ""
 	}
 	name := state.Step
-	if name == "" || strings.ContainsAny(name, `/\`) {
-		return ""
-	}
 	if _, err := os.Stat(filepath.Join(x.Root, "steps", name, "lesson.yaml")); err != nil {
 		return ""
 	}

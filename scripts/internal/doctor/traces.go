@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,29 +35,32 @@ const (
 // looks for it there.
 func (x *exam) span(ctx context.Context) []Finding {
 	var log bytes.Buffer // what a step would log is in the findings
-	tel, err := telemetry.Start(ctx, telemetry.Config{Service: service, Version: service, Out: &log})
+	tel, err := telemetry.New(ctx, telemetry.Config{Service: service, Version: service, Out: &log})
 	if err != nil {
-		return []Finding{
-			say("settings", "refused", "why", err.Error()),
-			note("span", "not sent: see the settings"),
+		var found []Finding
+		for line := range strings.Lines(err.Error()) { // one for each variable
+			found = append(found, say("settings", "refused", "why", strings.TrimSpace(line)))
 		}
+		return append(found, note("span", "not sent: see the settings"))
+	}
+	var idle []Finding
+	if names := telemetry.WithoutEffect(); names != nil {
+		idle = append(idle, say("settings", "without-effect", "names", strings.Join(names, ", ")))
 	}
 	endpoint := tel.Endpoint()
 	if endpoint == "" {
 		_ = tel.Stop()
-		return []Finding{
+		return append(idle,
 			say("settings", "not-sent", "settings", strings.Join(set("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER"), " ")),
-			note("span", "not sent: see the settings"),
-		}
+			note("span", "not sent: see the settings"))
 	}
 	settings := "no OTEL_ variable is set"
 	if names := otelNames(); names != nil {
 		settings = strings.Join(names, ", ") + " set"
 	}
-	return []Finding{
+	return append(idle,
 		ok("settings", fmt.Sprintf("spans go to %s (%s)", endpoint, settings)),
-		x.roundTrip(ctx, tel, endpoint),
-	}
+		x.roundTrip(ctx, tel))
 }
 
 // set are the variables that are set, with their values.
@@ -84,7 +88,8 @@ func otelNames() []string {
 }
 
 // roundTrip sends a span through tel as a step does, and asks Jaeger for it.
-func (x *exam) roundTrip(ctx context.Context, tel *telemetry.Telemetry, endpoint string) Finding {
+func (x *exam) roundTrip(ctx context.Context, tel *telemetry.Telemetry) Finding {
+	endpoint := tel.Endpoint()
 	_, span := tel.Provider().Tracer("plaque/scripts/internal/doctor").Start(context.Background(), "doctor", trace.WithNewRoot())
 	sent := time.Now()
 	span.End()
@@ -97,7 +102,7 @@ func (x *exam) roundTrip(ctx context.Context, tel *telemetry.Telemetry, endpoint
 		return note("span", "not looked for: see Jaeger's ports")
 	}
 	if lost != nil {
-		return undelivered(survey, endpoint, lost)
+		return undelivered(survey, tel, lost)
 	}
 	s := survey.Server
 	if !survey.UI().Ours {
@@ -109,7 +114,11 @@ func (x *exam) roundTrip(ctx context.Context, tel *telemetry.Telemetry, endpoint
 		return say("span", "swallowed", "endpoint", endpoint, "api", s.API, "patience", x.findPatience.String())
 	}
 	if got := found.Spans[0].Service; got != service {
-		return say("span", "service", "service", got)
+		variable := "OTEL_SERVICE_NAME" // it wins
+		if os.Getenv(variable) == "" {
+			variable = "OTEL_RESOURCE_ATTRIBUTES"
+		}
+		return say("span", "service", "service", got, "variable", variable)
 	}
 	where := s.API + "/traces/" + id
 	if s.Pages {
@@ -136,19 +145,49 @@ func (x *exam) wait(ctx context.Context, s *jaeger.Server, id string, sent time.
 	}
 }
 
-// undelivered says why a span was lost on its way to endpoint.
-func undelivered(survey jaeger.Survey, endpoint string, lost error) Finding {
+const (
+	baseVariable  = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	wholeVariable = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" // wins, and is the whole URL
+	tracesPath    = "/v1/traces"
+)
+
+// undelivered says why a span was lost on its way. Its advice is about the
+// variable that won.
+func undelivered(survey jaeger.Survey, tel *telemetry.Telemetry, lost error) Finding {
 	s, ui, otlp := survey.Server, survey.UI(), survey.OTLP()
-	why := flat(lost.Error())
-	u, err := url.Parse(endpoint)
+	endpoint, why := tel.Endpoint(), flat(lost.Error())
+	variable, target := tel.EndpointVariable()
+	unset := "Unset `" + variable + "`, or start"
+	if variable == "" {
+		variable, unset = baseVariable, "Start"
+	}
+	right := s.OTLP
+	if variable == wholeVariable {
+		right += tracesPath
+	}
+	u, err := url.Parse(target)
+	if err != nil { // it was made from a URL
+		panic(err)
+	}
+	var dial *net.OpError
+	reached := !errors.As(lost, &dial) || dial.Op != "dial"
 	switch {
-	case err == nil && u.Scheme == "https":
-		return say("span", "with-tls", "endpoint", endpoint, "why", why, "otlp", s.OTLP)
-	case err != nil || !same(u.Host, s.OTLP):
-		if ui.Ours && otlp.Ours {
-			return say("span", "elsewhere", "endpoint", endpoint, "why", why, "otlp", s.OTLP)
+	case u.Scheme == "https":
+		return say("span", "with-tls", "endpoint", endpoint, "why", why, "variable", variable, "right", right)
+	case reached && strings.Count(u.Path, tracesPath) > 1:
+		u.Path = strings.Replace(u.Path, tracesPath, "", strings.Count(u.Path, tracesPath)-1)
+		right = u.String()
+		if variable == baseVariable {
+			right = strings.TrimSuffix(right, tracesPath)
 		}
-		return say("span", "undelivered", "endpoint", endpoint, "why", why)
+		return say("span", "path-doubled", "target", target, "why", why, "variable", variable, "right", right)
+	case reached && variable == wholeVariable && !strings.HasSuffix(u.Path, tracesPath):
+		return say("span", "path-missing", "target", target, "why", why, "variable", variable, "right", u.JoinPath(tracesPath).String())
+	case !same(u.Host, s.OTLP):
+		if ui.Ours && otlp.Ours {
+			return say("span", "elsewhere", "endpoint", endpoint, "why", why, "otlp", s.OTLP, "variable", variable, "right", right)
+		}
+		return say("span", "undelivered", "endpoint", endpoint, "why", why, "unset", unset)
 	case ui.Ours && !otlp.Ours:
 		return say("span", "no-otlp", "api", s.API, "otlp", s.OTLP, "what", otlp.Text)
 	case otlp.Free:
@@ -158,7 +197,7 @@ func undelivered(survey jaeger.Survey, endpoint string, lost error) Finding {
 	}
 	// It takes no spans from us, and yet it took none from a look: the path in
 	// the variable is wrong, or it has just come or gone.
-	return say("span", "undelivered", "endpoint", endpoint, "why", why)
+	return say("span", "undelivered", "endpoint", endpoint, "why", why, "unset", unset)
 }
 
 // same tells whether host is where base is, on this machine.

@@ -322,9 +322,9 @@ func overruled(name string) bool {
 	return special != "" && trimmed(special) != ""
 }
 
-// withoutEffect are the OTEL_ variables that are set and not in the table: those of
-// metrics and logs, which this program does not send, and misspelt ones.
-func withoutEffect() []string {
+// WithoutEffect is the names of the OTEL_ variables that are set and not in the
+// table: those of metrics and logs, which a step does not send, and misspelt ones.
+func WithoutEffect() []string {
 	var names []string
 	known := Variables()
 	for _, pair := range os.Environ() {

@@ -190,7 +190,7 @@ func New(ctx context.Context, c Config) (*Telemetry, error) {
 		t.provider.RegisterSpanProcessor(t.provider.paths)
 	}
 	if c.Endpoint == "" {
-		if names := withoutEffect(); names != nil {
+		if names := WithoutEffect(); names != nil {
 			logger.Warn("variables without effect: they are misspelt, or about what this program does not send, such as metrics and logs", "names", names)
 		}
 	}
