@@ -10,15 +10,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
-	"plaque/steps/11-many-machines/cache"
+	"plaque/steps/10-resilient/cache"
 	"plaque/steps/11-many-machines/fleet"
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/web"
@@ -35,7 +33,10 @@ var (
 	peerTimeout = flag.Duration("peer-timeout", youtube.Timeout+time.Second, "how long to wait for another peer's answer")
 )
 
-func main() { process.Main("11-many-machines", run) }
+func main() {
+	nameInstance()
+	process.Main("11-many-machines", run)
+}
 
 func run(ctx context.Context, p *process.Process) error {
 	if *ttl <= 0 || *peerTimeout <= 0 {
@@ -57,12 +58,12 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 	if err != nil {
 		return err
 	}
-	name, peers := strings.TrimPrefix(c.Self, "http://"), len(c.Peers)
+	name, peers := nameOf(c.Self), len(c.Peers)
 	if *alone {
 		c.Self = ""
 	}
 	c.Timeout, c.Key = *peerTimeout, checkKey
-	videos := fleet.New(c, *ttl, youtube.NewClient(feed).As(name).LatestVideo,
+	videos, err := fleet.New(c, *ttl, youtube.NewClient(feed).As(name).LatestVideo,
 		cache.WithStaleWhileRevalidate(*ttl),
 		cache.WithStaleIfError(10*time.Minute),
 		cache.WithBackoff(time.Second, time.Minute),
@@ -70,6 +71,9 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 		cache.WithMaxKeys(1000),
 		cache.WithMaxLoads(max(1, maxLoads/peers)), // so that the fleet as a whole keeps step 10's bound
 	)
+	if err != nil {
+		return err
+	}
 
 	mux := http.NewServeMux()
 	mux.Handle("GET "+fleet.Path, videos.Handler())
@@ -88,50 +92,11 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 	return web.Serve(ctx, p.Addr, web.Trace(mux))
 }
 
+// nameOf is what a peer is called in answers, to the feed and in spans.
+func nameOf(self string) string { return strings.TrimPrefix(self, "http://") }
+
 // checkKey says what is wrong with a channel's id.
 func checkKey(key string) error {
 	_, err := youtube.Channel(&http.Request{URL: &url.URL{RawQuery: "channel=" + url.QueryEscape(key)}})
 	return err
-}
-
-// readPeers reads PEERS, SELF and PEER_SECRET. Without PEERS the Config has none.
-// An error names the variable and how to write it.
-func readPeers(addr string, getenv func(string) string) (fleet.Config, error) {
-	peers, self := getenv("PEERS"), getenv("SELF")
-	c := fleet.Config{Self: self, Secret: getenv("PEER_SECRET")}
-	if peers == "" && self == "" {
-		return c, nil
-	}
-	open := "" // an address that others can reach
-	if host, _, _ := net.SplitHostPort(addr); !loopback(host) {
-		open = "ADDR=" + addr
-	}
-	for peer := range strings.SplitSeq(peers, ",") {
-		peer = strings.TrimSpace(peer)
-		u, err := url.Parse(peer)
-		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Scheme+"://"+u.Host != peer:
-			return c, fmt.Errorf("PEERS: %q is no peer's URL: write them all like PEERS=http://10.0.0.1:3779,http://10.0.0.2:3779, with commas between and nothing behind the port", peer)
-		case slices.Contains(c.Peers, peer):
-			return c, fmt.Errorf("PEERS: %s is there twice", peer)
-		case !loopback(u.Hostname()):
-			open = peer
-		}
-		c.Peers = append(c.Peers, peer)
-	}
-	switch {
-	case !slices.Contains(c.Peers, self):
-		return c, fmt.Errorf("SELF=%q is none of PEERS=%s: say which of them this process is, in the same letters", self, peers)
-	case c.Secret == "" && open != "":
-		return c, fmt.Errorf("%s can be reached from other machines: set PEER_SECRET to the same 16 letters or more on every peer, so that a stranger is not taken for one", open)
-	case c.Secret != "" && len(c.Secret) < 16:
-		return c, fmt.Errorf("PEER_SECRET has %d letters: take 16 or more", len(c.Secret))
-	}
-	return c, nil
-}
-
-// loopback reports whether only this machine can reach a host.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/sdk/resource"
 )
 
 // TestMain lets this binary be the step, and the peers that it starts.
@@ -243,28 +245,86 @@ func TestReadPeers(t *testing.T) {
 		{"127.0.0.1:1", "", "", "", ""},
 		{"127.0.0.1:1", two, "http://127.0.0.1:1", "", ""},
 		{"127.0.0.1:1", "http://localhost:1, http://[::1]:2", "http://[::1]:2", "", ""},
-		{"0.0.0.0:1", "http://10.0.0.1:1,https://b", "https://b", "0123456789abcdef", ""},
+		{"LOCALHOST:1", "http://LocalHost:1/,http://[0::1]:2", "http://127.0.0.1:1", "", ""},
+		{"0.0.0.0:1", "http://10.0.0.1:1,https://b", "https://B:443/", "0123456789abcdef", ""},
 		{"127.0.0.1:1", two, "", "", `SELF="" is none of PEERS=` + two},
 		{"127.0.0.1:1", two, "http://127.0.0.1:3", "", `SELF="http://127.0.0.1:3" is none of`},
+		{"127.0.0.1:1", two, "nonsense", "", `SELF: "nonsense" is no peer's URL`},
 		{"127.0.0.1:1", "", "http://127.0.0.1:3", "", `PEERS: "" is no peer's URL`},
+		{"127.0.0.1:1", two + ",", "http://127.0.0.1:1", "", `PEERS: "" is no peer's URL`},
 		{"127.0.0.1:1", two + ",http://127.0.0.1:2", "http://127.0.0.1:1", "", "http://127.0.0.1:2 is there twice"},
+		{"127.0.0.1:1", two + ",HTTP://LocalHost:2/", "http://127.0.0.1:1", "", "HTTP://LocalHost:2/ is there twice: http://127.0.0.1:2 is the same"},
+		{"127.0.0.1:1", "http://b,http://b:80", "http://b", "", "http://b:80 is there twice: http://b is the same"},
 		{"127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", "", "is no peer's URL"},
 		{"127.0.0.1:1", "ftp://127.0.0.1:1", "ftp://127.0.0.1:1", "", "is no peer's URL"},
-		{"127.0.0.1:1", "http://127.0.0.1:1/", "http://127.0.0.1:1/", "", "is no peer's URL"},
+		{"127.0.0.1:1", "http://127.0.0.1:1/x", "http://127.0.0.1:1/x", "", "is no peer's URL"},
 		{"127.0.0.1:1", "http://u@127.0.0.1:1", "http://u@127.0.0.1:1", "", "is no peer's URL"},
 		{"127.0.0.1:1", "http://", "http://", "", "is no peer's URL"},
+		{"127.0.0.1:1", "http://[fe80::1%25eth0]:1", "http://[fe80::1%25eth0]:1", "", "its zone names an interface of one machine"},
 		{"127.0.0.1:1", two + ",http://10.0.0.1:1", "http://127.0.0.1:1", "", "http://10.0.0.1:1 can be reached from other machines: set PEER_SECRET"},
 		{"127.0.0.1:1", "http://a:1", "http://a:1", "", "http://a:1 can be reached"},
 		{"0.0.0.0:1", two, "http://127.0.0.1:1", "", "ADDR=0.0.0.0:1 can be reached"},
-		{"127.0.0.1:1", two, "http://127.0.0.1:1", "short", "PEER_SECRET has 5 letters"},
+		{"127.0.0.1:1", two, "http://127.0.0.1:1", "short", "PEER_SECRET has 5 characters"},
+		{"127.0.0.1:1", two, "http://127.0.0.1:1", "0123456789abcdef\n", "PEER_SECRET begins or ends with a space or a newline"},
+		{"127.0.0.1:1", two, "http://127.0.0.1:1", "0123456789abcdef ", "PEER_SECRET begins or ends with a space or a newline"},
+		{"127.0.0.1:1", two, "http://127.0.0.1:1", "0123456789\x00abcdef", "PEER_SECRET has the byte 0x00"},
 	} {
 		env := map[string]string{"PEERS": c.peers, "SELF": c.self, "PEER_SECRET": c.secret}
 		got, err := readPeers(c.addr, func(name string) string { return env[name] })
 		switch {
 		case c.says == "" && err != nil, c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
 			t.Errorf("%+v: %v", c, err)
-		case c.says == "" && (got.Self != c.self || got.Secret != c.secret || (c.peers == "") != (got.Peers == nil)):
+		case c.says == "" && (got.Secret != c.secret || (c.peers == "") != (got.Peers == nil) || got.Peers != nil && !slices.Contains(got.Peers, got.Self)):
 			t.Errorf("%+v: %+v", c, got)
+		}
+		if err != nil && c.secret != "" && strings.Contains(err.Error(), c.secret) {
+			t.Errorf("%+v: the error has the secret: %v", c, err)
+		}
+	}
+}
+
+// Peers are the same fleet on each machine, whatever the order and the spelling.
+func TestReadPeersAlike(t *testing.T) {
+	var first []string
+	for _, peers := range []string{
+		"http://127.0.0.1:1,http://b:80,http://[::1]:2",
+		"http://[::1]:2,http://b,http://127.0.0.1:1",
+		" HTTP://B/ , http://[0:0::1]:2/ ,http://LOCALHOST:01",
+		"http://b.,http://[::ffff:127.0.0.1]:1,http://[::1]:2",
+	} {
+		env := map[string]string{"PEERS": peers, "SELF": "http://localhost:1", "PEER_SECRET": "0123456789abcdef"}
+		c, err := readPeers("127.0.0.1:1", func(name string) string { return env[name] })
+		if first == nil {
+			first = c.Peers
+		}
+		if err != nil || len(c.Peers) != 3 || !slices.Equal(c.Peers, first) || c.Self != "http://127.0.0.1:1" {
+			t.Errorf("%s: %v, %v, %s; want %v", peers, err, c.Peers, c.Self, first)
+		}
+	}
+}
+
+// All peers are one service, and each says which of them it is.
+func TestNameInstance(t *testing.T) {
+	for _, c := range []struct{ self, attributes, want string }{
+		{"", "a=b", "a=b"},
+		{"nonsense", "", ""},
+		{"http://LocalHost:1/", "", "service.instance.id=127.0.0.1:1"},
+		{"http://peer2", "a=b", "a=b,service.instance.id=peer2:80"},
+		{"http://[::1]:1", "a=b,", "a=b,service.instance.id=%5B::1%5D:1"},
+		{"http://peer2", "service.instance.id=mine,a=b", "service.instance.id=mine,a=b"},
+	} {
+		t.Setenv("SELF", c.self)
+		t.Setenv("OTEL_RESOURCE_ATTRIBUTES", c.attributes)
+		nameInstance()
+		if got := os.Getenv("OTEL_RESOURCE_ATTRIBUTES"); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+		r, err := resource.New(t.Context(), resource.WithFromEnv())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, _ := r.Set().Value("service.instance.id"); strings.Contains(c.want, "%") && id.AsString() != "[::1]:1" {
+			t.Errorf("%+v: OpenTelemetry reads %q", c, id.AsString())
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"plaque/steps/11-many-machines/cache"
+	"plaque/steps/10-resilient/cache"
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/web"
 	"plaque/steps/kit/youtube"
@@ -108,6 +108,9 @@ func (m *machine) ask(ctx context.Context, machine, channel string) (string, err
 		return "", err
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body never ends
+		return "", fmt.Errorf("%s answers another protocol", machine)
+	}
 	var answer struct {
 		VideoID string `json:"video_id"`
 		Error   string `json:"error"`

@@ -12,8 +12,12 @@ package fleet
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +26,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"plaque/steps/11-many-machines/cache"
+	"plaque/steps/10-resilient/cache"
 )
 
 const (
@@ -30,6 +34,11 @@ const (
 	Path = "/_groupcache/"
 	// MaxAnswer bounds what is read of a peer's answer, in bytes.
 	MaxAnswer = 64 << 10
+	// MaxValue bounds a value, in bytes: the answer that holds it is a third longer.
+	// A load that returns more has failed, on every machine.
+	MaxValue = 32 << 10
+	// MaxKey bounds a key, in bytes. The shortest has one.
+	MaxKey = 1 << 10
 
 	keys     = "videos" // the name of our group
 	askedFor = "Plaque-Asked-For"
@@ -44,17 +53,20 @@ var tracer = otel.Tracer("plaque/fleet")
 
 // Config says who belongs to a fleet.
 type Config struct {
-	// Peers are the base URLs of all peers, such as http://10.0.0.1:3779. Each
-	// peer must have the same ones: their letters decide who owns a key.
+	// Peers are the base URLs of all peers, such as http://10.0.0.1:3779, in any
+	// order and any spelling that PeerURL reads. Each peer must have the same
+	// ones: they decide who owns a key.
 	Peers []string
-	// Self is this peer's. With "" there is no fleet: this peer loads by itself.
+	// Self is this peer's. With "" there is no fleet: this peer loads by itself,
+	// and does not look at what else the Config has.
 	Self string
-	// Secret is what peers show each other; "" means that nobody has to.
+	// Secret is what peers show each other, over plain HTTP where a peer's URL has
+	// that; "" means that nobody has to. See CheckSecret.
 	Secret string
 	// Timeout bounds the wait for a peer's answer. It must be longer than a load
 	// may take: whoever gives up before the owner has an answer loads once more.
 	Timeout time.Duration
-	// Key says what is wrong with a key that another peer sends.
+	// Key says what is wrong with a key. What one peer refuses, all must.
 	Key func(key string) error
 }
 
@@ -65,39 +77,79 @@ type Fleet struct {
 	store *cache.Cache[string, string]
 	group *groupcache.Group // nil: no fleet
 	pool  *groupcache.HTTPPool
+
+	asking   *asking
+	nonsense sync.Once // an answer that makes no sense has been logged
 }
 
+// made keeps a second pool from being made: groupcache has one in a process.
+var made atomic.Bool
+
 // New makes this machine's part. What it owns, and what it must load because the
-// owner does not answer, is loaded and kept as by cache.New.
-func New(c Config, ttl time.Duration, load func(context.Context, string) (string, error), opts ...cache.Option) *Fleet {
+// owner does not answer, is loaded and kept as by cache.New. An error says what is
+// missing or wrong in c, load or opts.
+func New(c Config, ttl time.Duration, load func(context.Context, string) (string, error), opts ...cache.Option) (*Fleet, error) {
+	if load == nil {
+		return nil, errors.New("a fleet needs a function that loads")
+	}
+	for i, o := range opts {
+		if o == nil {
+			return nil, fmt.Errorf("option %d of the fleet's cache is nil", i+1)
+		}
+	}
 	f := &Fleet{Config: c}
 	f.store = cache.New(ttl, func(ctx context.Context, key string) (string, error) {
 		if n, ok := ctx.Value(noteKey{}).(*note); ok {
 			n.flight.Store(spanName(ctx)) // before the load, which may panic
 		}
-		return load(ctx, key)
+		value, err := load(ctx, key)
+		if err == nil && len(value) > MaxValue {
+			err = fmt.Errorf("the load returned %d bytes: peers take %d", len(value), MaxValue)
+		}
+		if err != nil && f.group != nil {
+			// Peers could not tell it on as it is. Its methods are called here, once,
+			// where the load's timeout bounds them too.
+			err = newError(err)
+		}
+		return value, err
 	}, opts...)
 	if c.Self == "" {
-		return f
+		return f, nil
 	}
-	ask := newAsking(c)
+	c, err := c.checked()
+	if err != nil {
+		return nil, err
+	}
+	if made.Swap(true) {
+		return nil, errors.New("this process has a fleet already")
+	}
+	f.Config = c
+	f.asking = newAsking(c)
 	f.pool = groupcache.NewHTTPPoolOpts(c.Self, &groupcache.HTTPPoolOptions{BasePath: Path, Replicas: replicas, HashFn: hash})
 	f.pool.Transport = func(ctx context.Context) http.RoundTripper {
 		if ctx.Value(peerKey{}) != nil {
 			return refusal{}
 		}
-		return ask
+		return f.asking
 	}
 	f.pool.Set(c.Peers...) // copies the Transport, so that comes before
 	// Who asks may hang up, and others wait for the same answer.
 	f.pool.Context = func(r *http.Request) context.Context {
 		ctx := context.WithValue(context.WithoutCancel(r.Context()), peerKey{}, true)
-		return context.WithValue(ctx, askedForKey{}, r.Header.Get(askedFor))
+		id := r.Header.Get(askedFor)
+		if _, ok := parseSpan(id); !ok { // it goes into the answer, so it is no text of any length
+			id = ""
+		}
+		return context.WithValue(ctx, askedForKey{}, id)
 	}
-	f.group = groupcache.NewGroup(keys, 0, groupcache.GetterFunc(func(ctx context.Context, key string, dest groupcache.Sink) error {
+	f.group = groupcache.NewGroup(keys, 0, groupcache.GetterFunc(func(ctx context.Context, name string, dest groupcache.Sink) error {
+		key, ok := keyOf(name)
+		if !ok { // both that ask have made the name of a key, or looked at it
+			return fmt.Errorf("%.40q is no key's name", name)
+		}
 		return dest.SetBytes(f.here(ctx, key).encode())
 	}))
-	return f
+	return f, nil
 }
 
 // Get returns the value of key: the one that this machine remembers, or else what
@@ -110,6 +162,9 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 		ctx, span = tracer.Start(ctx, "fleet.get", trace.WithAttributes(attribute.String("cache.key", key)))
 		defer span.End()
 	}
+	if key == "" || len(key) > MaxKey {
+		return "", &Error{Text: fmt.Sprintf("a key of %d bytes: it has 1 to %d", len(key), MaxKey), Status: http.StatusBadRequest}
+	}
 	if f.group == nil {
 		return f.store.Get(ctx, key)
 	}
@@ -121,6 +176,9 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
+	}
+	if err := f.Key(key); err != nil {
+		return "", newError(err)
 	}
 	answered := make(chan answer, 1)
 	go func() { answered <- f.ask(context.WithoutCancel(ctx), key) }()
@@ -145,9 +203,14 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 func (f *Fleet) ask(ctx context.Context, key string) answer {
 	ctx = context.WithValue(ctx, askedForKey{}, spanName(ctx))
 	var text []byte
-	err := f.group.Get(ctx, key, groupcache.AllocatingByteSliceSink(&text))
+	err := f.group.Get(ctx, nameOf(key), groupcache.AllocatingByteSliceSink(&text))
 	a, bad := decode(text)
 	if err != nil || bad != nil { // a peer that answers nonsense is as good as dead
+		if err == nil {
+			f.nonsense.Do(func() {
+				slog.WarnContext(ctx, "a peer's answer makes no sense: do all peers run the same version? Its keys are loaded here", "error", bad)
+			})
+		}
 		return f.here(ctx, key)
 	}
 	return a
@@ -159,7 +222,7 @@ func (f *Fleet) ask(ctx context.Context, key string) answer {
 func (f *Fleet) here(ctx context.Context, key string) answer {
 	n := &note{}
 	value, err := f.store.Get(context.WithValue(ctx, noteKey{}, n), key)
-	a := answer{Value: value, From: f.Self}
+	a := answer{Value: []byte(value), From: f.Self}
 	if err != nil {
 		a = answer{Error: newError(err), From: f.Self}
 	}
@@ -171,7 +234,8 @@ func (f *Fleet) here(ctx context.Context, key string) answer {
 // Handler answers the other peers at Path.
 func (f *Fleet) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, ours := strings.CutPrefix(r.URL.Path, Path+keys+"/")
+		name, _ := strings.CutPrefix(r.URL.Path, Path+keys+"/")
+		key, ours := keyOf(name)
 		switch {
 		case f.group == nil:
 			http.NotFound(w, r)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/golang/groupcache/consistenthash"
 
-	"plaque/steps/11-many-machines/cache"
+	"plaque/steps/10-resilient/cache"
 )
 
 // What the page says of planning past one machine, from 100 fleets whose names
