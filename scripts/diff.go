@@ -19,6 +19,7 @@ import (
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/say"
+	"plaque/scripts/internal/tour"
 	"plaque/scripts/internal/waterfall"
 )
 
@@ -56,21 +57,21 @@ func diff(ctx context.Context, e *env, args []string) error {
 	}
 	p.Linef("%s\n\n%s", p.Bold("The properties that changed"), rows)
 
-	t := &tourist{env: e, steps: []*lesson.Lesson{before, s}}
-	if err := t.build(ctx); err != nil {
+	bins, err := build.OpenBuilt(ctx, e.root, []*lesson.Lesson{before, s}, e.stderr)
+	if err != nil {
 		return err
 	}
-	defer t.clean()
-	l, err := lab.New(ctx, build.Exe(filepath.Join(t.bins, "hey")), "")
+	defer bins.Close()
+	l, err := lab.New(ctx, bins.HeyPath(), "")
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	left, err := shown(ctx, l, t.bins, before, s, false)
+	left, err := shown(ctx, l, bins, before, s, false)
 	if err != nil {
 		return err
 	}
-	right, err := shown(ctx, l, t.bins, s, before, false)
+	right, err := shown(ctx, l, bins, s, before, false)
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ const sideBySide = 120
 
 // shown runs the act whose picture stands for step s beside that of its
 // neighbour, and what comes before it in its experiment.
-func shown(ctx context.Context, l *lab.Lab, bins string, s, neighbour *lesson.Lesson, slow bool) (*lab.Act, error) {
+func shown(ctx context.Context, l *lab.Lab, bins *build.Bins, s, neighbour *lesson.Lesson, slow bool) (*lab.Act, error) {
 	x, i := lesson.Shown(s, neighbour)
 	last := i + 1
 	for last < len(x.Acts) && x.Acts[last].Wait > 0 { // in which loads end that nobody waits for
@@ -106,7 +107,7 @@ func shown(ctx context.Context, l *lab.Lab, bins string, s, neighbour *lesson.Le
 	if slow && lab.ReadsFeed(s) {
 		x = inSlowMotion(x)
 	}
-	r, err := l.Run(ctx, build.BinPath(bins, s), s, x)
+	r, err := l.Run(ctx, bins.StepPath(s), s, x)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func firstLie(acts ...*lab.Act) error {
 	for _, a := range acts {
 		for _, c := range a.Checks {
 			if !c.Held {
-				return fmt.Errorf("%s: %s: claimed %s, seen %s", says(a.Act), c.What, c.Want, c.Got)
+				return fmt.Errorf("%s: %s: claimed %s, seen %s", a.Act.Does(), c.What, c.Want, c.Got)
 			}
 		}
 	}
@@ -143,7 +144,7 @@ func bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, 
 			return report.Beside(l, r, column), nil
 		}
 	}
-	o := waterfall.Options{Width: min(width, 100), Notes: notes}
+	o := waterfall.Options{Width: min(width, 100), Notes: tour.Notes}
 	l, err := burst(before, left, o)
 	if err != nil {
 		return "", err

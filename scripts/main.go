@@ -31,7 +31,7 @@ type env struct {
 
 func commands() []command {
 	return []command{
-		{"tour", "[STEP...] [--json] [--jaeger] [--report DIR]", "run every step's experiments and judge what they show", tour},
+		{"tour", "[STEP...] [--json] [--jaeger] [--report DIR]", "run every step's experiments and judge what they show", tourCommand},
 		{"run", "STEP [FLAGS OF THE STEP]", "run one step until Ctrl-C", runStep},
 		{"load", "STEP [-n 10 -c 5 -t 2]", "load the running step with hey, as one trace", load},
 		{"feed", "[--hold N] [--delay D] [ANSWER...]", "tell the running step's feed what to serve next", feed},

@@ -15,6 +15,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
+	"plaque/scripts/internal/tour"
 	"plaque/scripts/internal/waterfall"
 	"plaque/steps/kit/origin"
 )
@@ -39,12 +40,12 @@ func pages(ctx context.Context, e *env, args []string) error {
 			building = append(building, before)
 		}
 	}
-	t := &tourist{env: e, steps: building}
-	if err := t.build(ctx); err != nil {
+	bins, err := build.OpenBuilt(ctx, e.root, building, e.stderr)
+	if err != nil {
 		return err
 	}
-	defer t.clean()
-	l, err := lab.New(ctx, build.Exe(filepath.Join(t.bins, "hey")), "")
+	defer bins.Close()
+	l, err := lab.New(ctx, bins.HeyPath(), "")
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 				return stillAct(r.Acts[i]), nil
 			}
 		}
-		a, err := shown(ctx, l, t.bins, s, neighbour, true)
+		a, err := shown(ctx, l, bins, s, neighbour, true)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +74,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 	}
 	for _, s := range steps {
 		fmt.Fprintln(e.stderr, s.Step)
-		seen, picture, ran, err := e.seen(ctx, l, build.BinPath(t.bins, s), s)
+		seen, picture, ran, err := e.seen(ctx, l, bins.StepPath(s), s)
 		if err != nil {
 			return err
 		}
@@ -109,7 +110,7 @@ func pages(ctx context.Context, e *env, args []string) error {
 			"exercise": report.Exercise(s, solution),
 		}
 		if s.Number() == "09" {
-			if blocks["error-path"], err = errorPathBlock(ctx, build.BinPath(t.bins, s)); err != nil {
+			if blocks["error-path"], err = errorPathBlock(ctx, bins.StepPath(s)); err != nil {
 				return err
 			}
 		}
@@ -153,7 +154,7 @@ func (e *env) seen(ctx context.Context, l *lab.Lab, bin string, s *lesson.Lesson
 			if i > 0 {
 				b.WriteByte('\n')
 			}
-			fmt.Fprintln(&b, says(a.Act))
+			fmt.Fprintln(&b, a.Act.Does())
 			// What 01 to 03 do takes no time that survives the rounding, but for
 			// the callers who are slow.
 			if len(a.Act.Picture) > 0 && (lab.ReadsFeed(s) || a.Act.Slow > 0) {
@@ -187,7 +188,7 @@ func stillAct(a *lab.Act) *lab.Act {
 // still is an act's picture as every run draws it.
 func still(a *lab.Act) (string, error) {
 	var picture bytes.Buffer
-	err := waterfall.Waterfall(&picture, stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: notes})
+	err := waterfall.Waterfall(&picture, stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
 	if err != nil {
 		return "", err
 	}

@@ -34,13 +34,13 @@ func runStep(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir, clean, err := build.TempDir()
+	bins, err := build.Open(e.root)
 	if err != nil {
 		return err
 	}
-	defer clean()
-	bin := build.BinPath(dir, s)
-	if err := build.Build(ctx, s.Dir, ".", bin, ""); err != nil {
+	defer bins.Close()
+	bin, err := bins.DebugStep(ctx, s)
+	if err != nil {
 		return err
 	}
 	cmd := exec.Command(bin, args[1:]...)
@@ -90,12 +90,12 @@ func load(ctx context.Context, e *env, args []string) error {
 	if err := listens(ctx, *url); err != nil {
 		return fmt.Errorf("nothing listens on %s: start the step in another terminal with `go run ./scripts run %s`", *url, s.Number())
 	}
-	dir, clean, err := build.TempDir()
+	bins, err := build.Open(e.root)
 	if err != nil {
 		return err
 	}
-	defer clean()
-	hey, err := build.BuildHey(ctx, e.root, dir)
+	defer bins.Close()
+	hey, err := bins.Hey(ctx)
 	if err != nil {
 		return err
 	}

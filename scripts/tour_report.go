@@ -12,6 +12,7 @@ import (
 
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/page"
+	"plaque/scripts/internal/tour"
 )
 
 // openReport makes sure that a page can be written to the folder.
@@ -29,51 +30,51 @@ func openReport(dir string) (*page.File, error) {
 // report writes the page of the steps that have been visited, and says where it
 // stands. ended is why the tour has ended early, or nil. Where no step has been
 // visited there is nothing to tell, and an older page stays.
-func (t *tourist) report(ctx context.Context, f *page.File, took time.Duration, when time.Time, ended error) error {
-	if len(t.results) == 0 {
+func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.Time, ended error) error {
+	if len(t.Visits) == 0 {
 		return nil
 	}
-	tour := page.Tour{
-		Took: took, When: when, On: fmt.Sprintf("%s, %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH),
-		Private: t.private(), Notes: notes,
+	p := page.Tour{
+		Took: t.Took, When: when, On: fmt.Sprintf("%s, %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH),
+		Private: e.private(t.Bins.Dir()), Notes: tour.Notes,
 	}
 	switch {
 	case ended != nil && ctx.Err() != nil:
-		tour.Ended = "Somebody stopped it."
+		p.Ended = "Somebody stopped it."
 	case ended != nil:
-		tour.Ended = ended.Error()
+		p.Ended = ended.Error()
 	}
-	for _, r := range t.results {
-		s := page.Step{Lesson: r.step, Before: lesson.Before(t.lessons, r.step)}
+	for _, r := range t.Visits {
+		s := page.Step{Lesson: r.Lesson, Before: lesson.Before(e.lessons, r.Lesson)}
 		if s.Before != nil {
 			var err error
 			if s.Diff, err = stepDiff(s.Before, s.Lesson); err != nil {
 				return err
 			}
 		}
-		for _, result := range r.results {
+		for _, result := range r.Results {
 			x := page.Experiment{Name: result.Experiment.Name, Says: result.Experiment.Says}
 			for _, a := range result.Acts {
-				act := page.Act{Act: a, Does: says(a.Act)}
-				if t.jaeger != nil && a.TraceID != "" {
-					act.Jaeger = t.link(r.step, a)
+				act := page.Act{Act: a, Does: a.Act.Does()}
+				if t.Jaeger != nil && a.TraceID != "" {
+					act.Jaeger = t.Link(r.Lesson, a)
 				}
 				x.Acts = append(x.Acts, act)
 			}
 			s.Experiments = append(s.Experiments, x)
 		}
-		tour.Steps = append(tour.Steps, s)
+		p.Steps = append(p.Steps, s)
 	}
-	if err := f.Write(tour); err != nil {
+	if err := f.Write(p); err != nil {
 		return fmt.Errorf("the report could not be written: %w", err)
 	}
-	fmt.Fprintf(t.stderr, "the report: %s\n\n", f.Path())
+	fmt.Fprintf(e.stderr, "the report: %s\n\n", f.Path())
 	return nil
 }
 
 // private are the words of this machine that the page must not tell.
-func (t *tourist) private() []string {
-	words := []string{t.root, t.bins, os.TempDir()}
+func (e *env) private(bins string) []string {
+	words := []string{e.root, bins, os.TempDir()}
 	if home, err := os.UserHomeDir(); err == nil {
 		words = append(words, home)
 	}

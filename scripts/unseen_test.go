@@ -15,6 +15,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/say"
+	"plaque/scripts/internal/tour"
 	"plaque/steps/kit/see"
 )
 
@@ -51,7 +52,7 @@ func TestDroppedSpansAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	act(say.New(&out), s, e, r.Acts[0], 0)
+	tour.Act(say.New(&out), s, e, r.Acts[0])
 
 	page, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {

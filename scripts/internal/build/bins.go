@@ -15,6 +15,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/say"
 )
 
 // Bins are the programs that one run of ours needs. They are built at stable paths
@@ -43,6 +44,28 @@ func Open(root string) (*Bins, error) {
 	b.cache = ""
 	b.dir, b.clean, err = TempDir()
 	return b, err
+}
+
+// OpenBuilt is Open for a run that needs hey and these steps built before it
+// begins. It writes to log how far it is.
+func OpenBuilt(ctx context.Context, root string, steps []*lesson.Lesson, log io.Writer) (*Bins, error) {
+	b, err := Open(root)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	fmt.Fprintf(log, "building hey and %s; the first time takes a minute or two\n", say.Plural(len(steps), "step"))
+	done := 0
+	err = b.Start(ctx, steps, func(name string) {
+		done++
+		fmt.Fprintf(log, "  %2d/%d %s\n", done, len(steps)+1, name)
+	}).Err()
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	fmt.Fprintf(log, "built in %s\n\n", time.Since(began).Round(time.Second))
+	return b, nil
 }
 
 // inCache has the stable paths and the run's folder on one disk, so that the one
@@ -105,10 +128,17 @@ func (b *Bins) DebugStep(ctx context.Context, s *lesson.Lesson) (string, error) 
 	return b.build(ctx, "debug-"+s.Step, func(bin string) error { return Build(ctx, s.Dir, ".", bin, "", "-ldflags=") })
 }
 
+// HeyPath and StepPath are where a program is once it has been built.
+func (b *Bins) HeyPath() string { return b.path("hey") }
+
+func (b *Bins) StepPath(s *lesson.Lesson) string { return b.path(s.Step) }
+
+func (b *Bins) path(name string) string { return Exe(filepath.Join(b.dir, name)) }
+
 // build has the program of that name built, and returns its path in the run's
 // folder.
 func (b *Bins) build(ctx context.Context, name string, compile func(bin string) error) (string, error) {
-	mine := Exe(filepath.Join(b.dir, name))
+	mine := b.path(name)
 	if b.cache == "" {
 		return mine, compile(mine)
 	}
