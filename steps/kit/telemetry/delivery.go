@@ -16,12 +16,18 @@ import (
 // newDelivery makes the exporter and the batcher in front of it, whose order
 // matters: the delivery counts a span when the batcher has taken or dropped it.
 func newDelivery(ctx context.Context, s settings, log *slog.Logger) (*delivery, []sdktrace.SpanProcessor, error) {
-	// The exporter reads the other variables itself; the table has checked them.
-	exporter, err := otlptracehttp.New(ctx,
+	opts := []otlptracehttp.Option{
 		otlptracehttp.WithEndpointURL(s.endpoint.String()),
 		// One try: a Jaeger that is away is told of once, not for a minute.
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}),
-		otlptracehttp.WithTimeout(s.timeout))
+		otlptracehttp.WithTimeout(s.timeout),
+	}
+	// The exporter reads the other variables itself, and the table has checked
+	// them. They are not for an endpoint that the program names.
+	if s.named == "" && s.shown != DefaultEndpoint {
+		opts = append(opts, otlptracehttp.WithTLSClientConfig(nil), otlptracehttp.WithHeaders(nil), otlptracehttp.WithCompression(otlptracehttp.NoCompression))
+	}
+	exporter, err := otlptracehttp.New(ctx, opts...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the OTLP exporter for %s: %w", s.shown, err)
 	}

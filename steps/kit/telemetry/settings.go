@@ -198,6 +198,15 @@ func Variables() []Variable {
 			}})
 		}
 	}
+	// The endpoints first: what is said of TLS is compared with them.
+	for _, prefix := range []string{otlpGeneral, otlpTraces} {
+		example := DefaultEndpoint
+		if prefix == otlpTraces {
+			example += tracesPath
+		}
+		all = append(all, Variable{Name: prefix + "ENDPOINT", May: "a URL such as " + example, Ours: map[string]string{otlpGeneral: DefaultEndpoint}[prefix],
+			read: func(s *settings, v string) error { return readEndpoint(s, prefix, v, example) }})
+	}
 	for _, prefix := range []string{otlpGeneral, otlpTraces} {
 		all = append(all, otlpVariables(prefix)...)
 	}
@@ -212,13 +221,7 @@ func Variables() []Variable {
 
 // otlpVariables are those of the exporter; the ones for traces alone win.
 func otlpVariables(prefix string) []Variable {
-	example := DefaultEndpoint
-	if prefix == otlpTraces {
-		example += tracesPath
-	}
 	return []Variable{
-		{Name: prefix + "ENDPOINT", May: "a URL such as " + example, Ours: map[string]string{otlpGeneral: DefaultEndpoint}[prefix],
-			read: func(s *settings, v string) error { return readEndpoint(s, prefix, v, example) }},
 		{Name: prefix + "PROTOCOL", May: "http/protobuf", read: func(_ *settings, v string) error {
 			if v != "http/protobuf" {
 				return errors.New("this program speaks http/protobuf only (Jaeger's port 4318)")
@@ -246,20 +249,20 @@ func otlpVariables(prefix string) []Variable {
 			}
 			return err
 		}},
-		{Name: prefix + "CERTIFICATE", May: aFile + " with the certificates to trust", read: func(_ *settings, v string) error {
-			pem, err := readFile(v)
+		{Name: prefix + "CERTIFICATE", May: aFile + " with the certificates to trust, for an endpoint that begins with https://", read: func(s *settings, v string) error {
+			pem, err := readFile(s, v)
 			if err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
 				err = errors.New("there is no certificate in it")
 			}
 			return err
 		}},
-		{Name: prefix + "CLIENT_CERTIFICATE", May: aFile + ", with the key in " + prefix + "CLIENT_KEY", read: func(_ *settings, v string) error {
+		{Name: prefix + "CLIENT_CERTIFICATE", May: aFile + ", with the key in " + prefix + "CLIENT_KEY, for an endpoint that begins with https://", read: func(s *settings, v string) error {
 			key := trimmed(prefix + "CLIENT_KEY")
 			if key == "" {
 				return fmt.Errorf("%sCLIENT_KEY is not set", prefix)
 			}
-			cert, err := readFile(v)
-			secret, kerr := readFile(key)
+			cert, err := readFile(s, v)
+			secret, kerr := readFile(s, key)
 			if err = errors.Join(err, kerr); err == nil {
 				_, err = tls.X509KeyPair(cert, secret)
 			}
@@ -310,13 +313,14 @@ func readSettings() (settings, error) {
 }
 
 // overruled reports whether a more special variable is set, which wins: then this
-// one may be meant for another program.
+// one may be meant for another program. Headers are checked all the same: the
+// exporter would print what it cannot read of them, passwords too.
 func overruled(name string) bool {
 	special := map[string]string{
 		"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
 		"OTEL_ATTRIBUTE_COUNT_LIMIT":        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
 	}[name]
-	if rest, ok := strings.CutPrefix(name, otlpGeneral); ok && !strings.HasPrefix(name, otlpTraces) {
+	if rest, ok := strings.CutPrefix(name, otlpGeneral); ok && !strings.HasPrefix(name, otlpTraces) && rest != "HEADERS" {
 		special = otlpTraces + rest
 	}
 	return special != "" && trimmed(special) != ""
@@ -456,8 +460,12 @@ func isToken(r rune) bool {
 	return r < 0x7f && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
 }
 
-// readFile looks before it opens: to open a FIFO is to wait for a writer.
-func readFile(path string) ([]byte, error) {
+// readFile reads a file that TLS needs. It looks before it opens: to open a FIFO is
+// to wait for a writer.
+func readFile(s *settings, path string) ([]byte, error) {
+	if s.endpoint.Scheme == "http" { // the exporter would refuse it, and name nothing
+		return nil, errors.New("the endpoint begins with http://")
+	}
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("it is no regular file")

@@ -141,7 +141,7 @@ func New(ctx context.Context, c Config) (*Telemetry, error) {
 		t.settings = defaults()
 		t.settings.sampler = sdktrace.AlwaysSample()
 		err = readEndpoint(&t.settings, otlpGeneral, c.Endpoint, DefaultEndpoint)
-		t.settings.shown = c.Endpoint
+		t.settings.named, t.settings.shown = "", c.Endpoint
 	} else {
 		t.settings, err = readSettings()
 	}

@@ -193,8 +193,10 @@ func TestSettings(t *testing.T) {
 
 // Whoever names the endpoint in the program depends on no variable.
 func TestEndpointIsOurs(t *testing.T) {
+	cert, _ := certificate(t, t.TempDir())
 	setenv(t, "OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=nonsense",
-		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_SERVICE_NAME=theirs", "OTEL_TRACES_SAMPLER=always_off", "OTEL_BSP_MAX_QUEUE_SIZE=no")
+		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_SERVICE_NAME=theirs", "OTEL_TRACES_SAMPLER=always_off", "OTEL_BSP_MAX_QUEUE_SIZE=no",
+		"OTEL_EXPORTER_OTLP_HEADERS=k=v", "OTEL_EXPORTER_OTLP_COMPRESSION=gzip", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=0", "OTEL_EXPORTER_OTLP_CERTIFICATE="+cert)
 	c := newCollector(t)
 	start(t, Config{Service: "load", Endpoint: c.URL})
 	_, s := otel.Tracer("test").Start(t.Context(), "burst")
