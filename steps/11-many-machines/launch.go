@@ -1,16 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"os"
 	"os/exec"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +27,13 @@ const (
 	upWithin     = 20 * time.Second // a busy machine is slow to start
 	stopWithin   = 5 * time.Second  // a peer stops within 2 s, and flushes its spans within 2 s
 	restartAfter = 5 * time.Second
+
+	// patience is how long the round robin waits for an answer before it looks
+	// whether the peer still runs, and how long that takes at most. A load can take
+	// longer than that; a peer that runs says so at once.
+	patience = time.Second
+	// maxAnswer bounds a peer's answer, in bytes.
+	maxAnswer = 64 << 10
 )
 
 // launch starts three peers on this machine, and a round robin at ADDR.
@@ -33,33 +42,29 @@ func launch(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
+	places, err := hold(peers)
+	if err != nil {
+		return err
+	}
 	var urls, hosts []string
-	for range peers {
-		host, err := freeAddr()
-		if err != nil {
-			return err
-		}
-		hosts, urls = append(hosts, host), append(urls, "http://"+host)
+	for _, p := range places {
+		hosts, urls = append(hosts, p.host), append(urls, "http://"+p.host)
 	}
 	var running sync.WaitGroup
 	defer running.Wait() // they flush their spans before we go
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	for i, host := range hosts {
-		env := append(os.Environ(), "ADDR="+host, "FEED_URL="+feed, "SELF="+urls[i], "PEERS="+strings.Join(urls, ","))
+	for i, place := range places {
+		env := append(os.Environ(), "ADDR="+place.host, "FEED_URL="+feed, "SELF="+urls[i], "PEERS="+strings.Join(urls, ","))
 		if os.Getenv("LOG_LEVEL") == "" {
 			env = append(env, "LOG_LEVEL=warn") // what a peer says of itself, we say below
 		}
-		running.Go(func() { keepUp(ctx, host, env) })
+		running.Go(func() { keepUp(ctx, place, env) })
 	}
 	if err := allUp(ctx, hosts); err != nil {
 		return err
 	}
-	robin := &robin{hosts: hosts, transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
-		MaxIdleConnsPerHost: 100,
-		IdleConnTimeout:     time.Minute,
-	}}
+	robin := newRobin(ctx, hosts)
 	mux := http.NewServeMux()
 	// Callers see one server: what peers say to each other is not for them. The
 	// traceparent goes through as it came, so the peer's span is the caller's child.
@@ -78,7 +83,9 @@ func launch(ctx context.Context, p *process.Process) error {
 }
 
 // keepUp runs one peer, and starts it again when it has died, until ctx ends.
-func keepUp(ctx context.Context, host string, env []string) {
+func keepUp(ctx context.Context, place *place, env []string) {
+	host := place.host
+	defer place.handOn() // also where it is never started
 	for ctx.Err() == nil {
 		cmd := exec.Command(os.Args[0], os.Args[1:]...)
 		cmd.Env, cmd.Stderr = env, os.Stderr
@@ -87,6 +94,7 @@ func keepUp(ctx context.Context, host string, env []string) {
 		// we die of.
 		stdin, err := cmd.StdinPipe()
 		if err == nil {
+			place.handOn()
 			err = cmd.Start()
 		}
 		if err != nil {
@@ -134,47 +142,187 @@ func allUp(ctx context.Context, hosts []string) error {
 	return nil
 }
 
-// freeAddr is an address of 127.0.0.1 that nobody uses now, nor the one two ports
-// behind it, where a peer has its debug pages.
-func freeAddr() (string, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		host := l.Addr().String()
-		_, text, _ := net.SplitHostPort(host)
-		port, _ := strconv.Atoi(text)
-		debug, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+2))
-		_ = l.Close()
-		if err == nil {
-			_ = debug.Close()
-			return host, nil
-		}
-	}
-	return "", errors.New("there is no free port on 127.0.0.1 with another two behind it")
+// place is where a peer will listen. Its ports are held until they are handed on,
+// so that no two peers are given the same.
+type place struct {
+	host string
+	held []net.Listener
 }
 
-// robin sends each request to the next peer. One that takes no connection is
-// skipped: nothing has been said to it yet.
+// handOn lets the ports go. It may be called again.
+func (p *place) handOn() {
+	for _, l := range p.held {
+		_ = l.Close()
+	}
+	p.held = nil
+}
+
+// hold finds n places on 127.0.0.1, each a free port and the one two behind it,
+// where a peer has its debug pages.
+func hold(n int) (places []*place, err error) {
+	var tried []net.Listener // held too, or they would be offered again
+	defer func() {
+		for _, l := range tried {
+			_ = l.Close()
+		}
+		if err != nil {
+			for _, p := range places {
+				p.handOn()
+			}
+			places = nil
+		}
+	}()
+	for len(places) < n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return places, fmt.Errorf("no free port for a peer: %w", err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		debug, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+2))
+		if err != nil {
+			if tried = append(tried, l); len(tried) > 100 {
+				return places, errors.New("there is no free port on 127.0.0.1 with another two behind it")
+			}
+			continue
+		}
+		places = append(places, &place{l.Addr().String(), []net.Listener{l, debug}})
+	}
+	return places, nil
+}
+
+// robin sends each request to the next peer. It skips a peer that takes no
+// connection: nothing has been said to that one yet. A peer can also have stopped
+// without an end, as a process does that is suspended or a machine that hangs: its
+// connections stay, and nothing comes. The robin leaves such a peer to itself
+// after twice patience, asks the next one, which may then do the same work again,
+// and comes back once the peer answers.
 type robin struct {
-	hosts     []string
+	ctx       context.Context // of the looks whether a peer answers again
+	peers     []*runner
 	transport *http.Transport
 	next      atomic.Uint64
 }
 
+// runner is a peer as the robin sees it.
+type runner struct {
+	host    string
+	stopped atomic.Bool
+}
+
+var errStopped = errors.New("the peer takes connections and does not answer")
+
+func newRobin(ctx context.Context, hosts []string) *robin {
+	b := &robin{ctx: ctx, transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
+		MaxIdleConnsPerHost: 100,
+		IdleConnTimeout:     time.Minute,
+	}}
+	for _, host := range hosts {
+		b.peers = append(b.peers, &runner{host: host})
+	}
+	return b
+}
+
 func (b *robin) RoundTrip(r *http.Request) (res *http.Response, err error) {
-	n := b.next.Add(1)
-	for i := range b.hosts {
-		out := r.Clone(r.Context())
-		out.URL.Host = b.hosts[(n+uint64(i))%uint64(len(b.hosts))]
-		res, err = b.transport.RoundTrip(out)
+	first := int(b.next.Add(1) % uint64(len(b.peers)))
+	var turn, stopped []*runner
+	for _, p := range slices.Concat(b.peers[first:], b.peers[:first]) {
+		if p.stopped.Load() {
+			stopped = append(stopped, p)
+		} else {
+			turn = append(turn, p)
+		}
+	}
+	for _, p := range append(turn, stopped...) { // where all have stopped, one may be back
+		res, err = b.ask(r, p)
 		var failed *net.OpError
-		if err == nil || r.Context().Err() != nil || !errors.As(err, &failed) || failed.Op != "dial" {
+		if err == nil || r.Context().Err() != nil || !errors.Is(err, errStopped) && (!errors.As(err, &failed) || failed.Op != "dial") {
 			break
 		}
 	}
 	return res, err
+}
+
+// ask has one peer answer, to the end, for as long as that peer runs.
+func (b *robin) ask(r *http.Request, p *runner) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer time.AfterFunc(patience, func() {
+		for ctx.Err() == nil {
+			if !b.runs(ctx, p) && ctx.Err() == nil {
+				b.leave(p)
+				cancel(errStopped)
+			}
+			pause(ctx, patience)
+		}
+	}).Stop()
+	out := r.Clone(ctx)
+	out.URL.Host = p.host
+	res, err := b.transport.RoundTrip(out)
+	if err == nil {
+		defer res.Body.Close()
+		if res.StatusCode == http.StatusSwitchingProtocols { // its body never ends
+			return nil, errors.New("the peer answers another protocol")
+		}
+		defer context.AfterFunc(ctx, func() { _ = res.Body.Close() })()
+		var body []byte
+		if body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer+1)); err == nil && len(body) > maxAnswer {
+			err = fmt.Errorf("the peer's answer is longer than %d bytes", maxAnswer)
+		}
+		res.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	return res, nil
+}
+
+// runs reports whether a peer answers anything at all, within patience.
+func (b *robin) runs(ctx context.Context, p *runner) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+p.host+alivePath, nil)
+	if err != nil {
+		return false
+	}
+	res, err := b.transport.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return true
+}
+
+// leave notes that a peer has stopped, and looks from now on whether it is back.
+func (b *robin) leave(p *runner) {
+	if p.stopped.Swap(true) {
+		return
+	}
+	slog.WarnContext(b.ctx, "a peer takes connections and does not answer: the others are asked", "peer", p.host)
+	go func() {
+		for pause(b.ctx, patience) {
+			if b.runs(b.ctx, p) {
+				p.stopped.Store(false)
+				slog.InfoContext(b.ctx, "a peer answers again", "peer", p.host)
+				return
+			}
+		}
+	}()
+}
+
+// pause waits, and reports whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // unreachable is a 502.

@@ -89,8 +89,17 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 		}
 		return web.JSON(w, map[string]string{"video_id": id})
 	}))
-	return web.Serve(ctx, p.Addr, web.Trace(mux))
+	traced := web.Trace(mux)
+	return web.Serve(ctx, p.Addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == alivePath {
+			return // 200, without a span: the round robin asks as often as it likes
+		}
+		traced.ServeHTTP(w, r)
+	}))
 }
+
+// alivePath answers as long as a peer runs, whatever its loads do.
+const alivePath = "/alive"
 
 // nameOf is what a peer is called in answers, to the feed and in spans.
 func nameOf(self string) string { return strings.TrimPrefix(self, "http://") }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -345,7 +347,7 @@ func TestRobin(t *testing.T) {
 	nobody := l.Addr().String()
 	_ = l.Close()
 	u, _ := url.Parse(server.URL)
-	b := &robin{hosts: []string{nobody, u.Host, u.Host}, transport: &http.Transport{}}
+	b := newRobin(t.Context(), []string{nobody, u.Host, u.Host})
 	for range 3 {
 		req := httptest.NewRequest(http.MethodGet, "http://peers/", nil)
 		if res, err := b.RoundTrip(req); err == nil {
@@ -357,5 +359,158 @@ func TestRobin(t *testing.T) {
 	}
 	if fmt.Sprint(unreachable{io.EOF}) != "EOF" || (unreachable{}).StatusCode() != http.StatusBadGateway {
 		t.Error("an error that hides its words, or is no 502")
+	}
+}
+
+// peer is a server for the round robin: it says its name, after wait, and stops
+// while stopped is locked, as a suspended process does.
+type peer struct {
+	*httptest.Server
+	stopped sync.RWMutex
+	asked   atomic.Int64
+}
+
+func newPeer(t *testing.T, wait time.Duration) *peer {
+	p := &peer{}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.stopped.RLock()
+		defer p.stopped.RUnlock()
+		if r.URL.Path != alivePath {
+			p.asked.Add(1)
+			time.Sleep(wait)
+		}
+		_, _ = io.WriteString(w, p.host())
+	}))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *peer) host() string { return strings.TrimPrefix(p.URL, "http://") }
+
+// askRobin returns who answered, and after how long.
+func askRobin(t *testing.T, b *robin) (by string, took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	res, err := b.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://peers/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), time.Since(began)
+}
+
+// A peer that has stopped costs a caller a bounded wait, the next callers nothing,
+// and is asked again once it answers.
+func TestRobinLeavesAStoppedPeer(t *testing.T) {
+	t.Parallel()
+	one, other := newPeer(t, 0), newPeer(t, 0)
+	b := newRobin(t.Context(), []string{one.host(), other.host()})
+	one.stopped.Lock()
+	unlock := sync.OnceFunc(one.stopped.Unlock)
+	t.Cleanup(unlock)
+	for range 2 { // the one of the two that is the stopped one's turn waits
+		if by, took := askRobin(t, b); by != other.host() || took > 2*patience+5*time.Second {
+			t.Errorf("%s after %v, want %s", by, took, other.host())
+		}
+	}
+	for range 10 {
+		if by, took := askRobin(t, b); by != other.host() || took > patience/2 {
+			t.Errorf("%s after %v, want %s at once", by, took, other.host())
+		}
+	}
+	unlock()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if by, _ := askRobin(t, b); by == one.host() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the peer runs again, and is not asked")
+		}
+	}
+}
+
+// Where all have stopped, a caller is told so, after a bounded wait.
+func TestRobinWhenAllHaveStopped(t *testing.T) {
+	t.Parallel()
+	one, other := newPeer(t, 0), newPeer(t, 0)
+	b := newRobin(t.Context(), []string{one.host(), other.host()})
+	for _, p := range []*peer{one, other} {
+		p.stopped.Lock()
+		t.Cleanup(p.stopped.Unlock)
+	}
+	began := time.Now()
+	_, err := b.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://peers/", nil))
+	if took := time.Since(began); !errors.Is(err, errStopped) || took < 4*patience || took > 4*patience+5*time.Second {
+		t.Errorf("%v after %v, want %v after %v", err, took, errStopped, 4*patience)
+	}
+}
+
+// A peer whose load takes long has not stopped: it is waited for, and no other
+// does the same work.
+func TestRobinWaitsForASlowPeer(t *testing.T) {
+	t.Parallel()
+	one, other := newPeer(t, 3*patience), newPeer(t, 3*patience)
+	b := newRobin(t.Context(), []string{one.host(), other.host()})
+	if by, took := askRobin(t, b); took < 3*patience || one.asked.Load()+other.asked.Load() != 1 {
+		t.Errorf("%s after %v, %d and %d questions", by, took, one.asked.Load(), other.asked.Load())
+	}
+}
+
+// What a peer answers is read to a bound, and 101 not at all.
+func TestRobinReadsNoFurther(t *testing.T) {
+	for _, head := range []string{
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", maxAnswer+1),
+	} {
+		stop := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(c, head)
+			<-stop
+			_ = c.Close()
+		}))
+		b := newRobin(t.Context(), []string{strings.TrimPrefix(server.URL, "http://")})
+		if res, err := b.RoundTrip(httptest.NewRequest(http.MethodGet, "http://peers/", nil)); err == nil {
+			t.Errorf("got %s", res.Status)
+		}
+		close(stop)
+		server.Close()
+	}
+}
+
+// No two peers get one port, for their callers or for their debug pages, and
+// nobody else gets it before they start.
+func TestHold(t *testing.T) {
+	places, err := hold(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := map[int]bool{}
+	for _, p := range places {
+		_, text, _ := net.SplitHostPort(p.host)
+		port, _ := strconv.Atoi(text)
+		for _, n := range []int{port, port + 2} {
+			if taken[n] {
+				t.Errorf("port %d is there twice", n)
+			}
+			taken[n] = true
+			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", n)); err == nil {
+				_ = l.Close()
+				t.Errorf("port %d is not held", n)
+			}
+		}
+	}
+	for _, p := range places {
+		p.handOn()
+		p.handOn()
+		l, err := net.Listen("tcp", p.host)
+		if err != nil {
+			t.Errorf("what is handed on is not free: %v", err)
+			continue
+		}
+		_ = l.Close()
 	}
 }
