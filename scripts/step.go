@@ -181,12 +181,13 @@ func feed(ctx context.Context, e *env, args []string) error {
 		return errUsage{err}
 	}
 	remote := origin.Remote{Base: *base, Client: http.DefaultClient}
-	seen, err := remote.Stats(ctx)
-	if err != nil {
-		return err
-	}
+	seen, unread := remote.Stats(ctx) // before Set, which starts the count anew
 	if err := remote.Set(ctx, script); err != nil {
 		return err
+	}
+	if unread != nil {
+		fmt.Fprintf(e.stdout, "the count starts anew; the old one cannot be read: %v\n", unread)
+		return nil
 	}
 	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", say.Plural(seen.Requests, "load"), say.Plural(seen.Connections, "connection"))
 	return nil

@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	hpprof "net/http/pprof"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -82,7 +81,7 @@ func (w withoutParts) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 // for, those of a panic too.
 func (p *Pages) Serve(ctx context.Context, addr string) error {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil || !loopback(host) {
+	if err != nil || !web.Loopback(host) {
 		return fmt.Errorf("the debug pages cannot be at %s: they show the inside of the process, and answer on 127.0.0.1 only", addr)
 	}
 	l, err := web.Listen(addr)
@@ -143,62 +142,12 @@ func (p *Pages) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/cmdline", cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", withoutFolders(hpprof.Profile))
 	mux.HandleFunc("GET /debug/pprof/trace", hpprof.Trace)
-	return guard(mux)
-}
-
-// guard lets in whoever sits at this machine, and keeps other sites' pages out:
-// a browser that shows one would ask us in its name.
-func guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
+	return web.ThisMachine(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// zpages would fetch a style sheet, fonts and a script from elsewhere,
 		// and tell elsewhere by that who looks.
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		if why := refuse(r); why != "" {
-			http.Error(w, why, http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// refuse says why a request is not answered, or "".
-func refuse(r *http.Request) string {
-	if from, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
-		return "The debug pages answer this machine only."
-	}
-	// A name of somebody else's may lead here, too; then the browser takes us
-	// for their site, and lets their pages read ours.
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil { // without a port
-		host = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
-	}
-	if !loopback(host) {
-		return fmt.Sprintf("The debug pages do not answer as %q. Write 127.0.0.1 or localhost.", r.Host)
-	}
-	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
-		return "The debug pages do not answer other sites."
-	}
-	switch site := r.Header.Get("Sec-Fetch-Site"); {
-	case site == "" || site == "none" || site == "same-origin":
-	case site == "same-site" && r.Header.Get("Sec-Fetch-Mode") == "navigate": // a link on another port of this machine
-	default:
-		return "The debug pages do not answer other sites. To look at them, type their address."
-	}
-	return ""
-}
-
-// loopback reports whether host is localhost or a loopback address.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // cmdline is pprof's page of that name without the folders.

@@ -47,6 +47,12 @@ const (
 	HoldFor = 2 * time.Second
 	// gateFor bounds how long a closed gate holds a request.
 	gateFor = 10 * time.Second
+	// What strangers send is kept within bounds: so many names, each of so many bytes.
+	maxChannels, maxChannel = 1000, 64
+	maxAgents, maxAgent     = 100, 200
+	maxTraceparent          = 64
+	// maxStats bounds what Remote reads: each byte of a name can become six.
+	maxStats = 1 << 20
 	// hangFor bounds the answers that never end, in case that the caller has no
 	// timeout at all.
 	hangFor = 30 * time.Second
@@ -95,16 +101,20 @@ func (d *Duration) UnmarshalText(b []byte) error {
 
 // Stats is what the feed has seen since the last script.
 type Stats struct {
-	Requests    int            `json:"requests"`    // loads, as the feed counts them
-	Connections int            `json:"connections"` // new ones that brought a load
-	Waiting     int            `json:"waiting"`     // requests that it holds now
-	Most        int            `json:"most"`        // the most that it held at once
-	Channels    map[string]int `json:"channels"`    // requests by channel
+	Requests    int `json:"requests"`    // loads, as the feed counts them
+	Connections int `json:"connections"` // new ones that brought a load
+	Waiting     int `json:"waiting"`     // requests that it holds now
+	Most        int `json:"most"`        // the most that it held at once
+	// Channels are the requests by channel: the first 1000 channels, and none whose
+	// id has more than 64 bytes. A real one has 24.
+	Channels map[string]int `json:"channels"`
+	Others   int            `json:"others,omitempty"` // requests for channels that Channels does not have
 	// Agents are the requests by their User-Agent, in which each of several
-	// machines has its name: the first 100 names.
+	// machines has its name: the first 100 names, each cut to 200 bytes.
 	Agents map[string]int `json:"-"`
 	// Traceparents are the requests' headers of that name by channel, "" where
-	// there was none, in the order in which they came: the first 1000 in all.
+	// there was none, in the order in which they came: the first 1000 in all, for
+	// the channels that Channels has, each cut to 64 bytes. A right one has 55.
 	Traceparents map[string][]string `json:"-"`
 }
 
@@ -177,13 +187,16 @@ func New(tp trace.TracerProvider) *Feed {
 	feed.HandleFunc("GET "+Path, f.answer)
 	mux := http.NewServeMux()
 	mux.Handle(Path, web.Trace(feed, otelhttp.WithTracerProvider(tp), otelhttp.WithPropagators(propagation.TraceContext{})))
-	// The remote control is not the feed, and its requests are no spans.
-	mux.HandleFunc("GET /script", f.getScript)
-	mux.HandleFunc("PUT /script", f.putScript)
-	mux.HandleFunc("POST /open", func(w http.ResponseWriter, _ *http.Request) {
+	// The remote control is not the feed, and its requests are no spans. It is for
+	// the person at this machine: a page that a browser shows must not set a script.
+	control := http.NewServeMux()
+	control.HandleFunc("GET /script", f.getScript)
+	control.HandleFunc("PUT /script", f.putScript)
+	control.HandleFunc("POST /open", func(w http.ResponseWriter, _ *http.Request) {
 		f.Open()
 		_ = web.JSON(w, f.Stats())
 	})
+	mux.Handle("/", web.ThisMachine(control))
 	f.handler = mux
 	return f
 }
@@ -301,7 +314,7 @@ func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	channel := r.URL.Query().Get("channel_id")
 	name, delay, held := f.arrive(r.Context(), channel, r.Header)
 	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
-		attr("channel", channel), attr("answer", name)))
+		attr("channel", cut(channel, maxChannel)), attr("answer", name)))
 	begin := time.Now()
 	slog.DebugContext(r.Context(), "load arrives", "channel", channel, "answer", name, "held", held != nil)
 	// Also where the answer is to hang up, which is a panic.
@@ -317,6 +330,9 @@ func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	kinds[name].write(w, r, channel)
 }
 
+// cut is a copy of at most n bytes of text.
+func cut(text string, n int) string { return strings.Clone(text[:min(n, len(text))]) }
+
 // hold is a request that waits at its round's gate.
 type hold struct {
 	round *round
@@ -331,11 +347,16 @@ func (f *Feed) arrive(ctx context.Context, channel string, header http.Header) (
 	defer f.mu.Unlock()
 	r := f.round
 	r.stats.Requests++
-	r.stats.Channels[channel]++
-	if r.stats.Requests <= 1000 {
-		r.stats.Traceparents[channel] = append(r.stats.Traceparents[channel], header.Get("traceparent"))
+	if r.stats.Channels[channel] > 0 || len(r.stats.Channels) < maxChannels && len(channel) <= maxChannel {
+		channel := strings.Clone(channel) // not the request's buffer, which can be longer
+		r.stats.Channels[channel]++
+		if r.stats.Requests <= 1000 {
+			r.stats.Traceparents[channel] = append(r.stats.Traceparents[channel], cut(header.Get("traceparent"), maxTraceparent))
+		}
+	} else {
+		r.stats.Others++
 	}
-	if agent := header.Get("User-Agent"); r.stats.Agents[agent] > 0 || len(r.stats.Agents) < 100 {
+	if agent := cut(header.Get("User-Agent"), maxAgent); r.stats.Agents[agent] > 0 || len(r.stats.Agents) < maxAgents {
 		r.stats.Agents[agent]++
 	}
 	if counted != nil && !counted.Swap(true) {
@@ -468,7 +489,10 @@ func (c Remote) do(ctx context.Context, method, path, body string) ([]byte, erro
 		return nil, fmt.Errorf("no feed answers at %s: start a step first (%w)", c.Base, err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxStats+1))
+	if len(b) > maxStats {
+		return nil, fmt.Errorf("%s answers more than our feed would", c.Base)
+	}
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("the feed says: %s", strings.TrimSpace(string(b)))
 	}

@@ -404,8 +404,102 @@ func TestCheck(t *testing.T) {
 // control sends a request to the remote control.
 func control(f *Feed, method, path, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	f.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Host, r.RemoteAddr = "127.0.0.1:3780", "127.0.0.1:50000"
+	f.ServeHTTP(w, r)
 	return w
+}
+
+// Another site's page, or another machine, sets no script and opens no gate; what
+// the feed is asked is everybody's.
+func TestControlIsGuarded(t *testing.T) {
+	for _, c := range []struct {
+		from, host string
+		header     []string
+		code       int
+	}{
+		{"127.0.0.1:1", "127.0.0.1:3780", nil, 200},
+		{"[::1]:1", "localhost:3780", nil, 200},
+		{"127.0.0.1:1", "127.0.0.1:3780", []string{"Origin", "http://127.0.0.1:3780"}, 200},
+		{"127.0.0.1:1", "evil.test:3780", nil, 403},
+		{"127.0.0.1:1", "127.0.0.1:3780", []string{"Origin", "http://evil.test"}, 403},
+		{"127.0.0.1:1", "127.0.0.1:3780", []string{"Origin", "null"}, 403},
+		{"127.0.0.1:1", "127.0.0.1:3780", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"127.0.0.1:1", "127.0.0.1:3780", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		{"192.0.2.1:1", "127.0.0.1:3780", nil, 403},
+	} {
+		f := newFeed()
+		set(t, f, Script{Gate: true})
+		for _, control := range []struct{ method, path, body string }{
+			{"GET", "/script", ""}, {"POST", "/open", ""}, {"PUT", "/script", `{"next":["500"]}`},
+		} {
+			r := httptest.NewRequest(control.method, control.path, strings.NewReader(control.body))
+			r.RemoteAddr, r.Host = c.from, c.host
+			for i := 0; i < len(c.header); i += 2 {
+				r.Header.Set(c.header[i], c.header[i+1])
+			}
+			w := httptest.NewRecorder()
+			if f.ServeHTTP(w, r); w.Code != c.code {
+				t.Errorf("%s %s with %+v: %d, want %d", control.method, control.path, c, w.Code, c.code)
+			}
+		}
+		if changed := len(f.round.script.Next) > 0 || f.round.gate == nil; changed != (c.code == 200) {
+			t.Errorf("%+v: the script has changed: %v", c, changed)
+		}
+		set(t, f, Script{Delay: Duration(time.Nanosecond)})
+		r := httptest.NewRequest("GET", Path+"?channel_id=A", nil)
+		r.RemoteAddr, r.Host = c.from, c.host
+		w := httptest.NewRecorder()
+		if f.ServeHTTP(w, r); w.Code != 200 {
+			t.Errorf("the feed itself, with %+v: %d", c, w.Code)
+		}
+	}
+}
+
+// No stranger fills the feed's memory, or makes an answer that nobody can read:
+// whatever the names are, they can be asked for and set anew.
+func TestNamesAreBounded(t *testing.T) {
+	f := newFeed()
+	set(t, f, Script{Delay: Duration(time.Nanosecond)})
+	load := func(channel, agent, traceparent string) {
+		r := httptest.NewRequest(http.MethodGet, Path+"?"+url.Values{"channel_id": {channel}}.Encode(), nil)
+		r.Header.Set("User-Agent", agent)
+		r.Header.Set("traceparent", traceparent)
+		f.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	long := strings.Repeat("\x01", 60<<10)
+	load(long, long, long)
+	for i := range 2500 {
+		load(fmt.Sprintf("\x01%063d", i), long, long)
+	}
+	load(fmt.Sprintf("\x01%063d", 0), "", "")
+	s := f.Stats()
+	if s.Requests != 2502 || len(s.Channels) != 1000 || s.Others != 1501 || s.Channels[fmt.Sprintf("\x01%063d", 0)] != 2 {
+		t.Errorf("%d requests, %d channels, %d others", s.Requests, len(s.Channels), s.Others)
+	}
+	size := 0
+	for name := range s.Channels {
+		size += len(name)
+	}
+	for name := range s.Agents {
+		size += len(name)
+	}
+	for name, all := range s.Traceparents {
+		size += len(name)
+		for _, tp := range all {
+			size += len(tp)
+		}
+	}
+	if size > 300_000 {
+		t.Errorf("the feed keeps %d bytes of names", size)
+	}
+	remote := Remote{serve(t, f), newClient(t)}
+	if got, err := remote.Stats(t.Context()); err != nil || got.Requests != s.Requests || len(got.Channels) != 1000 {
+		t.Errorf("%d requests, %d channels, %v", got.Requests, len(got.Channels), err)
+	}
+	if err := remote.Set(t.Context(), Script{}); err != nil || f.Stats().Requests != 0 {
+		t.Errorf("set anew: %v, %+v", err, f.Stats())
+	}
 }
 
 func TestPutScript(t *testing.T) {
