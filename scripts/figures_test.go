@@ -36,8 +36,9 @@ var figure = regexp.MustCompile(`(?i)` +
 var (
 	reason = regexp.MustCompile(`(?s)<!-- (measured|source|test|code):(.*?)-->`)
 
-	// proven is what tests compare with its source, or run.
-	proven = regexp.MustCompile("(?s)<!-- generated: .*?<!-- end -->|(?m:^) *```.*?\n *```")
+	// proven is what tests compare with its source, or run; and a reason that is
+	// quoted.
+	proven = regexp.MustCompile("(?s)<!-- generated: .*?<!-- end -->|(?m:^) *```.*?\n *```|`<!--[^`]*`")
 	// blank is what holds no figures: a comment, code, a link, an address, a port of
 	// ours, a date, a name.
 	blank = regexp.MustCompile("(?s)<!--.*?-->|`[^`]*`" + `|\]\([^)]*\)|https?://[^\s)>]*|\b\d+\.\d+\.\d+\.\d+(?::\d+)?` +
@@ -243,6 +244,7 @@ func TestFiguresAreFound(t *testing.T) {
 		{"| 0.5 s |\n|---|\n| 2.5 s |\n\n<!-- source: a -->\n\n3.5 s", "7: 3.5 s", ""},
 		{"2 s <!-- not run: because -->", "1: 2 s", ""},
 		{"2 s <!-- test: scripts.TestFiguresAreFound -->", "", ""},
+		{"2 s, as in `<!-- test: scripts.TestNothing -->`", "1: 2 s", ""},
 		{"<!-- test: scripts.TestNothing -->", "", "1: there is no test"},
 		{"<!-- test: scripts -->", "", "write it like"},
 		{"2 s <!-- code: go.work: go 1.26.0 -->", "", ""},
