@@ -89,7 +89,14 @@ func start(ctx context.Context, step string, run func(context.Context, *Process)
 		return err
 	}
 	p := &Process{Settings: s}
-	if p.Telemetry, err = telemetry.Start(ctx, telemetry.Config{Version: step, ErrorPath: *errorPath}); err != nil {
+	err = leave(ctx, func() (err error) {
+		p.Telemetry, err = telemetry.Start(ctx, telemetry.Config{Version: step, ErrorPath: *errorPath})
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil // told to stop before there was anything to stop
+	case err != nil:
 		return err
 	}
 	// Lost spans are told of in the log; they are no reason to fail.
@@ -102,6 +109,19 @@ func start(ctx context.Context, step string, run func(context.Context, *Process)
 		return err
 	}
 	return run(ctx, p)
+}
+
+// leave runs f, and leaves it behind when ctx ends: a file that the settings name
+// can be on a disk that does not answer, and Ctrl-C works all the same.
+func leave(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // DebugURL is where the step at addr, which is its ADDR, has its debug pages; ""

@@ -341,3 +341,30 @@ func ports(t *testing.T) int {
 	t.Fatal("no three free ports in a row")
 	return 0
 }
+
+// A start that hangs is left behind when the step is told to stop.
+func TestLeave(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	began, hangs := make(chan struct{}), make(chan struct{})
+	defer close(hangs)
+	left := make(chan error, 1)
+	go func() { left <- leave(ctx, func() error { close(began); <-hangs; return nil }) }()
+	<-began
+	select {
+	case err := <-left:
+		t.Errorf("it left early: %v", err)
+	default:
+	}
+	cancel()
+	select {
+	case err := <-left:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it left with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits")
+	}
+	if err := leave(t.Context(), func() error { return io.EOF }); err != io.EOF {
+		t.Errorf("the error of what ended: %v", err)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,14 +62,6 @@ type diskFile interface {
 type rowsOf struct {
 	trace trace.TraceID
 	pid   int
-}
-
-type rows struct{ rows []*row }
-
-// row is a thread.
-type row struct {
-	tid   int
-	taken []slice // the outermost ones: no two of them overlap
 }
 
 // slice is a span in the file.
@@ -283,15 +274,10 @@ func (c *chrome) row(d *drawing, s sdktrace.ReadOnlySpan, at slice) int {
 		all = new(rows)
 		c.rows.set(key, all)
 	}
-	i := slices.IndexFunc(all.rows, func(r *row) bool {
-		return !slices.ContainsFunc(r.taken, func(other slice) bool {
-			return at.start.Before(other.end) && other.start.Before(at.end)
-		})
-	})
-	if i < 0 {
-		i = len(all.rows)
+	i, added := all.take(at.start, at.end)
+	if added {
 		c.tids++
-		all.rows = append(all.rows, &row{tid: c.tids})
+		all.rows[i].tid = c.tids
 		name := "trace " + key.trace.String()
 		if i > 0 {
 			name = fmt.Sprintf("%s (%d)", name, i+1)
@@ -299,9 +285,7 @@ func (c *chrome) row(d *drawing, s sdktrace.ReadOnlySpan, at slice) int {
 		d.add(event{Name: "thread_name", Phase: "M", PID: at.pid, TID: c.tids, Args: map[string]any{"name": name}})
 		d.add(event{Name: "thread_sort_index", Phase: "M", PID: at.pid, TID: c.tids, Args: map[string]any{"sort_index": c.tids}})
 	}
-	r := all.rows[i]
-	r.taken = append(r.taken, at)
-	return r.tid
+	return all.rows[i].tid
 }
 
 // span draws one span and its events.
