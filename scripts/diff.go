@@ -246,7 +246,7 @@ func solutionDiff(l *lesson.Lesson) (string, error) {
 func unified(oldName, newName string, was, is []byte) (string, error) {
 	// On Windows git may have written other ends of lines.
 	unix := func(b []byte) string { return strings.ReplaceAll(string(b), "\r\n", "\n") }
-	u, err := udiff.ToUnifiedDiff(oldName, newName, unix(was), udiff.Lines(unix(was), unix(is)), udiff.DefaultContextLines)
+	u, err := udiff.ToUnifiedDiff(oldName, newName, unix(was), shortest(unix(was), unix(is)), udiff.DefaultContextLines)
 	if err != nil {
 		return "", err
 	}
@@ -265,4 +265,38 @@ func unified(oldName, newName string, was, is []byte) (string, error) {
 		}
 	}
 	return u.String(), nil
+}
+
+// shortest is the smallest set of edits that makes is of was, line by line. The
+// library's own is up to a tenth longer where much has changed.
+func shortest(was, is string) (edits []udiff.Edit) {
+	a, b := slices.Collect(strings.Lines(was)), slices.Collect(strings.Lines(is))
+	// common[i][j] is how many lines a[i:] and b[j:] have in common, in order.
+	common := make([][]int, len(a)+1)
+	for i := range common {
+		common[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if common[i][j] = max(common[i+1][j], common[i][j+1]); a[i] == b[j] {
+				common[i][j] = 1 + common[i+1][j+1]
+			}
+		}
+	}
+	at := 0 // in was
+	for i, j := 0, 0; i < len(a) || j < len(b); {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			at += len(a[i])
+			i, j = i+1, j+1
+		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
+			edits = append(edits, udiff.Edit{Start: at, End: at + len(a[i])})
+			at += len(a[i])
+			i++
+		default:
+			edits = append(edits, udiff.Edit{Start: at, End: at, New: b[j]})
+			j++
+		}
+	}
+	return edits
 }

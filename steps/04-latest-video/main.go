@@ -7,16 +7,12 @@ package main
 
 import (
 	"context"
-	"flag"
 	"net/http"
 
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/web"
 	"plaque/steps/kit/youtube"
 )
-
-var newTransport = flag.Bool("new-transport", false,
-	"make a new http.Transport for each load, instead of one for all:\neach then looks the name up and connects anew")
 
 func main() { process.Main("04-latest-video", run) }
 
@@ -25,7 +21,7 @@ func run(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	videos := newVideos(feed, *newTransport)
+	videos := &videos{feed, client()}
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -37,7 +33,7 @@ func run(ctx context.Context, p *process.Process) error {
 		if err != nil {
 			return err
 		}
-		return web.JSON(w, map[string]string{"video_id": id})
+		return web.JSON(w, map[string]string{"video_id": youtube.Doomed(id)}) // a bug that the lab can set off
 	}))
 	return web.Serve(ctx, p.Addr, web.Trace(mux))
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"strings"
 	"time"
 
@@ -34,29 +33,7 @@ const (
 // by many.
 type videos struct {
 	feedURL string
-	// client is the http.Client for one request; done is called after it.
-	client func() (c *http.Client, done func())
-}
-
-// newVideos reads the feed at feedURL over one client that all requests share.
-// Share it: its transport keeps the connections, and whoever asks next finds
-// one open.
-//
-// With newTransport, each request gets a transport of its own. Nobody sees it
-// in the code that uses the client, and each request looks the name up and
-// connects anew (and with https, shakes hands anew). As people write it by
-// accident, it also leaks: every transport keeps its one connection open, with
-// two goroutines and a descriptor, for a next request that cannot come. This
-// one closes it: we want to show the cost, not to run out of descriptors.
-func newVideos(feedURL string, newTransport bool) *videos {
-	if newTransport {
-		return &videos{feedURL, func() (*http.Client, func()) {
-			t := transport()
-			return traced(t), t.CloseIdleConnections
-		}}
-	}
-	shared := traced(transport())
-	return &videos{feedURL, func() (*http.Client, func()) { return shared, func() {} }}
+	client  *http.Client // one for all requests: its transport keeps the connections
 }
 
 // transport keeps enough connections for a burst: the default keeps 2 for each
@@ -81,36 +58,31 @@ func traced(t http.RoundTripper) *http.Client {
 }
 
 // Latest is the id of the newest video of a channel. Every error says what
-// status to answer: 504 when the feed took too long, else 502. It panics where
-// the id is "doom"; see youtube.Doomed.
+// status to answer: 504 when the feed took too long, else 502.
 func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
 	// Not feedURL + "?channel_id=" + channel: the channel is a stranger's text.
-	u, err := url.Parse(v.feedURL)
+	u, err := youtube.FeedOf(v.feedURL, channel)
 	if err != nil {
 		return "", youtube.Failed(err)
 	}
-	query := u.Query()
-	query.Set("channel_id", channel)
-	u.RawQuery = query.Encode()
-	// The caller's context ends the load when the caller has gone, and makes
-	// the load's span a child of the request's. The timeout is a context's, not
-	// http.Client's: over a transport that is not its own, net/http cancels in
-	// two ways at once, and the error has the words of either.
+	// The caller's context ends the load when the caller has gone, and makes the
+	// load's span a child of the request's. With http.Client.Timeout and a wrapped
+	// transport two cancellations would race, and the error's text would vary.
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return "", youtube.Failed(err)
+		return "", youtube.Failed(youtube.Away(u, err))
 	}
 	req.Header.Set("User-Agent", userAgent)
-
-	client, done := v.client()
-	defer done()
-	res, err := client.Do(req)
+	res, err := v.client.Do(req)
 	if err != nil {
-		return "", youtube.Failed(err)
+		return "", youtube.Failed(youtube.Away(u, err)) // without the URL, which may hold a secret
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end
+		return "", youtube.Failed(fmt.Errorf("it answered %s", res.Status))
+	}
 	// To the end, whatever the status is: a connection with an answer half read
 	// cannot be used again.
 	document, err := io.ReadAll(io.LimitReader(res.Body, maxFeed+1))
@@ -126,7 +98,7 @@ func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
 	if err != nil {
 		return "", youtube.Failed(err)
 	}
-	return youtube.Doomed(id), nil
+	return id, nil
 }
 
 // newest is the id of the first video in a feed. A feed without entries, and an

@@ -55,8 +55,7 @@ func overPipes(t *testing.T, feed http.Handler) *videos {
 		tr.CloseIdleConnections()
 		_ = server.Close()
 	})
-	client := traced(tr)
-	return &videos{"http://feed" + origin.Path, func() (*http.Client, func()) { return client, func() {} }}
+	return &videos{"http://feed" + origin.Path, traced(tr)}
 }
 
 func tell(t *testing.T, feed *origin.Feed, next ...string) {
@@ -125,11 +124,11 @@ func TestFeedAway(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close() // nobody listens there now
-	for _, feedURL := range []string{"http://" + addr, "http://%zz", "ftp://" + addr} {
+	for feedURL, where := range map[string]string{"http://" + addr: "http://" + addr, "http://%zz": "FEED_URL", "ftp://" + addr: "ftp://" + addr} {
 		var coded *youtube.Error
-		if _, err := newVideos(feedURL, false).Latest(t.Context(), channel); !errors.As(err, &coded) || coded.Status != 502 {
+		if _, err := (&videos{feedURL, traced(transport())}).Latest(t.Context(), channel); !errors.As(err, &coded) || coded.Status != 502 {
 			t.Errorf("%s: got %v, want a 502", feedURL, err)
-		} else if !strings.Contains(err.Error(), feedURL) {
+		} else if !strings.Contains(err.Error(), where) {
 			t.Errorf("the message does not say where: %v", err)
 		}
 	}
@@ -150,6 +149,8 @@ func TestCallerLeaves(t *testing.T) {
 	})
 }
 
+// A doomed id is an id like any other for the load: what panics is the handler, and
+// the load's span has ended by then.
 func TestDoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		feed := origin.New(noop.NewTracerProvider())
@@ -157,20 +158,52 @@ func TestDoom(t *testing.T) {
 		tell(t, feed, "doom")
 		recorder := tracetest.NewSpanRecorder()
 		ctx, span := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("").Start(t.Context(), "test")
-		func() {
-			defer func() {
-				if got, _ := recover().(string); !strings.HasPrefix(got, "doom:") {
-					t.Errorf("recovered %q; want a panic about doom", got)
-				}
-			}()
-			id, err := v.Latest(ctx, channel)
-			t.Errorf("got %q, %v; want a panic", id, err)
-		}()
+		if id, err := v.Latest(ctx, channel); id != "doom" || err != nil {
+			t.Errorf("got %q, %v", id, err)
+		}
 		span.End()
 		if got := names(recorder); !slices.Contains(got, "HTTP GET") {
-			t.Errorf("ended spans: %q; the panic must not keep the client's open", got)
+			t.Errorf("ended spans: %q", got)
 		}
 	})
+}
+
+// An answer that turns the connection into something else has no body that ends.
+func TestSwitchingProtocols(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close() }) // silent until then
+	}))
+	defer server.Close()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := (&videos{server.URL, traced(transport())}).Latest(t.Context(), channel)
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		if err == nil || !strings.Contains(err.Error(), "101") {
+			t.Errorf("got %v, want the feed's status", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("no answer after 20 s; a load may take 3 s")
+	}
+}
+
+// What callers and logs are told of a failure holds no secret of the feed's URL.
+func TestErrorsHoldNoSecret(t *testing.T) {
+	for _, url := range []string{"http://user:s3cret@127.0.0.1:1/feed?key=s3cret", "http://127.0.0.1:port/s3cret", "http://127.0.0.1:1/s3cret?key=s3cret"} {
+		if _, err := (&videos{url, traced(transport())}).Latest(t.Context(), channel); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
 }
 
 // transportFunc is an http.RoundTripper.
@@ -202,7 +235,7 @@ func TestReadingStopsAtTheLimit(t *testing.T) {
 	client := traced(transportFunc(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Body: body, Request: r}, nil
 	}))
-	v := &videos{"http://feed", func() (*http.Client, func()) { return client, func() {} }}
+	v := &videos{"http://feed", client}
 	if _, err := v.Latest(t.Context(), channel); err == nil || !strings.Contains(err.Error(), "longer than") {
 		t.Errorf("got %v; want it to say that the feed is too long", err)
 	}
@@ -219,7 +252,7 @@ func TestAFeedOfTheLimitsSizeIsRead(t *testing.T) {
 		_, _ = io.WriteString(w, document)
 	}))
 	defer server.Close()
-	if id, err := newVideos(server.URL, true).Latest(t.Context(), channel); id != "abc" || err != nil {
+	if id, err := (&videos{server.URL, traced(anew{})}).Latest(t.Context(), channel); id != "abc" || err != nil {
 		t.Errorf("got %q, %v", id, err)
 	}
 }
@@ -228,14 +261,14 @@ func TestRequest(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r }))
 	defer server.Close()
-	v := newVideos(server.URL+"/feed?hl=en", false)
+	v := &videos{server.URL + "/feed?hl=en", traced(transport())}
 	const strange = "a&b=c d/é#?%"
 	_, err := v.Latest(t.Context(), strange) // an empty answer is an error; the request is what counts
 	if len(got) == 0 {
 		t.Fatalf("the request did not arrive: %v", err)
 	}
 	r := <-got
-	if want := "/feed?channel_id=a%26b%3Dc+d%2F%C3%A9%23%3F%25&hl=en"; r.RequestURI != want {
+	if want := "/feed?hl=en&channel_id=a%26b%3Dc+d%2F%C3%A9%23%3F%25"; r.RequestURI != want {
 		t.Errorf("asked for %s\n     want %s", r.RequestURI, want)
 	}
 	if q := r.URL.Query(); q.Get("channel_id") != strange || q.Get("hl") != "en" {
@@ -283,7 +316,7 @@ func connections(t *testing.T, feed http.Handler) (url string, opened, closed ch
 func TestOneConnection(t *testing.T) {
 	feed := origin.New(noop.NewTracerProvider())
 	url, opened, _ := connections(t, feed)
-	v := newVideos(url, false)
+	v := &videos{url, traced(transport())}
 	// These answers have an end, which is read: none costs the connection.
 	next := []string{"ok", "429", "500", "rubbish", "truncated", "empty", "post", "ok", "ok", "ok"}
 	tell(t, feed, next...)
@@ -302,7 +335,7 @@ func TestOneConnection(t *testing.T) {
 func TestFiveConnections(t *testing.T) {
 	feed := origin.New(noop.NewTracerProvider())
 	url, opened, _ := connections(t, feed)
-	v := newVideos(url, false)
+	v := &videos{url, traced(transport())}
 	for range 3 {
 		if err := feed.Set(origin.Script{Hold: 5, HoldFor: origin.Duration(time.Minute)}); err != nil {
 			t.Fatal(err)
@@ -328,18 +361,13 @@ func TestFiveConnections(t *testing.T) {
 func TestNewTransport(t *testing.T) {
 	feed := origin.New(noop.NewTracerProvider())
 	url, opened, closed := connections(t, feed)
-	v := newVideos(url, true)
+	v := &videos{url, traced(anew{})}
 	next := []string{"ok", "500", "truncated", "endless", "hangup", "doom", "ok", "ok", "ok", "ok"}
 	tell(t, feed, next...)
 	for _, answer := range next {
-		func() {
-			defer func() {
-				if p := recover(); (p != nil) != (answer == "doom") {
-					t.Errorf("%s: panic: %v", answer, p)
-				}
-			}()
-			_, _ = v.Latest(t.Context(), channel)
-		}()
+		if _, err := v.Latest(t.Context(), channel); (err == nil) != (answer == "ok" || answer == "doom") {
+			t.Errorf("%s: %v", answer, err)
+		}
 	}
 	if len(opened) != 10 {
 		t.Errorf("10 loads over %d connections, want 10", len(opened))
@@ -396,15 +424,15 @@ func TestSpans(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name         string
-		newTransport bool
-		loads        []string // http.conn.reused of each
+		name      string
+		transport http.RoundTripper
+		loads     []string // http.conn.reused of each
 	}{
-		{"shared", false, []string{"false", "true", "true"}},
-		{"new transport", true, []string{"false", "false", "false"}},
+		{"shared", transport(), []string{"false", "true", "true"}},
+		{"new transport", anew{}, []string{"false", "false", "false"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := newVideos(base+origin.Path, c.newTransport)
+			v := &videos{base + origin.Path, traced(c.transport)}
 			for _, reused := range c.loads {
 				recorder := tracetest.NewSpanRecorder()
 				tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))

@@ -1,4 +1,4 @@
-// Command 09-panic-safe serves the newest video of a YouTube channel out of a
+// This command serves the newest video of a YouTube channel out of a
 // cache: see package cache for what is wrong with it.
 package main
 

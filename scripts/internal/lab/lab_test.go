@@ -185,9 +185,17 @@ func TestNeighboursCacheFails(t *testing.T) {
 	all := lessons(t)
 	swap := func(here, there *lesson.Lesson) {
 		t.Run(here.Step+" with the cache of "+there.Step, func(t *testing.T) {
-			bin := compiled(t, here, map[string]string{
-				filepath.Join(here.Dir, filepath.FromSlash(here.Code)): filepath.Join(there.Dir, filepath.FromSlash(there.Code)),
-			})
+			files, err := filepath.Glob(filepath.Join(there.Dir, "cache", "*.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlay := map[string]string{}
+			for _, file := range files {
+				if !strings.HasSuffix(file, "_test.go") {
+					overlay[filepath.Join(here.Dir, "cache", filepath.Base(file))] = file
+				}
+			}
+			bin := compiled(t, here, overlay)
 			for _, e := range here.Experiments {
 				if f := failures(run(t, lab, bin, here, e)); f != nil {
 					t.Logf("%s: %s", e.Name, f[0])

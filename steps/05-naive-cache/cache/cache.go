@@ -1,8 +1,8 @@
 // Package cache remembers what a load returned, for a while.
 //
-// The claim of step 05: one caller after the other, it makes one load where
-// there were ten. But callers who miss at once all load: nobody knows that
-// somebody else is loading already.
+// The claim of step 05: ten callers, one after the other, make one load. But
+// callers that miss at once all load: nobody knows that somebody else is loading
+// already.
 package cache
 
 import (
@@ -19,9 +19,8 @@ import (
 
 var tracer = otel.Tracer("plaque/cache")
 
-// Cache keeps the values of keys for a time. Make one with New; its methods may
-// be called at once. It never forgets a key, so its memory grows with the
-// number of different keys.
+// Cache keeps the values of keys for a time. Its methods may be called at once.
+// It never forgets a key, so its memory grows with the number of different keys.
 type Cache[K comparable, V any] struct {
 	ttl  time.Duration
 	load func(context.Context, K) (V, error)
@@ -54,8 +53,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	}
 	span.SetAttributes(attribute.String("cache.result", "miss"))
 
-	// The lock is free while we load. So is the way for the next caller, who
-	// misses too, and loads too.
+	// The lock is free while we load, so the next caller misses, too, and loads.
 	value, err := c.load(ctx, key)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())

@@ -2,9 +2,8 @@
 // caller in at a time.
 //
 // The claim of step 06: however many callers miss at once, there is one load.
-// But there is one lock, and it is held across the load: whoever wants another
-// key waits too, and callers of a load that hangs wait for each other's
-// timeouts.
+// But there is one lock, and it is held across the load: callers of another key
+// wait, too, and callers of a load that hangs wait for each other's timeouts.
 package cache
 
 import (
@@ -21,9 +20,8 @@ import (
 
 var tracer = otel.Tracer("plaque/cache")
 
-// Cache keeps the values of keys for a time. Make one with New; its methods may
-// be called at once. It never forgets a key, so its memory grows with the
-// number of different keys.
+// Cache keeps the values of keys for a time. Its methods may be called at once.
+// It never forgets a key, so its memory grows with the number of different keys.
 type Cache[K comparable, V any] struct {
 	ttl  time.Duration
 	load func(context.Context, K) (V, error)
@@ -53,12 +51,11 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	_, wait := tracer.Start(ctx, "lock.wait")
 	c.mu.Lock()
 	wait.End()
-	// Deferred, so that a load which panics leaves the lock open behind it.
-	defer c.mu.Unlock()
+	defer c.mu.Unlock() // deferred, so that a load that panics releases the lock
 
-	if e, ok := c.entries[key]; ok && time.Since(e.stored) < c.ttl {
+	if value, ok := c.fresh(key); ok {
 		span.SetAttributes(attribute.String("cache.result", "hit"))
-		return e.value, nil
+		return value, nil
 	}
 	span.SetAttributes(attribute.String("cache.result", "miss"))
 
@@ -68,6 +65,17 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 		span.SetStatus(codes.Error, err.Error())
 		return value, err
 	}
-	c.entries[key] = entry[V]{value, time.Now()}
+	c.store(key, value)
 	return value, nil
+}
+
+// fresh returns the value of key if it is young enough.
+func (c *Cache[K, V]) fresh(key K) (V, bool) {
+	e, ok := c.entries[key]
+	return e.value, ok && time.Since(e.stored) < c.ttl
+}
+
+// store remembers the value of key from now on.
+func (c *Cache[K, V]) store(key K, value V) {
+	c.entries[key] = entry[V]{value, time.Now()}
 }

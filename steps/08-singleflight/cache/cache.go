@@ -1,14 +1,15 @@
 // Package cache remembers what a load returned, for a while, and coalesces the
-// loads of callers who miss at once, with x/sync's singleflight.
+// loads of callers that miss at once, with x/sync's singleflight.
 //
-// The claim of step 08: one load a key, and after a panic the key heals. But
+// The claim of step 08: one load a key, and after a panic the key recovers. But
 // the panic goes to every caller of the flight, and so does the leader's
-// hang-up: the load runs under the context of whoever came first.
+// hang-up: the load runs under the context of the first caller.
 package cache
 
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,17 +22,17 @@ import (
 
 var tracer = otel.Tracer("plaque/cache")
 
-// Cache keeps the values of keys for a time. Make one with New; its methods may
-// be called at once. It never forgets a key, so its memory grows with the
-// number of different keys.
+// Cache keeps the values of keys for a time. Its methods may be called at once.
+// It never forgets a key, so its memory grows with the number of different keys.
 type Cache[K comparable, V any] struct {
 	ttl  time.Duration
 	load func(context.Context, K) (V, error)
 
 	flights singleflight.Group // one load a key
 
-	mu      sync.Mutex // protects entries
+	mu      sync.Mutex // protects what follows; never held across load
 	entries map[K]entry[V]
+	names   map[K]string // of the flights
 }
 
 // entry is a value and when it was stored.
@@ -40,21 +41,20 @@ type entry[V any] struct {
 	stored time.Time
 }
 
-// landed is what a flight brings to all who waited.
-type landed[V any] struct {
-	value  V
-	flight trace.SpanContext // what a waiter links to
+// flight is one load and all callers that wait for it.
+type flight[V any] struct {
+	span  trace.Span // what a waiter links to; nil if the second look found a value
+	value V
+	err   error
 }
 
 // New makes a cache that keeps what load returns for ttl.
 func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (V, error)) *Cache[K, V] {
-	return &Cache[K, V]{ttl: ttl, load: load, entries: map[K]entry[V]{}}
+	return &Cache[K, V]{ttl: ttl, load: load, entries: map[K]entry[V]{}, names: map[K]string{}}
 }
 
-// Get returns the value of key: the one that it remembers, if that is younger
-// than the ttl, or else what the key's flight brings. Errors are load's own, go
-// to all who waited, and are not remembered. A panic in load goes to all who
-// waited, too.
+// Get returns the value of key: the one that it remembers, or what the key's flight
+// brings: errors and panics, too. Those go to all waiters, and are not remembered.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	ctx, span := tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
 	defer span.End()
@@ -63,44 +63,59 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 		span.SetAttributes(attribute.String("cache.result", "hit"))
 		return value, nil
 	}
-
-	// Do reports whether the result was shared, and says yes to the leader
-	// too. The function tells who leads: it runs in the leader's goroutine.
+	// Do reports that a result was shared to the leader, too. But the function runs
+	// in the leader's goroutine alone.
 	result := "joined"
-	v, err, _ := c.flights.Do(fmt.Sprintf("%#v", key), func() (any, error) {
-		// The second look: between our look and Do, the flight that we
-		// would have joined may have landed, and we would load once more.
-		if value, ok := c.fresh(key); ok {
-			result = "hit"
-			return landed[V]{value: value}, nil
-		}
+	v, err, _ := c.flights.Do(c.name(key), func() (any, error) {
 		result = "miss"
-		return c.fly(ctx, key)
+		f := &flight[V]{}
+		c.fly(ctx, key, f)
+		return f, f.err
 	})
-	span.SetAttributes(attribute.String("cache.result", result))
-	l := v.(landed[V])
-	if result == "joined" {
-		// Only now do we know which flight it was. After a panic we never
-		// do: Do does not return.
-		span.AddLink(trace.Link{SpanContext: l.flight})
+	f := v.(*flight[V])
+	if f.span == nil {
+		result = "hit"
 	}
-	return l.value, err
-}
-
-// fly loads and stores.
-func (c *Cache[K, V]) fly(ctx context.Context, key K) (landed[V], error) {
-	ctx, span := tracer.Start(ctx, "flight")
-	defer span.End()
-	span.SetStatus(codes.Error, "the load did not return") // until it has
-	value, err := c.load(ctx, key)
-	l := landed[V]{value, span.SpanContext()}
+	span.SetAttributes(attribute.String("cache.result", result))
+	if result == "joined" { // known only now, and never after a panic: Do does not return
+		span.AddLink(trace.Link{SpanContext: f.span.SpanContext()})
+	}
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
-		return l, err
 	}
-	span.SetStatus(codes.Ok, "")
-	c.store(key, value)
-	return l, nil
+	return f.value, err
+}
+
+// name returns a string that no other key has: singleflight's keys are strings,
+// and unequal keys may print alike.
+func (c *Cache[K, V]) name(key K) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name, ok := c.names[key]
+	if !ok {
+		name = strconv.Itoa(len(c.names))
+		c.names[key] = name
+	}
+	return name
+}
+
+// fly looks again, loads and stores. The second look matters: the flight that
+// the caller would have joined may have landed between its look and Do.
+func (c *Cache[K, V]) fly(ctx context.Context, key K, f *flight[V]) {
+	if value, ok := c.fresh(key); ok {
+		f.value = value
+		return
+	}
+	ctx, f.span = tracer.Start(ctx, "flight")
+	defer f.span.End()
+	f.span.SetStatus(codes.Error, "the load did not return") // Ok overrides Error
+	f.value, f.err = c.load(ctx, key)
+	if f.err != nil {
+		f.span.SetStatus(codes.Error, f.err.Error())
+		return
+	}
+	f.span.SetStatus(codes.Ok, "")
+	c.store(key, f.value)
 }
 
 // fresh returns the value of key if it is young enough.

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -241,56 +242,83 @@ func TestFirstCallerHangsUp(t *testing.T) {
 	})
 }
 
-// slowKey is a key that is slow to print: between the first look and Do.
-type slowKey struct{ between *func() }
-
-func (k slowKey) GoString() string {
-	if f := *k.between; f != nil {
-		*k.between = nil
-		f()
-	}
-	return "slow"
-}
-
-// The second look. Between a caller's look and its Do another flight comes and
-// lands; without the second look the caller would load again.
+// The second look. Between a caller's look and its Do another flight lands; without
+// the second look the caller would load again, as fly would here.
 func TestSecondLook(t *testing.T) {
 	spans := record(t)
-	loads := 0
-	c := New(time.Hour, func(context.Context, slowKey) (string, error) {
-		loads++
-		return "", nil
-	})
-	key := slowKey{new(func())}
-	*key.between = func() { _, _ = c.Get(t.Context(), key) }
-	if _, err := c.Get(t.Context(), key); err != nil {
-		t.Fatal(err)
+	loads, load := counted(0)
+	c := New(time.Hour, load)
+	get(t, c, "a")
+	f := &flight[string]{}
+	c.fly(t.Context(), "a", f)
+	if n := loads.Load(); n != 1 || f.value != "value of a" || f.err != nil {
+		t.Errorf("%d loads, %q, %v: want the value that is there", n, f.value, f.err)
 	}
-	if loads != 1 {
-		t.Errorf("%d loads, want 1", loads)
-	}
-	if r := results(spans); r["miss"] != 1 || r["hit"] != 1 {
-		t.Errorf("cache.result: %v, want 1 miss and 1 hit", r)
+	if n := len(ended(spans, "flight")); n != 1 {
+		t.Errorf("%d flights, want 1: without a load there is none", n)
 	}
 }
 
-// Keys that print alike with %v are two keys all the same.
-func TestKeysThatPrintAlike(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := New(ttl, func(_ context.Context, key any) (any, error) {
-			time.Sleep(time.Second)
-			return key, nil
-		})
+// And so from outside: callers that find nothing in the cache and a flight that has
+// just landed. Which of them looks when is luck, so they race often.
+func TestSecondLookInARace(t *testing.T) {
+	for range 2000 {
+		spans := record(t)
+		loads, load := counted(0)
+		c := New(time.Hour, load)
 		var callers sync.WaitGroup
-		for _, key := range []any{1, "1"} {
-			callers.Go(func() {
-				if v, err := c.Get(t.Context(), key); v != key || err != nil {
-					t.Errorf("Get(%#v) = %#v, %v", key, v, err)
-				}
-			})
+		for range 4 {
+			callers.Go(func() { get(t, c, "a") })
 		}
 		callers.Wait()
-	})
+		if n := loads.Load(); n != 1 || results(spans)["miss"] != 1 {
+			t.Fatalf("%d loads, cache.result: %v, want one load and one miss", n, results(spans))
+		}
+	}
+}
+
+// token and point are keys that print alike, though they are not equal.
+type (
+	token struct{ user string }
+	point struct{ x, y int }
+)
+
+func (token) String() string   { return "token" } // not for logs
+func (token) GoString() string { return "token" }
+
+// Unequal keys are two keys, however they print.
+func TestKeysThatPrintAlike(t *testing.T) {
+	for name, keys := range map[string][2]any{
+		"1 and \"1\"":   {1, "1"},
+		"int and int32": {int(1), int32(1)},
+		"methods":       {token{"alice"}, token{"bob"}},
+		"pointers":      {&point{1, 2}, &point{1, 2}},
+		"NaN":           {math.NaN(), math.NaN()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				loads := 0
+				c := New(ttl, func(_ context.Context, key any) (any, error) {
+					loads++
+					time.Sleep(time.Second)
+					return key, nil
+				})
+				var callers sync.WaitGroup
+				for _, key := range keys {
+					callers.Go(func() {
+						if v, err := c.Get(t.Context(), key); v != key && key == key || err != nil {
+							t.Errorf("Get(%#v) = %#v, %v", key, v, err)
+						}
+					})
+					synctest.Wait()
+				}
+				callers.Wait()
+				if loads != 2 {
+					t.Errorf("%d loads, want one for each key", loads)
+				}
+			})
+		})
+	}
 }
 
 // end says how a call of f ended: by returning, by a panic or by Goexit.

@@ -3,21 +3,21 @@ package cache
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"plaque/steps/kit/cachetest"
+	"plaque/steps/kit/web"
+	"plaque/steps/kit/youtube"
 )
 
 // subject is this cache for the tests of its contract.
 var subject = cachetest.Subject{
-	New: func(ttl time.Duration, load cachetest.Load) cachetest.Cache { return New(ttl, load) },
-	Short: func(ttl, timeout time.Duration, load cachetest.Load) cachetest.Cache {
-		return New(ttl, load, WithTimeout(timeout))
-	},
-	Timeout: DefaultTimeout,
-	Late:    true,
+	New:     func(ttl time.Duration, load cachetest.Load) cachetest.Cache { return New(ttl, load) },
+	Timeout: Timeout,
 	Goexit:  ErrGoexit,
 	Panic: func(err error) (any, []byte, bool) {
 		var p *PanicError
@@ -32,42 +32,32 @@ var subject = cachetest.Subject{
 		defer of.mu.Unlock()
 		return len(of.flights)
 	},
-	Forget: func(c cachetest.Cache, key any) { c.(*Cache[any, any]).Forget(key) },
-	Stats:  func(c cachetest.Cache) cachetest.Stats { return cachetest.Stats(c.(*Cache[any, any]).Stats()) },
-	Entries: func(c cachetest.Cache) (n int) {
-		c.(*Cache[any, any]).entries.Range(func(_, _ any) bool { n++; return true })
-		return n
-	},
 }
 
 func TestContract(t *testing.T)  { cachetest.Run(t, subject) }
+func TestForeign(t *testing.T)   { cachetest.Foreign(t, subject) }
 func TestSchedules(t *testing.T) { cachetest.Schedules(t, subject) }
 func FuzzSchedules(f *testing.F) { cachetest.Fuzz(f, subject) }
 func TestSoak(t *testing.T)      { cachetest.Soak(t, subject) }
 
-// A timer that fires while its entry is forgotten finds another in its place, and
-// leaves that alone. Which of the two is quicker is luck, so they race often.
-func TestLateTimer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		loads := 0
-		c := New(5*time.Second, func(context.Context, string) (string, error) { loads++; return "v", nil })
-		get := func() {
-			if _, err := c.Get(t.Context(), "a"); err != nil {
-				t.Fatal(err)
-			}
+// A load that panics is a bug of ours, so it is a 500, whatever it panics with.
+func TestPanicIsA500(t *testing.T) {
+	for _, value := range []any{"doom", &youtube.Error{Status: http.StatusNotFound, Err: errors.New("no such channel")}, context.Canceled, context.DeadlineExceeded} {
+		c := New(time.Hour, func(context.Context, string) (string, error) { panic(value) })
+		w := httptest.NewRecorder()
+		web.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+			_, err := c.Get(r.Context(), "a")
+			return err
+		}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+		if w.Code != http.StatusInternalServerError {
+			t.Errorf("a load that panics with %v: %d", value, w.Code)
 		}
-		for range 1000 {
-			get()
-			time.Sleep(5 * time.Second) // now the timer is due, too
-			c.Forget("a")
-			get()
-			before := loads
-			synctest.Wait()
-			get()
-			if loads != before {
-				t.Fatal("a timer has removed an entry that is not its own")
-			}
-			c.Forget("a")
-		}
-	})
+	}
+}
+
+// A pointer is printed as an address: what it points to may be changing.
+func TestText(t *testing.T) {
+	if s := text(&struct{ word string }{"inside"}); strings.Contains(s, "inside") || !strings.Contains(s, "0x") {
+		t.Errorf("a pointer is printed as %s", s)
+	}
 }

@@ -16,6 +16,7 @@ var subject = cachetest.Subject{
 	},
 	Timeout: DefaultTimeout,
 	Goexit:  ErrGoexit,
+	Quiet:   true,
 	Panic: func(err error) (any, []byte, bool) {
 		var p *PanicError
 		if errors.As(err, &p) {

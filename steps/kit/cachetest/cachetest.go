@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Load is what a cache loads with.
@@ -56,6 +57,8 @@ type Subject struct {
 	Forget func(c Cache, key any)
 	// Stats are the cache's counts.
 	Stats func(c Cache) Stats
+	// Quiet says that a caller without a recorded span makes no cache.get.
+	Quiet bool
 	// Late says that a timer removes values, and that it may be late: a value can be
 	// served for a moment after it has expired.
 	Late bool
@@ -138,11 +141,17 @@ func Record(t testing.TB) Spans {
 	return Spans{spans}
 }
 
-// Named are the spans with that name that have ended.
+// Named are the spans with that name that have started and ended since Record. A
+// flight's span ends after its callers have their answers: those of the test
+// before may still be ending.
 func (s Spans) Named(name string) []sdktrace.ReadOnlySpan {
+	started := map[trace.SpanID]bool{}
+	for _, span := range s.Started() {
+		started[span.SpanContext().SpanID()] = true
+	}
 	var found []sdktrace.ReadOnlySpan
 	for _, span := range s.Ended() {
-		if span.Name() == name {
+		if span.Name() == name && started[span.SpanContext().SpanID()] {
 			found = append(found, span)
 		}
 	}

@@ -26,23 +26,23 @@ type Station struct {
 }
 
 // Of is the way that an error has come to the request of ctx: from the request's
-// span down to the innermost span that is an error, over spans that have ended,
-// and over a link where a caller waited for the flight of another. nil when the
-// request is not recorded.
+// span down to the innermost span that is an error, and over a link where a caller
+// waited for the flight of another. A flight may still be ending when its callers
+// have their error. nil when the request is not recorded.
 func (p *Paths) Of(ctx context.Context) []Station {
 	root, recorded := trace.SpanFromContext(ctx).(sdktrace.ReadOnlySpan)
 	if !recorded {
 		return nil
 	}
 	p.mu.Lock()
-	ended := slices.Clone(p.ended)
+	started := slices.Clone(p.started)
 	p.mu.Unlock()
-	slices.Reverse(ended) // where several have failed, the last one matters
+	slices.Reverse(started) // where several have failed, the last one matters
 	seen := map[trace.SpanID]bool{}
 	var down func(s sdktrace.ReadOnlySpan) []Station
 	down = func(s sdktrace.ReadOnlySpan) []Station {
 		seen[s.SpanContext().SpanID()] = true
-		for _, next := range ended {
+		for _, next := range started {
 			id := next.SpanContext().SpanID()
 			if seen[id] || next.Parent().SpanID() != s.SpanContext().SpanID() &&
 				!slices.ContainsFunc(s.Links(), func(l sdktrace.Link) bool { return l.SpanContext.SpanID() == id }) {
@@ -63,16 +63,16 @@ func (p *Paths) Of(ctx context.Context) []Station {
 const (
 	filePath   = attribute.Key("code.file.path")
 	lineNumber = attribute.Key("code.line.number")
-	// pathSpans bounds the ended spans among which a path is looked for: those of
+	// pathSpans bounds the spans among which a path is looked for: those of
 	// some hundred requests.
 	pathSpans = 4096
 )
 
 // Paths writes on each span where in the code it was started, and keeps the last
-// ones that have ended. The zero value is ready; its methods may be called at once.
+// ones that have started. The zero value is ready; its methods may be called at once.
 type Paths struct {
-	mu    sync.Mutex // protects ended
-	ended []sdktrace.ReadOnlySpan
+	mu      sync.Mutex // protects started
+	started []sdktrace.ReadOnlySpan
 }
 
 // OnStart looks for our innermost frame: what lies between is OpenTelemetry's, or
@@ -90,15 +90,14 @@ func (p *Paths) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 	}
 	at := g.At()
 	s.SetAttributes(filePath.String(stacks.Short(at.File)), lineNumber.Int(at.Line))
-}
-
-// OnEnd is called by the SDK.
-func (p *Paths) OnEnd(s sdktrace.ReadOnlySpan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = append(p.ended, s)
-	p.ended = p.ended[max(0, len(p.ended)-pathSpans):]
+	p.started = append(p.started, s)
+	p.started = p.started[max(0, len(p.started)-pathSpans):]
 }
+
+// OnEnd does nothing.
+func (p *Paths) OnEnd(sdktrace.ReadOnlySpan) {}
 
 // ForceFlush does nothing.
 func (p *Paths) ForceFlush(context.Context) error { return nil }
