@@ -25,6 +25,8 @@ const (
 	startWithin = 30 * time.Second // a busy machine is slow to start: 10 s were too few once
 	stopWithin  = 15 * time.Second // a step stops within 2 s and flushes within 2 s
 	keptLines   = 60               // of a server's log, for when it fails
+	longestLine = 64 << 10         // bytes of a line of it; the rest is left out
+	drainWithin = time.Second      // what an ended server has written is read, whoever holds its output
 )
 
 // Server is a process that answers at URL: a step, or anybody's server.
@@ -92,7 +94,14 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	go func() { s.read(read, found); close(drained) }()
 	go func() {
 		s.err = s.cmd.Wait()
-		<-drained
+		// What it has started ends with it. What has left its group may hold the
+		// output for as long as it likes.
+		s.kill()
+		select {
+		case <-drained:
+		case <-time.After(drainWithin):
+			_ = read.Close()
+		}
 		close(s.exited)
 	}()
 	timer := time.NewTimer(startWithin)
@@ -119,13 +128,19 @@ func at(addr string) string {
 	return " at ADDR=" + addr
 }
 
-// knock closes up once somebody listens at addr, unless the process ends.
+// knock closes up once the server listens at addr, unless the process ends. Who
+// else listens there, if the system tells, is not waited for: the process will
+// say that its address is taken, and end.
 func (s *Server) knock(addr string, up chan<- struct{}) {
+	_, text, _ := net.SplitHostPort(addr)
+	port, _ := strconv.Atoi(text)
 	for !s.Dead() {
 		if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
 			_ = conn.Close()
-			close(up)
-			return
+			if !foreign(port, s.cmd.Process.Pid) {
+				close(up)
+				return
+			}
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -168,10 +183,18 @@ var (
 // read keeps the log's tail, and finds in it where the server listens.
 func (s *Server) read(r io.ReadCloser, found chan<- struct{}) {
 	defer r.Close()
-	lines := bufio.NewReader(r)
+	lines := bufio.NewReaderSize(r, longestLine)
+	rest := false // of a line whose beginning is kept
 	for {
-		line, err := lines.ReadString('\n')
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
+		b, err := lines.ReadSlice('\n')
+		line := strings.TrimRight(string(b), "\r\n")
+		if rest {
+			line = ""
+		}
+		if rest = err == bufio.ErrBufferFull; rest {
+			err = nil
+		}
+		if line != "" {
 			s.mu.Lock()
 			s.log = append(s.log, line)
 			s.log = s.log[max(0, len(s.log)-keptLines):]
