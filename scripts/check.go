@@ -53,6 +53,9 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	o := check.Options{Command: command, Addr: *addr, Feed: *feed, Spans: *spans}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
+		if err := check.Known(o.Only); err != nil {
+			return errUsage{fmt.Errorf("--only: %w", err)}
+		}
 	}
 	if *addr != "" {
 		if _, _, err := net.SplitHostPort(*addr); err != nil {
@@ -97,7 +100,15 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	}
 	out.Linef("judging %s", what)
 	out.Line("")
+	var notes []string
+	o.Note = func(note string) { notes = append(notes, note) }
 	verdicts, err := check.Run(ctx, o)
+	if *asJSON {
+		// Also where it could not be judged, or not to the end: then it says so.
+		if err := writeVerdicts(e.stdout, what, verdicts, notes, err); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			err = errUsage{fmt.Errorf("it cannot be judged: %w", err)}
@@ -110,27 +121,35 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	if notJudged > 0 {
 		tellNotJudged(out, verdicts)
 	}
+	for _, note := range notes {
+		out.Wrap("", note)
+	}
 	switch {
 	case l != nil && *exercise != "" && hasNot == 0:
 		out.Line("That is the exercise solved.")
 	case l != nil && *exercise == "":
 		tellLesson(out, l, verdicts)
 	}
-	if *asJSON {
-		enc := json.NewEncoder(e.stdout)
-		enc.SetIndent("", "  ")
-		doc := struct {
-			Judged     string          `json:"judged"`
-			Properties []check.Verdict `json:"properties"`
-		}{what, verdicts}
-		if err := enc.Encode(doc); err != nil {
-			return err
-		}
-	}
 	if hasNot > 0 {
 		return errLacks
 	}
 	return nil
+}
+
+// writeVerdicts writes the one document of --json.
+func writeVerdicts(w io.Writer, judged string, verdicts []check.Verdict, notes []string, failed error) error {
+	doc := struct {
+		Judged     string          `json:"judged"`
+		Properties []check.Verdict `json:"properties"`
+		Notes      []string        `json:"notes,omitempty"`
+		Error      string          `json:"error,omitempty"` // why the rest of the properties is missing
+	}{judged, append([]check.Verdict{}, verdicts...), notes, ""}
+	if failed != nil {
+		doc.Error = failed.Error()
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
 }
 
 // tellNotJudged names the properties that could not be judged, by the reason.

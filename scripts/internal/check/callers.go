@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,4 +166,18 @@ func (s *subject) until(ctx context.Context, most time.Duration, want func(origi
 		pause(ctx, 2*time.Millisecond)
 	}
 	return true
+}
+
+// connect opens a connection that says nothing. A server that has just been
+// started anew, by whoever looks after it, may refuse the first ones.
+func (s *subject) connect(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerFor)
+	defer cancel()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.url, "http://"))
+		if err == nil || ctx.Err() != nil || s.owned != nil && s.owned.Dead() {
+			return conn, err
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
 }

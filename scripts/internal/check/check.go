@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
@@ -27,6 +28,7 @@ import (
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/terminal"
 )
 
 const (
@@ -62,6 +64,9 @@ type Options struct {
 	// Each is called with every verdict, in the order of property.All; nil
 	// means nobody is told before the end.
 	Each func(Verdict)
+	// Note is called at the end with each sentence about the server that is no
+	// verdict, such as that it had to be killed; nil means nobody is told.
+	Note func(string)
 }
 
 // Verdict is what was found about one property.
@@ -81,11 +86,11 @@ type Verdict struct {
 // judged; the verdicts are those up to then. It always ends by itself: every
 // wait has a bound.
 func Run(ctx context.Context, o Options) ([]Verdict, error) {
-	picked, err := pick(o.Only)
-	if err != nil {
+	if err := Known(o.Only); err != nil {
 		return nil, err
 	}
-	c := &checker{Options: o}
+	var err error
+	c := &checker{Options: o, shown: make(chan struct{})}
 	spans := ""
 	if o.Addr != "" {
 		spans = cmp.Or(o.Spans, SpansAddr)
@@ -100,28 +105,41 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 		}
 		defer c.running.end()
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer c.shownBy.Wait()
+	defer cancel()
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	return c.judgeAll(ctx, picked)
+	verdicts, err := c.judgeAll(ctx, pick(o.Only))
+	cancel()
+	c.shownBy.Wait() // it stops a server, too
+	if n := c.killed.Load(); n > 0 && o.Note != nil {
+		o.Note(fmt.Sprintf("It had to be killed, %d of %d times: it does not end within %v when it is told to (SIGTERM; on Windows its standard input ends).", n, c.started.Load(), server.StopWithin))
+	}
+	return verdicts, err
 }
 
-// pick finds the properties with these names.
-func pick(names []string) ([]measured, error) {
-	all := slices.Clone(properties)
-	if len(names) == 0 {
-		return all, nil
-	}
+// Known says which of these names is no property.
+func Known(names []string) error {
 	var known []string
-	for _, p := range all {
+	for _, p := range properties {
 		known = append(known, p.Name)
 	}
 	for _, n := range names {
 		if !slices.Contains(known, n) {
-			return nil, fmt.Errorf("there is no property %q; there are %s", n, strings.Join(known, ", "))
+			return fmt.Errorf("there is no property %q; there are %s", n, strings.Join(known, ", "))
 		}
 	}
-	return slices.DeleteFunc(all, func(p measured) bool { return !slices.Contains(names, p.Name) }), nil
+	return nil
+}
+
+// pick are the properties with these names, or all where there are none.
+func pick(names []string) []measured {
+	if len(names) == 0 {
+		return properties
+	}
+	return slices.DeleteFunc(slices.Clone(properties), func(p measured) bool { return !slices.Contains(names, p.Name) })
 }
 
 // checker is a check that runs.
@@ -130,7 +148,13 @@ type checker struct {
 	spans   *otlp.Receiver
 	running *subject // the server at Addr; nil where we start servers
 
-	readsFeed, sendsSpans, several bool // what open found
+	readsFeed bool   // what open found
+	single    string // why it is not several machines; "" where it is
+
+	shown   chan struct{} // closed when spans have come, or have had their time
+	shownBy sync.WaitGroup
+
+	started, killed atomic.Int64 // servers
 }
 
 // subject is a server with the feed that it reads.
@@ -139,8 +163,9 @@ type subject struct {
 	feed  *origin.Feed
 	stop  context.CancelFunc // of the feed
 	owned *server.Server     // nil if somebody else started it
-	spans *otlp.Receiver
-	round int // of the property that is measured, from 0
+	round int                // of the property that is measured, from 0
+
+	checker *checker
 }
 
 // serveFeed starts a feed at addr and returns the URL to read it at.
@@ -168,7 +193,7 @@ func (c *checker) join(ctx context.Context) (*subject, error) {
 		cause, _, _ := strings.Cut(err.Error(), "\n")
 		return nil, fmt.Errorf("%s\nThe checker is the feed that your server reads. If another program has that port, move the checker's with --feed 127.0.0.1:PORT", cause)
 	}
-	return &subject{url: "http://" + c.Addr, feed: feed, stop: stop, spans: c.spans}, nil
+	return &subject{url: "http://" + c.Addr, feed: feed, stop: stop, checker: c}, nil
 }
 
 // environment is what a server at Addr must be started with.
@@ -194,9 +219,10 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 		}
 		server, err := server.StartServer(ctx, server.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: url})
 		if err == nil {
-			return &subject{url: server.URL, feed: feed, stop: stop, owned: server, spans: c.spans}, nil
+			c.started.Add(1)
+			return &subject{url: server.URL, feed: feed, stop: stop, owned: server, checker: c}, nil
 		}
-		// Between our look and its start somebody else may have taken the port.
+		// Another program may have taken the port before it did.
 		if tries == 1 || ctx.Err() != nil {
 			stop()
 			return nil, err
@@ -209,7 +235,9 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 func (s *subject) release() {
 	s.feed.Open()
 	if s.owned != nil {
-		_ = s.owned.Stop()
+		if errors.Is(s.owned.Stop(), server.ErrKilled) {
+			s.checker.killed.Add(1)
+		}
 		s.stop()
 	}
 }
@@ -231,26 +259,49 @@ func (c *checker) open(ctx context.Context) error {
 	channel := newChannel()
 	a := b.ask(channel).wait(callFor)
 	loads := s.feed.Stats().Channels[channel]
-	c.several = len(machines(b, channel, a)) > 1
+	c.single = single(machines(b, channel, a))
 	died := s.owned != nil && a.Failed != "" && s.owned.WaitDead(time.Second) // before we stop it ourselves
-	s.release()
-	if died {
-		return fmt.Errorf("the first request, GET /, was not answered: the process had ended by then (%s). Its last words:\n%s", s.owned.Ended(), s.owned.Log())
-	}
-	if err := unfit(a, channel, loads); err != nil {
-		if c.Addr != "" && a.Status == 200 {
+	if err := unfit(a, channel, loads); err != nil || died {
+		s.release()
+		switch {
+		case died:
+			return fmt.Errorf("the first request, GET /, was not answered: the process had ended by then (%s). Its last words:\n%s", s.owned.Ended(), plain(s.owned.Log()))
+		case c.Addr != "" && a.Status == 200:
 			err = fmt.Errorf("%w\nStart it with %s", err, c.environment())
 		}
 		return err
 	}
 	c.readsFeed = loads > 0
-	if s.owned == nil {
+	// A server sends its spans after a while, or when it is stopped, or never. What
+	// needs none is judged meanwhile.
+	c.shownBy.Go(func() {
+		defer close(c.shown)
 		bound, cancel := context.WithTimeout(ctx, spansFor)
 		defer cancel()
 		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return len(spans) > 0 })
-	}
-	c.sendsSpans = len(c.spans.Spans()) > 0
+		if s.owned != nil {
+			s.release()
+		}
+	})
 	return ctx.Err()
+}
+
+// spanless says why a server cannot be judged by its spans; "" where it can.
+func (c *checker) spanless() string {
+	<-c.shown
+	if len(c.spans.Spans()) > 0 {
+		return ""
+	}
+	return "it sends no spans"
+}
+
+// plain makes what the server wrote safe to print.
+func plain(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = terminal.Clip(terminal.Plain(line), 400)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // unfit says why a server with this first answer cannot be judged at all.
@@ -330,15 +381,8 @@ func (c *checker) judgeAll(ctx context.Context, picked []measured) ([]Verdict, e
 // judge measures one property. The error says that no server could be started.
 func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	v := Verdict{Property: p.Name, Says: p.Says, Done: p.done, Expected: p.expected}
-	switch {
-	case !c.readsFeed && (p.Needs == property.Feed || p.Needs == property.FeedSpans):
-		v.Has, v.Seen = "n/a", "it reads no feed"
-		return v, nil
-	case !c.sendsSpans && (p.Needs == property.Spans || p.Needs == property.FeedSpans):
-		v.Has, v.Seen = "n/a", "it sends no spans"
-		return v, nil
-	case !(c.readsFeed && c.several) && p.Needs == property.Several:
-		v.Has, v.Seen = "n/a", "its answers do not say that several machines give them"
+	if v.Seen = c.unfitFor(p.Needs); v.Seen != "" {
+		v.Has = "n/a"
 		return v, nil
 	}
 	s, err := c.start(ctx)
@@ -348,31 +392,63 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	bounded, cancel := context.WithTimeout(ctx, judgeFor)
 	defer cancel()
 	seen := p.measure(bounded, s)
-	if seen.held && seen.judge == nil && bounded.Err() != nil {
+	if seen.has == "yes" && seen.judge == nil && bounded.Err() != nil {
 		seen = no("it did not end within %v", judgeFor)
 	}
-	died := s.owned != nil && (s.owned.Dead() || !seen.held && s.owned.WaitDead(time.Second))
+	if seen.judge != nil {
+		c.wait(ctx, seen.judge)
+	}
+	died := s.owned != nil && (s.owned.Dead() || seen.has == "no" && s.owned.WaitDead(time.Second))
 	s.release()
 	if seen.judge != nil {
-		seen = c.settle(ctx, s, seen.judge)
+		seen.verdict = seen.judge(c.spans.Spans())
 	}
 	if died {
-		seen = no("%s; the process has ended: %s", seen.what, s.owned.Ended())
+		seen.has = "no"
+		seen.what += "; the process has ended: " + s.owned.Ended() + lastLines(s.owned.Log())
 	}
-	v.Has, v.Seen = "yes", seen.what
-	if !seen.held {
-		v.Has, v.Likely, v.ByHand, v.Shows = "no", p.likely, p.hand, p.shows
+	v.Has, v.Seen = seen.has, seen.what
+	if v.Has == "no" {
+		v.Likely, v.ByHand, v.Shows = cmp.Or(seen.likely, p.likely), p.hand, p.shows
 	}
 	return v, ctx.Err()
 }
 
-// settle judges spans: all have come from a server that has stopped; from
-// another one they may take a while.
-func (c *checker) settle(ctx context.Context, s *subject, judge func([]otlp.Span) seen) seen {
-	if s.owned == nil {
-		bound, cancel := context.WithTimeout(ctx, spansFor)
-		defer cancel()
-		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return judge(spans).held })
+// unfitFor says why a server cannot be judged on a property with these needs; ""
+// where it can.
+func (c *checker) unfitFor(needs property.Needs) string {
+	switch needs {
+	case property.Feed, property.FeedSpans, property.Several:
+		if !c.readsFeed {
+			if needs == property.Several {
+				return noMachines
+			}
+			return "it reads no feed"
+		}
 	}
-	return judge(c.spans.Spans())
+	switch needs {
+	case property.Spans, property.FeedSpans:
+		return c.spanless()
+	case property.Several:
+		return c.single
+	}
+	return ""
+}
+
+// lastLines are the end of a server's log, for the end of a sentence.
+func lastLines(log string) string {
+	lines := strings.Split(plain(log), "\n")
+	lines = lines[max(0, len(lines)-3):]
+	if text := strings.TrimSpace(strings.Join(lines, " | ")); text != "" {
+		return fmt.Sprintf(". Its last lines: %s", text)
+	}
+	return ""
+}
+
+// wait waits until the spans say yes. It ends when they have had their time: a
+// server may send them late, and one that is still starved of time later.
+func (c *checker) wait(ctx context.Context, judge func([]otlp.Span) verdict) {
+	bound, cancel := context.WithTimeout(ctx, spansFor)
+	defer cancel()
+	_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return judge(spans).has == "yes" })
 }

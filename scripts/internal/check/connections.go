@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/property"
-	"strings"
 	"time"
 )
 
@@ -60,9 +59,8 @@ var connections = []measured{
 }
 
 func silentClient(ctx context.Context, s *subject) seen {
-	host := strings.TrimPrefix(s.url, "http://")
 	for range 10 {
-		conn, err := (&net.Dialer{Timeout: answerFor}).DialContext(ctx, "tcp", host)
+		conn, err := s.connect(ctx)
 		if err != nil {
 			return no("it takes no connection: %v", err)
 		}
@@ -81,8 +79,7 @@ func silentClient(ctx context.Context, s *subject) seen {
 }
 
 func silentEnds(ctx context.Context, s *subject) seen {
-	host := strings.TrimPrefix(s.url, "http://")
-	conn, err := (&net.Dialer{Timeout: answerFor}).DialContext(ctx, "tcp", host)
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return no("it takes no connection: %v", err)
 	}

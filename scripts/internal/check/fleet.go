@@ -24,20 +24,35 @@ var fleets = []measured{
 	},
 }
 
-// machines asks for a channel again and again, and returns the names that the
-// answers give in X-Served-By. Whose first answer names none is one machine.
-func machines(b *burst, channel string, first caller.Answer) map[string]bool {
-	names := map[string]bool{}
+// machines asks for a channel again and again, and returns how often the answers
+// give each name in X-Served-By. Where the first names none, it is one machine.
+func machines(b *burst, channel string, first caller.Answer) map[string]int {
+	names := map[string]int{}
 	if first.ServedBy == "" {
 		return names
 	}
-	names[first.ServedBy] = true
+	names[first.ServedBy]++
 	for range asksEach {
 		if a := b.ask(channel).wait(answerFor); a.ServedBy != "" {
-			names[a.ServedBy] = true
+			names[a.ServedBy]++
 		}
 	}
 	return names
+}
+
+const noMachines = "its answers do not say that several machines give them"
+
+// single says why a server is not several machines that can be judged, by how
+// often each name came; "" where it is. What is new in each answer names no
+// machine, but a request.
+func single(names map[string]int) string {
+	switch n := len(names); {
+	case n < 2:
+		return noMachines
+	case n > asksEach:
+		return fmt.Sprintf("X-Served-By is another in each of %d answers: at most %d machines can be told apart", n, asksEach)
+	}
+	return ""
 }
 
 func fleetOneLoad(ctx context.Context, s *subject) seen {
@@ -49,13 +64,22 @@ func fleetOneLoad(ctx context.Context, s *subject) seen {
 			names[c.answer.ServedBy] = true
 		}
 	}
-	if loads != 1 || got[served] != many || len(names) < 2 {
+	if loads != 1 || got[served] != many {
 		return no("%s, %s from %s", say.Plural(loads, "load"), lab.Answers(got), say.Plural(len(names), "machine"))
+	}
+	if len(names) < 2 {
+		return no("1 load, but all %d callers came to one machine", many).because("whatever spreads the callers sends all of one channel to the same machine")
 	}
 	// Each has the value, or asks the one that has.
 	for n := range machines(newBurst(ctx, s), key, calls[0].answer) {
 		delete(names, n)
 	}
 	loads = s.feed.Stats().Channels[key]
-	return is(loads == 1 && len(names) == 0, "%s, %s from more than one machine", say.Plural(loads, "load"), lab.Answers(got))
+	switch {
+	case loads != 1:
+		return no("1 load for all at first, and %d when each machine had answered once more", loads).because("a machine that shared another's load does not have the value afterwards")
+	case len(names) > 0:
+		return unclear("%s did not answer again among the next %d", say.Plural(len(names), "machine"), asksEach)
+	}
+	return yes("1 load, %s from more than one machine", lab.Answers(got))
 }

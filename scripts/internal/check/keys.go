@@ -37,7 +37,7 @@ var keys = []measured{
 	{
 		Property: property.Expires,
 		done:     fmt.Sprintf("three channels, each asked for, and again %v later", ttl+time.Second),
-		expected: "6 loads",
+		expected: "3×200, 6 loads",
 		likely:   "what is kept is kept for ever, or every hit prolongs it",
 		hand: []string{
 			setScript(`{}`), get(keyA), "sleep 6", get(keyA), "sleep 1", count,
@@ -71,6 +71,24 @@ func threeKeys(ctx context.Context, s *subject) (keys []string, ask func() map[s
 	}
 }
 
+// askOld asks for each key whose time is over, and waits for the load that
+// follows before it asks for the next: a server that confuses two loads lacks
+// other properties. It returns what became of the callers, and how many of the
+// keys were loaded once more.
+func askOld(ctx context.Context, s *subject, keys []string, loads int) (got map[string]int, loaded int) {
+	b := newBurst(ctx, s)
+	got = map[string]int{}
+	for _, key := range keys {
+		got[b.ask(key).what(answerFor)]++
+		// One that serves the old value meanwhile may load a little later.
+		if s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > loads && st.Waiting == 0 }) {
+			loaded++
+		}
+		pause(ctx, 2*origin.DefaultDelay) // for the answer to get there
+	}
+	return got, loaded
+}
+
 // loadsOf is how many loads the feed has counted for these keys.
 func loadsOf(stats origin.Stats, keys []string) int {
 	n := 0
@@ -80,38 +98,35 @@ func loadsOf(stats origin.Stats, keys []string) int {
 	return n
 }
 
-func remembers(ctx context.Context, s *subject) (result seen) {
-	// Where all this took longer than the answers are good for, it says nothing.
+func remembers(ctx context.Context, s *subject) seen {
 	for range rounds {
 		began := time.Now()
 		keys, ask := threeKeys(ctx, s)
-		result = seen{held: true}
+		result := yes("")
 		for _, wait := range []time.Duration{0, 0, 4 * time.Second} {
 			pause(ctx, wait)
-			if got := ask(); got[served] != rounds && result.held {
+			if got := ask(); got[served] != rounds && result.has == "yes" {
 				result = no("%s", lab.Answers(got))
 			}
 		}
-		if result.held {
+		if result.has == "yes" {
 			n := loadsOf(s.feed.Stats(), keys)
 			result = is(n == rounds, "%s", say.Plural(n, "load"))
 		}
-		if time.Since(began) < ttl {
-			break
+		// The contract lets an answer go a tenth of its time too early.
+		if result.has == "yes" || time.Since(began) < ttl-ttl/10 {
+			return result
 		}
 	}
-	return result
+	return unclear("this machine is too busy: three keys could not be asked for three times within %v", ttl-ttl/10)
 }
 
 func expires(ctx context.Context, s *subject) seen {
 	keys, ask := threeKeys(ctx, s)
-	for _, wait := range []time.Duration{0, ttl + time.Second} {
-		pause(ctx, wait)
-		if got := ask(); got[served] != rounds {
-			return no("%s", lab.Answers(got))
-		}
+	if got := ask(); got[served] != rounds {
+		return no("%s", lab.Answers(got))
 	}
-	// A server that serves the old value meanwhile may load a little later.
-	held := s.until(ctx, answerFor, func(st origin.Stats) bool { return loadsOf(st, keys) >= 2*rounds })
-	return is(held, "%s", say.Plural(loadsOf(s.feed.Stats(), keys), "load"))
+	pause(ctx, ttl+time.Second)
+	got, loaded := askOld(ctx, s, keys, 1)
+	return is(got[served] == rounds && loaded == rounds, "%s, %s", lab.Answers(got), say.Plural(loadsOf(s.feed.Stats(), keys), "load"))
 }

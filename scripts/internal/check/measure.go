@@ -27,13 +27,19 @@ type measured struct {
 // properties are all of them, in the order of property.All.
 var properties = slices.Concat(connections, keys, coalescing, failures, old, shedding, traces, fleets)
 
-// seen is what came of a measurement.
+// verdict is what came of a measurement.
+type verdict struct {
+	has    string // yes, no, or n/a where it cannot be told
+	what   string
+	likely string // the usual cause of just this; "" means the property's
+}
+
+// seen is a verdict, or how to come to one.
 type seen struct {
-	held bool
-	what string
+	verdict
 	// judge, where it is not nil, is the verdict of a measurement that went as it
 	// should: by the spans, once they have come.
-	judge func([]otlp.Span) seen
+	judge func([]otlp.Span) verdict
 }
 
 func yes(format string, args ...any) seen { return is(true, format, args...) }
@@ -41,36 +47,59 @@ func no(format string, args ...any) seen  { return is(false, format, args...) }
 
 // is is a measurement that holds if what came out is what was expected.
 func is(held bool, format string, args ...any) seen {
-	return seen{held: held, what: fmt.Sprintf(format, args...)}
+	has := "no"
+	if held {
+		has = "yes"
+	}
+	return seen{verdict: verdict{has: has, what: fmt.Sprintf(format, args...)}}
+}
+
+// unclear is a measurement from which the property cannot be told.
+func unclear(format string, args ...any) seen {
+	return seen{verdict: verdict{has: "n/a", what: fmt.Sprintf(format, args...)}}
+}
+
+// because gives a measurement that failed another usual cause than the property's.
+func (s seen) because(likely string) seen {
+	s.likely = likely
+	return s
 }
 
 // bySpans leaves the verdict to the spans.
-func bySpans(judge func([]otlp.Span) seen) seen { return seen{held: true, judge: judge} }
+func bySpans(judge func([]otlp.Span) seen) seen {
+	return seen{verdict{has: "yes"}, func(spans []otlp.Span) verdict { return judge(spans).verdict }}
+}
 
 // measure measures a property as often as it must be, up to the first bad time.
 func (m measured) measure(ctx context.Context, s *subject) seen {
-	var result seen
-	var judges []func([]otlp.Span) seen
+	var result, untold seen
+	var judges []func([]otlp.Span) verdict
 	for s.round = range cmp.Or(m.times, rounds) {
 		onTime(func() { result = m.take(ctx, s) })
-		if !result.held {
+		switch {
+		case result.has == "no":
 			return result
-		}
-		if result.judge != nil {
+		case result.has == "n/a":
+			untold = result
+		case result.judge != nil:
 			judges = append(judges, result.judge)
 		}
+	}
+	if untold.has != "" {
+		return untold
 	}
 	if judges == nil {
 		return result
 	}
-	return bySpans(func(spans []otlp.Span) seen {
+	result.judge = func(spans []otlp.Span) (v verdict) {
 		for _, judge := range judges {
-			if result = judge(spans); !result.held {
+			if v = judge(spans); v.has != "yes" {
 				break
 			}
 		}
-		return result
-	})
+		return v
+	}
+	return result
 }
 
 // onTime runs a measurement again if this machine stood still meanwhile, as a
@@ -116,6 +145,10 @@ const (
 const (
 	many = 30 // callers who miss at once
 	few  = 5
+
+	// leaveFor is how long a caller that will hang up waits, and how long the load
+	// is held afterwards: together less than the 2 s that the contract gives a load.
+	leaveFor = 700 * time.Millisecond
 
 	doomFor = 4 * time.Second // for a doomed burst to end: the feed serves doom 500 ms late
 	// comeAgainFor is the longest Retry-After that a caller of ours waits for.

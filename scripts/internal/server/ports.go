@@ -13,7 +13,7 @@ const (
 	// outgoing connections and to whoever asks for port 0.
 	lowest, highest = 20000, 29000
 	// enough blocks are leased before one of them is returned again.
-	enough = 40
+	enough = 120
 )
 
 // addrs are the blocks of three ports that this process has leased.

@@ -23,11 +23,17 @@ import (
 
 const (
 	startWithin = 30 * time.Second // a busy machine is slow to start: 10 s were too few once
-	stopWithin  = 15 * time.Second // a step stops within 2 s and flushes within 2 s
 	keptLines   = 60               // of a server's log, for when it fails
 	longestLine = 64 << 10         // bytes of a line of it; the rest is left out
 	drainWithin = time.Second      // what an ended server has written is read, whoever holds its output
 )
+
+// StopWithin is how long a server has to end when it is told to: a step stops within
+// 2 s and flushes within 2 s.
+const StopWithin = 15 * time.Second
+
+// ErrKilled is in the error of a Stop that had to kill the server.
+var ErrKilled = errors.New("killed")
 
 // Server is a process that answers at URL: a step, or anybody's server.
 type Server struct {
@@ -110,7 +116,11 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	case <-up:
 		return s, nil
 	case <-s.exited:
-		return nil, fmt.Errorf("%s ended before it listened%s: %s\n%s", strings.Join(l.Command, " "), at(l.Addr), s.Ended(), s.Log())
+		why := s.Ended()
+		if s.err == nil {
+			why += ". A server must stay in the foreground until it is told to end"
+		}
+		return nil, fmt.Errorf("%s ended before it listened%s: %s\n%s", strings.Join(l.Command, " "), at(l.Addr), why, s.Log())
 	case <-timer.C:
 		_ = s.Stop()
 		return nil, fmt.Errorf("%s did not listen%s within %v\n%s", strings.Join(l.Command, " "), at(l.Addr), startWithin, s.Log())
@@ -254,7 +264,7 @@ func (s *Server) Ended() string {
 func (s *Server) Stop() error {
 	s.terminate()
 	defer s.stdin.Close()
-	timer := time.NewTimer(stopWithin)
+	timer := time.NewTimer(StopWithin)
 	defer timer.Stop()
 	select {
 	case <-s.exited:
@@ -262,7 +272,7 @@ func (s *Server) Stop() error {
 	case <-timer.C:
 		s.kill()
 		<-s.exited
-		return fmt.Errorf("the server did not stop within %v and was killed", stopWithin)
+		return fmt.Errorf("the server did not stop within %v and was %w", StopWithin, ErrKilled)
 	}
 }
 

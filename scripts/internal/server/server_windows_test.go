@@ -1,0 +1,5 @@
+package server
+
+import "os/exec"
+
+func away(*exec.Cmd) {}
