@@ -292,7 +292,19 @@ func (c *checker) spanless() string {
 	if len(c.spans.Spans()) > 0 {
 		return ""
 	}
+	if refused := c.refused(); refused != "" {
+		return "none of its spans could be taken: " + refused
+	}
 	return "it sends no spans"
+}
+
+// refused says which spans the receiver did not take; "" for none.
+func (c *checker) refused() string {
+	var all []string
+	for _, r := range c.spans.Refused() {
+		all = append(all, r.String())
+	}
+	return strings.Join(all, "; ")
 }
 
 // plain makes what the server wrote safe to print.
@@ -406,6 +418,9 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	if died {
 		seen.has = "no"
 		seen.what += "; the process has ended: " + s.owned.Ended() + lastLines(s.owned.Log())
+	}
+	if refused := c.refused(); refused != "" && seen.has == "no" && (p.Needs == property.Spans || p.Needs == property.FeedSpans) {
+		seen.what += ". Some spans could not be taken: " + refused
 	}
 	v.Has, v.Seen = seen.has, seen.what
 	if v.Has == "no" {

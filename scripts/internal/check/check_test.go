@@ -327,6 +327,30 @@ func TestSpanFaults(t *testing.T) {
 	}
 }
 
+// A server is judged by its spans however late it sends them, and where it sends
+// none that can be taken, the checker says which it refused, and why.
+func TestSpansThatComeInTheirWay(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fault, want := range map[string]struct{ has, seen string }{
+		"none": {"n/a", "it sends no spans"},
+		"sends its spans after 5 s, not when it is told to end": {"yes", "3 of 3 requests have a span"},
+		"sends its spans to the base URL":                       {"n/a", "nothing at /: this collector takes traces only"},
+		"sends spans that are no OTLP":                          {"n/a", "not an OTLP trace request in JSON"},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			v := judged(t, Options{Command: []string{self, faultPrefix + fault}, Only: []string{"trace-requests"}})[0]
+			if v.Has != want.has || !strings.Contains(v.Seen, want.seen) {
+				t.Errorf("%s, %q; want %s, %q", v.Has, v.Seen, want.has, want.seen)
+			}
+		})
+	}
+}
+
 // fleetFaults are flags of step 11 after which its machines share less. Whether it
 // lacks "remembers" then is chance: three keys at three machines in turn can come
 // to the same one each time.

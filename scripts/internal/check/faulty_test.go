@@ -101,8 +101,41 @@ func serveFaulty(fault string) error {
 		server.SetKeepAlivesEnabled(false)
 	}
 	mux.HandleFunc(pattern, f.answer)
+	if export := exports[fault]; export != nil {
+		mux = http.NewServeMux()
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			f.answer(w, r)
+			go export(os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), r.Header.Get("traceparent"))
+		})
+	}
 	server.Handler = mux
 	return server.Serve(l)
+}
+
+// exports are ways to send a request's span, given the collector's base URL and
+// the caller's traceparent.
+var exports = map[string]func(base, caller string){
+	"sends its spans after 5 s, not when it is told to end": func(base, caller string) {
+		time.Sleep(5 * time.Second)
+		export(base+"/v1/traces", caller)
+	},
+	"sends its spans to the base URL": func(base, caller string) { export(base, caller) },
+	"sends spans that are no OTLP":    func(base, _ string) { post(base+"/v1/traces", "rubbish") },
+}
+
+func export(url, caller string) {
+	id := strings.Split(caller, "-")
+	if len(id) != 4 {
+		return
+	}
+	post(url, fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":%q,"spanId":%q,"parentSpanId":%q,"name":"GET"}]}]}]}`,
+		id[1], randomHex(8), id[2]))
+}
+
+func post(url, body string) {
+	if res, err := http.Post(url, "application/json", strings.NewReader(body)); err == nil {
+		_ = res.Body.Close()
+	}
 }
 
 // spoilt are servers that cannot be judged at all.

@@ -14,16 +14,27 @@ import (
 
 // A measurement counts only if the machine was awake meanwhile.
 func TestOnTime(t *testing.T) {
-	for _, stops := range []int{0, 1, 5} {
+	for _, c := range []struct {
+		stops, runs int
+		measured    seen
+		has         string
+	}{
+		{0, 1, yes(""), "yes"},
+		{1, 2, yes(""), "yes"},
+		{1, 2, no("late"), "no"},
+		{5, 3, yes(""), "yes"},
+		{5, 3, no("late"), "n/a"},
+	} {
 		runs := 0
-		onTime(func() {
-			if runs++; runs <= stops {
+		result := onTime(func() seen {
+			if runs++; runs <= c.stops {
 				standStill(t)
 			}
 			time.Sleep(3 * beat)
+			return c.measured
 		})
-		if want := min(stops+1, 3); runs != want {
-			t.Errorf("with %d stops it was taken %d times, want %d", stops, runs, want)
+		if runs != c.runs || result.has != c.has {
+			t.Errorf("with %d stops, %q was taken %d times and came to %q, want %d times and %q", c.stops, c.measured.has, runs, result.has, c.runs, c.has)
 		}
 	}
 }

@@ -297,7 +297,7 @@ func letGo(ctx context.Context, s *subject) seen {
 		// Only the server's times are compared, because its clock may not be ours.
 		// The first caller was served when the feed had answered.
 		if loading.End.Sub(leaving.End) < leaveFor/2 {
-			return no("its span ends when the feed has answered")
+			return no("its span ends after the feed has answered")
 		}
 		return yes("its span ended before the feed answered")
 	})
