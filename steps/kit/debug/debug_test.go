@@ -553,3 +553,24 @@ func TestShortFunc(t *testing.T) {
 		}
 	}
 }
+
+// What the pages count does not depend on the limits for what is exported.
+func TestCountsUnderLimits(t *testing.T) {
+	for name, value := range map[string]string{"OTEL_TRACES_EXPORTER": "json", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0", "OTEL_SPAN_LINK_COUNT_LIMIT": "0", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "1"} {
+		t.Setenv(name, value)
+	}
+	tel, err := telemetry.New(t.Context(), telemetry.Config{Out: io.Discard, JSON: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tel.Stop() }()
+	p := New("07-inflight")
+	for _, see := range p.Processors() {
+		tel.Watch(see)
+	}
+	hang(t, tel.Provider().Tracer("test"), "a")
+	s := p.State()
+	if len(s.Flights) != 1 || s.Flights[0].Key != "a" || s.Flights[0].Linked != 1 || s.Counters.Joined != 1 {
+		t.Errorf("%+v", s)
+	}
+}
