@@ -19,6 +19,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
+	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/waterfall"
 )
@@ -135,8 +136,16 @@ type actView struct {
 // diffLine is a line of a diff: Kind is add, del, head or same.
 type diffLine struct{ Kind, Text string }
 
-// Of the steps these two tell the story: many loads, then one.
-const stampede, coalesced = "05", "09"
+// story picks the steps whose bursts stand side by side: the first that remembers
+// an answer and still makes many loads at once, and the first that makes one and
+// answers all who wait for it, even if it panics.
+func story() []func(*lesson.Lesson) bool {
+	has := func(l *lesson.Lesson, p property.Property) bool { return l.Fingerprint[p.Name] == "yes" }
+	return []func(*lesson.Lesson) bool{
+		func(l *lesson.Lesson) bool { return has(l, property.Remembers) && !has(l, property.OneLoad) },
+		func(l *lesson.Lesson) bool { return has(l, property.OneLoad) && has(l, property.Clean500) },
+	}
+}
 
 func newView(t Tour) view {
 	v := view{}
@@ -151,16 +160,19 @@ func newView(t Tour) view {
 	if t.Took > 0 {
 		v.Facts = append(v.Facts, t.Took.Round(time.Second).String())
 	}
+	wanted := story()
 	for _, s := range t.Steps {
 		sv, wrong := newStep(s, t.Notes, hide)
 		v.False = append(v.False, wrong...)
 		v.Verdict.All += sv.Verdict.All
 		v.Verdict.Held += sv.Verdict.Held
 		v.Steps = append(v.Steps, sv)
-		if n := s.Lesson.Number(); (n == stampede || n == coalesced) && sv.Burst != nil {
+		tells := slices.IndexFunc(wanted, func(f func(*lesson.Lesson) bool) bool { return f(s.Lesson) })
+		if tells >= 0 && sv.Burst != nil {
+			wanted = slices.Delete(wanted, tells, tells+1)
 			top := *sv.Burst
-			top.Picture.ID = "top-" + n // ids must differ on a page
-			top.Picture.Rest = nil      // says nothing beside a neighbour
+			top.Picture.ID = "top-" + s.Lesson.Number() // ids must differ on a page
+			top.Picture.Rest = nil                      // says nothing beside a neighbour
 			v.Apart = append(v.Apart, top)
 		}
 	}

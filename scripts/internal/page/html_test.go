@@ -69,8 +69,10 @@ func example() Tour {
 		return Act{Does: does, Jaeger: "http://127.0.0.1:16686/trace/t", Act: &lab.Act{Act: lesson.Act{Picture: drawn}, TraceID: "t", Hey: h,
 			Answers: map[string]int{"200": 10}, Loads: loads, Spans: spans, Checks: checks}}
 	}
-	five := &lesson.Lesson{Step: "05-naive-cache", Title: "A naive cache", Claim: "Five callers make\n  five loads.", Fixes: "it remembers", Breaks: "all load"}
-	nine := &lesson.Lesson{Step: "09-panic-safe", Title: "Panic-safe coalescing", Claim: "One load, whatever happens.", Fixes: "everything", Breaks: "nothing much"}
+	five := &lesson.Lesson{Step: "05-naive-cache", Title: "A naive cache", Claim: "Five callers make\n  five loads.", Fixes: "it remembers", Breaks: "all load",
+		Fingerprint: map[string]string{"remembers": "yes", "one-load": "no"}}
+	nine := &lesson.Lesson{Step: "09-panic-safe", Title: "Panic-safe coalescing", Claim: "One load, whatever happens.", Fixes: "everything", Breaks: "nothing much",
+		Fingerprint: map[string]string{"remembers": "yes", "one-load": "yes", "clean-500": "yes"}}
 	held := lab.Check{What: "loads", Want: "5", Got: "5", Held: true}
 	lost := act("the burst in which it happens", doomed, 2, "", lab.Check{What: "answers", Want: "5×500, 5×200", Got: "none <i>of them</i> on lovelace", Held: false})
 	lost.Notes = []string{"the log of /home/ada/plaque on lovelace: main.main() /home/ada/plaque/steps/09-panic-safe/main.go:17 +0x1d; preloaded"}

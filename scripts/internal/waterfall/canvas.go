@@ -234,68 +234,37 @@ func (r *row) brackets() bool {
 	})
 }
 
-// notes says what there is to say about a row, the most important first.
+// notes is what there is to say about a row, the most important first.
 func (p *canvas) notes(r *row) []part {
-	var notes []part
-	note := func(style, format string, args ...any) {
-		if text := plain(fmt.Sprintf(format, args...)); text != "" {
-			notes = append(notes, part{text, style})
-		}
-	}
-
-	note("", "%s", r.Attrs["http.response.status_code"])
-	result := r.Attrs[names.CacheResult]
-	if len(r.targets) > 0 {
-		var names []string
-		for _, to := range r.targets {
-			names = append(names, to.title())
-		}
-		if len(names) > 3 {
-			names = append(names[:2], fmt.Sprintf("%d more", len(names)-2))
-		}
-		result += " → " + strings.Join(names, ", ")
-	}
-	note("", "%s", strings.TrimSpace(result))
+	said := []string{r.Attrs["http.response.status_code"], r.result()}
 	if r.Attrs["cache.stale"] == "true" {
-		note("", "old value")
+		said = append(said, "old value")
 	}
 	if r.beyond != "" && p.Width >= narrow {
-		note("", "→ %s", r.beyond)
+		said = append(said, "→ "+r.beyond)
 	}
 	if r.DroppedLinks > 0 {
-		note("", "%s dropped", say.Plural(r.DroppedLinks, "link"))
+		said = append(said, say.Plural(r.DroppedLinks, "link")+" dropped")
 	}
-	if n := len(r.linked); n > 0 {
-		verb := "linked"
-		if !slices.ContainsFunc(r.linked, func(from *row) bool { return !from.waits() }) {
-			verb = "joined"
-		}
-		note("", "← %d %s", n, verb)
-	}
-	note("", "%s", p.keys[r.Attrs[names.CacheKey]])
+	said = append(said, r.followers(), p.keys[r.Attrs[names.CacheKey]])
 	connection := r.connection()
 	if p.Width < narrow {
 		connection = strings.TrimSuffix(strings.TrimSuffix(connection, "s"), " connection")
 	}
-	note("", "%s", connection)
-	switch {
-	case r.Orphan:
-		note(dim, "parent not received")
-	case r.Cut:
-		note(dim, "its own ancestor")
+	said = append(said, connection)
+
+	var notes []part
+	add := func(style string, texts ...string) {
+		for _, text := range texts {
+			if text = plain(text); text != "" {
+				notes = append(notes, part{text, style})
+			}
+		}
 	}
-	switch {
-	case r.Start.IsZero() && r.End.IsZero():
-		note(dim, "no times")
-	case r.Start.IsZero():
-		note(dim, "no start time")
-	case r.End.IsZero():
-		note(dim, "no end time")
-	case r.End.Before(r.Start):
-		note(dim, "ends before it starts")
-	}
+	add("", said...)
+	add(dim, r.faults()...)
 	if p.Notes != nil {
-		note("", "%s", p.Notes(r.Span))
+		add("", p.Notes(r.Span))
 	}
 
 	var line []part
@@ -312,6 +281,57 @@ func (p *canvas) notes(r *row) []part {
 		line = append(line, n)
 	}
 	return line
+}
+
+// result is what the cache said, and the rows that this one links to.
+func (r *row) result() string {
+	result := r.Attrs[names.CacheResult]
+	if len(r.targets) == 0 {
+		return strings.TrimSpace(result)
+	}
+	var titles []string
+	for _, to := range r.targets {
+		titles = append(titles, to.title())
+	}
+	if len(titles) > 3 {
+		titles = append(titles[:2], fmt.Sprintf("%d more", len(titles)-2))
+	}
+	return strings.TrimSpace(result + " → " + strings.Join(titles, ", "))
+}
+
+// followers is how many rows link to this one, and whether all of them waited for
+// it.
+func (r *row) followers() string {
+	if len(r.linked) == 0 {
+		return ""
+	}
+	verb := "linked"
+	if !slices.ContainsFunc(r.linked, func(from *row) bool { return !from.waits() }) {
+		verb = "joined"
+	}
+	return fmt.Sprintf("← %d %s", len(r.linked), verb)
+}
+
+// faults are what is odd about the span itself: its parent, its times.
+func (r *row) faults() []string {
+	var faults []string
+	switch {
+	case r.Orphan:
+		faults = append(faults, "parent not received")
+	case r.Cut:
+		faults = append(faults, "its own ancestor")
+	}
+	switch {
+	case r.Start.IsZero() && r.End.IsZero():
+		faults = append(faults, "no times")
+	case r.Start.IsZero():
+		faults = append(faults, "no start time")
+	case r.End.IsZero():
+		faults = append(faults, "no end time")
+	case r.End.Before(r.Start):
+		faults = append(faults, "ends before it starts")
+	}
+	return faults
 }
 
 // withMessage is a row's note with what went wrong at its end.

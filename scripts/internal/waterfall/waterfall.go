@@ -66,7 +66,7 @@ const gap = "  " // between two columns
 // get the rest.
 func (p *canvas) layout() columns {
 	var c columns
-	note, all := 0, 0 // without and with the messages
+	note, all := 0, 0 // what the notes need without and with the messages
 	for _, r := range p.rows {
 		c.name = max(c.name, min(2*r.depth, p.Width)+width(r.title()))
 		c.took = max(c.took, width(p.duration(r.Duration())))
@@ -80,39 +80,52 @@ func (p *canvas) layout() columns {
 	if c.service > 0 {
 		c.service = min(max(c.service, width("service")), 12)
 	}
-	for {
-		room := p.Width - c.name - len(gap) - 1 - c.took // for bars and notes
-		if c.service > 0 {
-			room -= c.service + len(gap)
-		}
-		c.note, c.bar = 0, room
-		if all > 0 {
-			room -= len(gap)
-			scant, ample := p.Width*23/100, p.Width*2/5 // columns of bar
-			c.note = max(min(note, room-scant), min(all, room-ample), 4)
-			c.bar = room - c.note
-		}
-		if c.note >= min(note, 20) || c.service == 0 {
-			break
-		}
+	c.bar, c.note = p.share(c, note, all)
+	if c.service > 0 && c.note < min(note, 20) {
 		c.service = 0 // the notes say more than the service's name
+		c.bar, c.note = p.share(c, note, all)
 	}
+	p.placeMessages(c.note)
+	p.ticks = p.axis(c.bar)
+	return c
+}
+
+// share splits what the other columns leave between bars and notes. The notes get
+// what they need without the messages, if a scant axis remains, and with them, if
+// an ample one does.
+func (p *canvas) share(c columns, note, all int) (bars, notes int) {
+	room := p.Width - c.name - len(gap) - 1 - c.took
+	if c.service > 0 {
+		room -= c.service + len(gap)
+	}
+	if all == 0 {
+		return room, 0
+	}
+	room -= len(gap)
+	scant, ample := p.Width*23/100, p.Width*2/5
+	notes = max(min(note, room-scant), min(all, room-ample), 4)
+	return room - notes, notes
+}
+
+// placeMessages puts each row's message at the end of its note, where there is
+// room, and else beneath the row. A long message is written out once; after that
+// its start is enough.
+func (p *canvas) placeMessages(space int) {
 	said := map[string]bool{}
 	for _, r := range p.rows {
 		if r.message == "" {
 			continue
 		}
-		// A long message is written out once. After that its start is enough.
 		with := r.withMessage()
-		if widthOf(with) <= c.note || said[r.message] && widthOf(r.note)+len(" · ")+8 <= c.note {
+		fits := widthOf(with) <= space
+		startFits := widthOf(r.note)+len(" · ")+8 <= space
+		if fits || said[r.message] && startFits {
 			r.note = with
-		} else {
-			r.beneath = !said[r.message]
-			said[r.message] = true
+			continue
 		}
+		r.beneath = !said[r.message]
+		said[r.message] = true
 	}
-	p.ticks = p.axis(c.bar)
-	return c
 }
 
 // draw writes the picture.
