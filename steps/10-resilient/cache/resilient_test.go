@@ -596,3 +596,60 @@ func TestOldValueInPlaceOfNoAnswer(t *testing.T) {
 		})
 	}
 }
+
+// Keys that fail together are not asked for together.
+func TestBackoffIsSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := feed{err: errDown}
+		c := New(ttl, f.load, WithBackoff(time.Minute, time.Minute))
+		until := map[time.Time]bool{}
+		for key := range 100 {
+			_, err := c.Get(t.Context(), fmt.Sprint(key))
+			until[err.(*FailedError).Until.Truncate(time.Second)] = true
+			f.mu.Lock()
+			f.took = 1 // as good as at once
+			f.mu.Unlock()
+		}
+		if len(until) < 30 {
+			t.Errorf("100 failures are over at %d different seconds, of 60", len(until))
+		}
+	})
+}
+
+// How long a key has failed is known for as long again as it may have to wait.
+func TestBackoffIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := feed{err: errDown}
+		c := New(ttl, f.load, WithBackoff(time.Second, time.Minute))
+		for range 4 { // 1, 2, 4 and 8 s, give or take half
+			_, _, _ = ask(t, c, "a")
+			time.Sleep(50 * time.Second)
+		}
+		_, _, err := ask(t, c, "a")
+		if wait := err.(*FailedError).RetryAfter(); wait < 8*time.Second {
+			t.Errorf("the fifth failure waits %v, want 16s, give or take half", wait)
+		}
+		time.Sleep(24*time.Second + time.Minute + time.Second)
+		_, _, err = ask(t, c, "a")
+		if wait := err.(*FailedError).RetryAfter(); wait > 1500*time.Millisecond {
+			t.Errorf("when all is forgotten a failure waits %v, want 1s, give or take half", wait)
+		}
+	})
+}
+
+// A timer that is stopped can stay in the runtime until it would have fired, and
+// holds no flight.
+func TestAlarmLetsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f feed
+		c := New(ttl, f.load)
+		go func() { _, _ = c.Get(t.Context(), "a") }()
+		synctest.Wait()
+		flight := c.flights["a"]
+		time.Sleep(50 * time.Millisecond)
+		synctest.Wait()
+		if !flight.landed.Load() || flight.alarm.flight != nil {
+			t.Errorf("the alarm still holds its flight, which has landed: %v", flight.landed.Load())
+		}
+	})
+}

@@ -197,3 +197,47 @@ func TestRefreshKeepsItsPlace(t *testing.T) {
 		t.Errorf("it has made room for one that nobody used: %d, %v", v, ok)
 	}
 }
+
+// A sweep of many values lets callers get at the lock in between.
+func TestSweepIsCutUp(t *testing.T) {
+	s := newShelf[int, int](0, 1)
+	for key := range 10 {
+		s.put(key, key, time.Duration(key/5), 0)
+	}
+	for _, left := range []int{7, 4, 1} {
+		if all := s.sweep(100, 3); all || s.len != left {
+			t.Errorf("%d values are left, want %d, and it says that those are all: %v", s.len, left, all)
+		}
+	}
+	if all := s.sweep(100, 3); !all || s.len != 0 {
+		t.Errorf("%d values are left, want none", s.len)
+	}
+}
+
+func TestOneMakesRoomForOne(t *testing.T) {
+	s := newShelf[int, int](4, 10)
+	for key, end := range []time.Duration{5, 5, 100, 100} {
+		s.put(key, key, end, 0)
+	}
+	s.put(5, 5, 100, 20)
+	if s.len != 4 {
+		t.Errorf("%d values, want 4: one for one", s.len)
+	}
+}
+
+// Where every load fails, the failures are swept.
+func TestFailuresAreSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(ttl, func(context.Context, int) (int, error) { return 0, errDown }, WithBackoff(time.Second, time.Second))
+		for key := range 100 {
+			_, _ = c.Get(t.Context(), key)
+		}
+		if _, failures := size(c); failures != 100 {
+			t.Errorf("%d failures are remembered, want 100", failures)
+		}
+		time.Sleep(4 * time.Second)
+		if _, failures := size(c); failures != 0 {
+			t.Errorf("%d failures are in memory", failures)
+		}
+	})
+}
