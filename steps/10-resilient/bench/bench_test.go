@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	resenje "resenje.org/singleflight"
 
-	"plaque/steps/09-panic-safe/cache"
+	"plaque/steps/10-resilient/cache"
 )
 
 // caller is a context as a server's callers have one: it can end.
@@ -81,7 +81,7 @@ var readings = []reading{
 
 // hits runs one hit after the other on every core. Each goroutine asks for
 // asked, one after the other, again and again, from a place of its own.
-func hits(b *testing.B, keys, asked []string) {
+func hits(b *testing.B, caches []cacheOf, keys, asked []string) {
 	run := func(b *testing.B, get func(string) string) {
 		b.ReportAllocs()
 		var places atomic.Int64
@@ -103,7 +103,7 @@ func hits(b *testing.B, keys, asked []string) {
 	}
 	for _, c := range caches {
 		ctx := caller(b)
-		get := c.make(echo)
+		get := c.make(echo, ttl)
 		for _, key := range keys {
 			if _, err := get(ctx, key); err != nil {
 				b.Fatal(err)
@@ -120,19 +120,31 @@ func hits(b *testing.B, keys, asked []string) {
 
 func BenchmarkHitOneKey(b *testing.B) {
 	keys := channels(1)
-	hits(b, keys, keys)
+	hits(b, caches, keys, keys)
 }
 
-// The keys are drawn before the clock runs: a hit is quicker than a draw.
 func BenchmarkHitZipf(b *testing.B) {
+	keys, asked := zipf()
+	hits(b, caches, keys, asked)
+}
+
+// The same with a bound on keys, which none of them reaches.
+func BenchmarkHitZipfBound(b *testing.B) {
+	keys, asked := zipf()
+	hits(b, withBound, keys, asked)
+}
+
+// zipf are 10,000 keys, and how they are asked for. That is drawn before the clock
+// runs: a hit is quicker than a draw.
+func zipf() (keys, asked []string) {
 	const n = 10_000
-	keys := channels(n)
+	keys = channels(n)
 	zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, n-1)
-	asked := make([]string, 1<<16)
+	asked = make([]string, 1<<16)
 	for i := range asked {
 		asked[i] = keys[zipf.Uint64()]
 	}
-	hits(b, keys, asked)
+	return keys, asked
 }
 
 // channels are n keys as long as a channel's id.
@@ -171,7 +183,7 @@ func BenchmarkLoad(b *testing.B) {
 			cancel()
 		}
 	})
-	b.Run("cache=09", func(b *testing.B) {
+	b.Run("cache=plaque", func(b *testing.B) {
 		ctx := caller(b)
 		c := cache.New(0, echo)
 		b.ReportAllocs()
@@ -202,7 +214,7 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		}
 	})
-	// What it takes to bound its loads as 09 does, but for a load that ignores
+	// What it takes to bound its loads as ours does, except for a load that ignores
 	// its context.
 	b.Run("peer=resenje with a timeout", func(b *testing.B) {
 		ctx := caller(b)
@@ -226,7 +238,7 @@ func BenchmarkMiss(b *testing.B) {
 	for _, c := range caches {
 		b.Run("cache="+c.name, func(b *testing.B) {
 			ctx := caller(b)
-			get := c.make(echo)
+			get := c.make(echo, ttl)
 			n := 0
 			b.ReportAllocs()
 			for b.Loop() {
@@ -272,7 +284,7 @@ func wakes(b *testing.B, n int) {
 			do(ctx, held)
 		}, func() bool { return waiting.Load() == int64(n) }
 	}
-	b.Run("cache=09", func(b *testing.B) {
+	b.Run("cache=plaque", func(b *testing.B) {
 		wake(b, n, func(gate chan struct{}) (func(context.Context), func() bool) {
 			c := cache.New(0, func(context.Context, string) (string, error) { <-gate; return key, nil }, cache.WithTimeout(time.Hour))
 			return func(ctx context.Context) { _, _ = c.Get(ctx, key) },
@@ -300,7 +312,7 @@ func wakes(b *testing.B, n int) {
 	})
 	b.Run("peer=otter", func(b *testing.B) {
 		wake(b, n, func(gate chan struct{}) (func(context.Context), func() bool) {
-			get := caches[2].make(func(context.Context, string) (string, error) { <-gate; return key, nil })
+			get := otters.make(func(context.Context, string) (string, error) { <-gate; return key, nil }, ttl)
 			return asked(gate, func(ctx context.Context, _ load) { _, _ = get(ctx, key) })
 		})
 	})
@@ -340,4 +352,48 @@ func wake(b *testing.B, n int, start func(gate chan struct{}) (wait func(context
 		gone.Wait()
 	}
 	b.ReportMetric(float64(allocated)/float64(b.N)/float64(n), "bytes/waiter")
+}
+
+// BenchmarkMemory fills a cache with keys of 24 bytes, and shows what it takes of
+// the heap for each; then, without another call, what is left of that when all have
+// expired and had a second more.
+func BenchmarkMemory(b *testing.B) {
+	n, ttl := 1_000_000, 20*time.Second
+	if testing.Short() {
+		n, ttl = 20_000, 2*time.Second
+	}
+	for _, c := range []cacheOf{ours, caches[1], otters} {
+		b.Run("cache="+c.name, func(b *testing.B) {
+			ctx := caller(b)
+			var full, left float64
+			for range b.N {
+				get := c.make(echo, ttl)
+				before, began := heap(), time.Now()
+				for i := range n {
+					if _, err := get(ctx, fmt.Sprintf("UC%022d", i)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				full += heap() - before
+				if took := time.Since(began); took > ttl {
+					b.Fatalf("filling took %v: the first values have expired", took)
+				}
+				time.Sleep(ttl + time.Second)
+				left += heap() - before
+				runtime.KeepAlive(get)
+			}
+			b.ReportMetric(full/float64(b.N)/float64(n), "bytes/key")
+			b.ReportMetric(left/float64(b.N)/float64(n), "left/key")
+		})
+	}
+}
+
+// heap is how many bytes are in use after a collection.
+func heap() float64 {
+	for range 2 { // the second one frees what finalizers and cleanups held
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }

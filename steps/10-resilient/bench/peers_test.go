@@ -10,15 +10,19 @@ import (
 	"github.com/viccon/sturdyc"
 	"golang.org/x/sync/singleflight"
 
-	"plaque/steps/09-panic-safe/cache"
+	"plaque/steps/10-resilient/cache"
 )
 
 // ttl is longer than any bench runs: nothing expires under way.
 const ttl = time.Hour
 
-// capacity is the room that peers with a bound are given: more than any bench
-// fills, so that none of them evicts.
+// capacity is the room that peers are given that must have a bound: more than any
+// bench fills, so that none of them evicts.
 const capacity = 1 << 22
+
+// bounded is the room of the caches that are compared with a bound on keys: twice
+// what the bench asks for.
+const bounded = 20_000
 
 // load is what every cache here is given to load with.
 type load func(ctx context.Context, key string) (string, error)
@@ -26,29 +30,28 @@ type load func(ctx context.Context, key string) (string, error)
 // getter is a cache as a caller sees it: what is remembered, or one load.
 type getter func(ctx context.Context, key string) (string, error)
 
-// caches are 09 and what one would import or write in its place, each with its
-// own defaults and set up as its README has it.
-var caches = []struct {
+// cacheOf makes a cache whose values live for ttl.
+type cacheOf struct {
 	name string
-	make func(load) getter
-}{
-	{"09", func(l load) getter { return cache.New(ttl, l).Get }},
-	{"idiom", func(l load) getter { return (&idiom{load: l, entries: map[string]entry{}}).get }},
-	{"otter", func(l load) getter {
-		c := otter.Must(&otter.Options[string, string]{
-			MaximumSize:      capacity,
-			ExpiryCalculator: otter.ExpiryWriting[string, string](ttl),
-		})
-		loader := otter.LoaderFunc[string, string](l)
-		return func(ctx context.Context, key string) (string, error) { return c.Get(ctx, key, loader) }
+	make func(l load, ttl time.Duration) getter
+}
+
+// caches are ours and what one would import or write in its place, each with its
+// defaults and set up as its README has it, without a bound on keys where it can
+// do without.
+var caches = []cacheOf{
+	ours,
+	{"idiom", func(l load, ttl time.Duration) getter {
+		return (&idiom{load: l, ttl: ttl, entries: map[string]entry{}}).get
 	}},
-	{"sturdyc", func(l load) getter {
+	otters,
+	{"sturdyc", func(l load, ttl time.Duration) getter {
 		c := sturdyc.New[string](capacity, 64, ttl, 10)
 		return func(ctx context.Context, key string) (string, error) {
 			return c.GetOrFetch(ctx, key, func(ctx context.Context) (string, error) { return l(ctx, key) })
 		}
 	}},
-	{"ttlcache", func(l load) getter {
+	{"ttlcache", func(l load, ttl time.Duration) getter {
 		loader := ttlcache.LoaderFunc[string, string](func(c *ttlcache.Cache[string, string], key string) *ttlcache.Item[string, string] {
 			// Its loader takes no context and returns no error.
 			value, err := l(context.Background(), key)
@@ -65,10 +68,30 @@ var caches = []struct {
 	}},
 }
 
+var ours = cacheOf{"plaque", func(l load, ttl time.Duration) getter { return cache.New(ttl, l, cache.WithMaxKeys(0)).Get }}
+
+var otters = cacheOf{"otter", func(l load, ttl time.Duration) getter { return newOtter(l, ttl, 0) }}
+
+// withBound are the caches that can be given a bound on keys, and are.
+var withBound = []cacheOf{
+	{"plaque", func(l load, ttl time.Duration) getter { return cache.New(ttl, l, cache.WithMaxKeys(bounded)).Get }},
+	{"otter", func(l load, ttl time.Duration) getter { return newOtter(l, ttl, bounded) }},
+}
+
+func newOtter(l load, ttl time.Duration, room int) getter {
+	c := otter.Must(&otter.Options[string, string]{
+		MaximumSize:      room,
+		ExpiryCalculator: otter.ExpiryWriting[string, string](ttl),
+	})
+	loader := otter.LoaderFunc[string, string](l)
+	return func(ctx context.Context, key string) (string, error) { return c.Get(ctx, key, loader) }
+}
+
 // idiom is what everyone writes: a map behind a mutex, and x/sync's
 // singleflight for the loads.
 type idiom struct {
 	load    load
+	ttl     time.Duration
 	group   singleflight.Group
 	mu      sync.Mutex // protects entries
 	entries map[string]entry
@@ -83,7 +106,7 @@ func (c *idiom) get(ctx context.Context, key string) (string, error) {
 	c.mu.Lock()
 	e, ok := c.entries[key]
 	c.mu.Unlock()
-	if ok && time.Since(e.stored) < ttl {
+	if ok && time.Since(e.stored) < c.ttl {
 		return e.value, nil
 	}
 	value, err, _ := c.group.Do(key, func() (any, error) {

@@ -1,4 +1,4 @@
-// Package bench measures step 09's cache beside what one would import or write
+// Package bench measures step 10's cache beside what one would import or write
 // in its place, and beside the floors that nothing can be quicker than: see
 // `go run ./scripts bench`.
 //

@@ -1,4 +1,4 @@
-// Package watched measures what it costs to watch 09: a hit of its cache, and
+// Package watched measures what it costs to watch 10: a hit of its cache, and
 // the whole answer of a server over connections that are kept.
 //
 // A process is watched in one way, as the flags and OpenTelemetry's variables
@@ -23,7 +23,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 
-	"plaque/steps/09-panic-safe/cache"
+	"plaque/steps/10-resilient/cache"
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/web"
@@ -56,12 +56,12 @@ func run(m *testing.M) error {
 	}
 	if *started {
 		var log bytes.Buffer // read before there is a span that somebody could complain about
-		t, err := telemetry.Start(ctx, telemetry.Config{Version: "09-panic-safe", Out: &log})
+		t, err := telemetry.Start(ctx, telemetry.Config{Version: "10-resilient", Out: &log})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = t.Stop() }() // spans that were too many to send are no failure
-		pages := debug.New("09-panic-safe")
+		pages := debug.New("10-resilient")
 		for _, see := range pages.Processors() {
 			t.Watch(see)
 		}
@@ -142,12 +142,12 @@ func BenchmarkHit(b *testing.B) {
 	}
 }
 
-// BenchmarkAnswer is the way of a request through 09's server and back. What its
+// BenchmarkAnswer is the way of a request through 10's server and back. What its
 // caller does is measured with it, and so it does next to nothing.
 func BenchmarkAnswer(b *testing.B) {
 	c := videos()
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error { // as in 09's main
+	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error { // as in 10's main
 		channel, err := youtube.Channel(r)
 		if err != nil {
 			return err

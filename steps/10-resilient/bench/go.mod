@@ -1,11 +1,11 @@
-// The bench of step 09 is a module of its own, outside go.work: what the peers
+// The bench of step 10 is a module of its own, outside go.work: what the peers
 // require must not raise what a step requires.
-module plaque/steps/09-panic-safe/bench
+module plaque/steps/10-resilient/bench
 
 go 1.26.0
 
 replace (
-	plaque/steps/09-panic-safe => ../
+	plaque/steps/10-resilient => ../
 	plaque/steps/kit => ../../kit
 )
 
@@ -15,7 +15,7 @@ require (
 	github.com/viccon/sturdyc v1.1.5
 	go.opentelemetry.io/otel v1.47.0
 	golang.org/x/sync v0.25.0
-	plaque/steps/09-panic-safe v0.0.0
+	plaque/steps/10-resilient v0.0.0
 	plaque/steps/kit v0.0.0
 	resenje.org/singleflight v0.4.3
 )
