@@ -42,7 +42,7 @@ func commands() []command {
 		{"doctor", "[--json]", "look at this machine, and whether a trace shows up", doctorCommand},
 		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
 		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},
-		{"bench", "[--quick] [--count N] [--server | --watched]", "measure 09's cache beside its peers, servers beside a bare one, or what it costs to watch", benchCommand},
+		{"bench", "[--quick] [--count N] [--server | --watched | --fleet]", "measure the cache to take home beside its peers, servers beside a bare one, what it costs to watch, or a fleet", benchCommand},
 		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants},
 	}
 }

@@ -84,6 +84,9 @@ func TestBadInput(t *testing.T) {
 		{[]string{"bench", "09"}, `bench takes no "09"`},
 		{[]string{"bench", "--count", "0"}, "1 to 100"},
 		{[]string{"bench", "--server", "--watched"}, "name one of them"},
+		{[]string{"bench", "--fleet", "--server"}, "name one of them"},
+		{[]string{"bench", "--watched", "--fleet"}, "name one of them"},
+		{[]string{"bench", "--fleet", "--only", "Hit"}, "leave out"},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {
