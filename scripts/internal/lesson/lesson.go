@@ -38,6 +38,9 @@ type Lesson struct {
 	// Budget is the most lines that the code's diff against the step before may
 	// add and remove together: one new idea a step. The first step has none.
 	Budget int `yaml:"budget"`
+	// NoDiff says that the code is no change of the step before's but something else:
+	// its page shows no diff, and none is bounded.
+	NoDiff bool `yaml:"no-diff"`
 
 	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by property.Property.Name
 	Exercise    Exercise          `yaml:"exercise"`
@@ -366,7 +369,9 @@ func (l *Lesson) check() error {
 		return fmt.Errorf("code: %w", err)
 	}
 	switch first := l.Number() == "01"; {
-	case !first && l.Budget < 1:
+	case l.NoDiff && l.Budget != 0:
+		return errors.New("budget: with no-diff there is no diff to bound")
+	case !first && !l.NoDiff && l.Budget < 1:
 		return errors.New("budget is missing: how many lines may the diff against the step before add and remove together?")
 	case first && l.Budget != 0:
 		return errors.New("budget: there is no step before this one to differ from")
