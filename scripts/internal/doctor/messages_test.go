@@ -72,6 +72,27 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// The page names each variable whose default is ours, with that value.
+func TestPageNamesOurDefaults(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, v := range telemetry.Variables() {
+		if v.Ours == "" {
+			continue
+		}
+		n++
+		if !strings.Contains(string(page), v.Name) || !strings.Contains(string(page), v.Ours) {
+			t.Errorf("README.md does not say that %s is %s by default", v.Name, v.Ours)
+		}
+	}
+	if n != 5 {
+		t.Errorf("%d defaults are ours, want 5", n)
+	}
+}
+
 // The page shows a message of telemetry's as an example. It is the real one.
 func TestExampleIsReal(t *testing.T) {
 	clean(t)

@@ -111,7 +111,7 @@ func Variables() []Variable {
 			return err
 		}},
 		{Name: "OTEL_SERVICE_NAME", May: "any name", Ours: "plaque"},
-		{Name: "OTEL_RESOURCE_ATTRIBUTES", May: "key=value,key=value", Ours: "service.version is the step's folder"},
+		{Name: "OTEL_RESOURCE_ATTRIBUTES", May: "key=value,key=value"},
 		{Name: "OTEL_TRACES_EXPORTER", May: "otlp, console, json, chrome:FILE or none, and several of them with commas between, as in otlp,chrome:trace.json",
 			read: func(s *settings, v string) error {
 				off := slices.Contains(s.exporters, exporter{name: "none"})

@@ -19,7 +19,6 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -199,9 +198,6 @@ func New(ctx context.Context, c Config) (*Telemetry, error) {
 
 // Provider is the TracerProvider of the service that was started.
 func (t *Telemetry) Provider() trace.TracerProvider { return t.provider }
-
-// Propagator is what carries a trace from one process to the next.
-func (t *Telemetry) Propagator() propagation.TextMapPropagator { return t.settings.propagator }
 
 // Endpoint is where spans are sent, as the settings write it, and "" when they
 // are not sent at all but printed, or thrown away.
