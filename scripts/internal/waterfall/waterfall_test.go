@@ -688,7 +688,7 @@ func TestLetters(t *testing.T) {
 
 // random makes spans that no honest sender would send, next to ordinary ones.
 func random(r *rand.Rand) []otlp.Span {
-	names := []string{"GET /{$}", "cache.get", "flight", "lock.wait", "", "名前のとても長いスパン", "e\u0301te\u0301", strings.Repeat("long ", 30), "\x1b[1mbold\n"}
+	names := []string{"GET /{$}", "cache.get", "flight", "lock.wait", "", "名前のとても長いスパン", "e\u0301te\u0301", strings.Repeat("long ", 30), "\x1b[1mbold\n", "\u009b31m", "✅⚡❌"}
 	pick := func(from []string) string { return from[r.IntN(len(from))] }
 	id := func() string { return fmt.Sprintf("%016x", 1+r.IntN(40)) }
 	spans := make([]otlp.Span, r.IntN(90))
@@ -699,7 +699,7 @@ func random(r *rand.Rand) []otlp.Span {
 		if r.IntN(4) > 0 {
 			s.Parent = id()
 		}
-		s.Service = pick([]string{"plaque", "feed", "load", "", "a service with a long name"})
+		s.Service = pick([]string{"plaque", "feed", "load", "", "a service with a long name", "\u009b2J⚡"})
 		s.Name = pick(names)
 		s.Status = pick([]string{"unset", "unset", "ok", "error"})
 		s.Message = pick(append(names, "panic: doom"))
@@ -732,7 +732,7 @@ func columnsIn(line string) int {
 	for _, c := range line {
 		switch {
 		case c == '\u0301':
-		case strings.ContainsRune("名前のとても長いスパン", c):
+		case strings.ContainsRune("名前のとても長いスパン✅⚡❌", c):
 			n += 2
 		default:
 			n++
