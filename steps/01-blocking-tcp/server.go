@@ -1,7 +1,5 @@
-// Command 01-blocking-tcp answers HTTP over bare TCP, one connection at a time.
-//
-// The claim of step 01: whoever asks is answered. But one client that connects
-// and says nothing keeps everybody else waiting, for as long as it stays.
+// Command 01-blocking-tcp answers HTTP over bare TCP, one connection at a time. Every
+// client is answered, but one that says nothing keeps the others waiting.
 package main
 
 import (
@@ -12,154 +10,81 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
-	"os"
-	"strings"
+	"net/textproto"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
 const (
-	// maxHeader bounds what one client can make us read.
-	maxHeader = 64 << 10
-	// writeTimeout bounds how long we wait for a client that does not take its
-	// answer, and with it how long a stop takes.
-	writeTimeout = 2 * time.Second
-	// acceptPause is how long we wait after a failed accept. It fails when the
-	// process has no file descriptor left, and trying again at once would keep
-	// a core busy until there is one.
-	acceptPause = time.Second
-
-	hello = "Hello from plaque!\n"
+	maxHeader = 64 << 10        // what one client can make us read, in bytes
+	patience  = 2 * time.Second // with a client that does not take its answer, and after a failed accept
+	response  = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 19\r\nConnection: close\r\n\r\nHello from plaque!\n"
 )
 
 var tracer = otel.Tracer("plaque/server")
 
 // serve answers the clients of listener until ctx ends, then closes it.
 func serve(ctx context.Context, listener net.Listener) error {
-	// Accept knows nothing of ctx. It ends when its listener is closed.
-	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { _ = listener.Close() })() // which ends Accept
 	for {
-		conn, accepted, err := accept(ctx, listener)
-		switch {
-		case errors.Is(err, net.ErrClosed):
+		start := time.Now()
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
 			return nil
-		case err != nil:
+		}
+		_, span := tracer.Start(ctx, "accept", trace.WithTimestamp(start))
+		end(span, err)
+		if err != nil { // no file descriptor is left, say
+			slog.ErrorContext(ctx, "cannot accept", "error", err)
 			select {
-			case <-time.After(acceptPause):
+			case <-time.After(patience):
 			case <-ctx.Done():
 			}
 			continue
 		}
-		// Nobody is accepted before this one is done.
-		handleConnection(ctx, conn, accepted)
+		handleConnection(ctx, conn, trace.Link{SpanContext: span.SpanContext()}) // nobody is accepted meanwhile
 	}
 }
 
-// accept waits for a client to connect. The span context is that of its span.
-func accept(ctx context.Context, listener net.Listener) (net.Conn, trace.SpanContext, error) {
-	start := time.Now()
-	conn, err := listener.Accept()
-	if errors.Is(err, net.ErrClosed) {
-		return nil, trace.SpanContext{}, err
-	}
-	// The span is made afterwards, so that the accept which our own stop
-	// interrupts, and which has accepted nobody, leaves none.
-	ctx, span := tracer.Start(ctx, "accept", trace.WithTimestamp(start))
-	defer span.End()
-	if err != nil {
-		span.SetStatus(codes.Error, err.Error())
-		slog.ErrorContext(ctx, "cannot accept", "error", err)
-	}
-	return conn, span.SpanContext(), err
-}
-
-// handleConnection answers one client and hangs up. Its span links to that of
-// the accept: one comes after the other, neither is part of the other.
-func handleConnection(ctx context.Context, conn net.Conn, accepted trace.SpanContext) {
+// handleConnection answers one client and hangs up. Its spans belong to the trace
+// that the request names, so they are made when the request is there.
+func handleConnection(ctx context.Context, conn net.Conn, accept trace.Link) {
 	defer conn.Close()
-	// The address of a TCP connection can always be parsed.
-	peer, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	ctx, span := tracer.Start(ctx, "handle_connection",
-		trace.WithLinks(trace.Link{SpanContext: accepted}),
-		trace.WithAttributes(
-			attribute.String("network.peer.address", peer.Addr().String()),
-			attribute.Int("network.peer.port", int(peer.Port()))))
-	defer span.End()
-	// A read knows nothing of ctx either. When we are told to stop, whoever is
-	// still silent is out of time.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
-	defer stop()
-
-	err := readRequest(ctx, conn)
-	if err == nil {
-		err = writeResponse(ctx, conn)
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })() // a stop ends the wait
+	start, peer := trace.WithTimestamp(time.Now()), conn.RemoteAddr().(*net.TCPAddr)
+	limited := &io.LimitedReader{R: conn, N: maxHeader}
+	lines := textproto.NewReader(bufio.NewReader(limited))
+	_, _ = lines.ReadLine() // GET / HTTP/1.1, or anything else. It waits for as long as the client is silent.
+	header, err := lines.ReadMIMEHeader()
+	if err != nil {
+		err = fmt.Errorf("no request in %d of at most %d bytes: %w", maxHeader-limited.N, maxHeader, err)
 	}
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": header.Get("traceparent")})
+	ctx, span := tracer.Start(ctx, "handle_connection", start, trace.WithLinks(accept), trace.WithAttributes(
+		attribute.String("network.peer.address", peer.IP.String()), attribute.Int("network.peer.port", peer.Port)))
+	_, read := tracer.Start(ctx, "read_http_request", start, trace.WithAttributes(attribute.Int64("http.request.size", maxHeader-limited.N)))
+	end(read, err)
+	if err == nil {
+		_, write := tracer.Start(ctx, "write_http_response", trace.WithAttributes(attribute.Int("http.response.size", len(response))))
+		_ = conn.SetWriteDeadline(time.Now().Add(patience))
+		_, err = io.WriteString(conn, response)
+		end(write, err)
+	}
+	end(span, err)
 	if err != nil { // this client's trouble, and nobody else's
-		span.SetStatus(codes.Error, err.Error())
 		slog.WarnContext(ctx, "connection failed", "error", err)
 	}
 }
 
-// readRequest reads up to the blank line at the end of a header. It does not
-// look at what it reads: it takes anything with a blank line for a request. It
-// reads no body, and closing a connection with unread data resets it, so a
-// client that sends a body may lose its answer.
-func readRequest(ctx context.Context, conn net.Conn) error {
-	_, span := tracer.Start(ctx, "read_http_request")
-	defer span.End()
-	n, err := readHeader(conn)
-	span.SetAttributes(attribute.Int("http.request.size", n))
+// end ends a span, as an error if there is one.
+func end(span trace.Span, err error) {
 	if err != nil {
-		err = fmt.Errorf("no request in %d bytes: %w", n, err)
 		span.SetStatus(codes.Error, err.Error())
 	}
-	return err
-}
-
-// readHeader returns how many bytes there were up to the blank line. There is no
-// read deadline: it waits for a silent client for as long as that one stays.
-func readHeader(conn net.Conn) (int, error) {
-	limited := &io.LimitedReader{R: conn, N: maxHeader}
-	lines := bufio.NewReader(limited)
-	for n := 0; ; {
-		line, err := lines.ReadString('\n')
-		n += len(line)
-		switch {
-		case errors.Is(err, io.EOF) && limited.N == 0:
-			return n, errors.New("the header does not end")
-		case errors.Is(err, io.EOF):
-			return n, errors.New("the client hung up")
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return n, errors.New("the server stops")
-		case err != nil:
-			return n, err
-		case strings.TrimRight(line, "\r\n") == "":
-			return n, nil
-		}
-	}
-}
-
-// writeResponse says hello. There is one answer for a connection: that we say
-// so, and how long it is, is what a client needs to know where it ends.
-func writeResponse(ctx context.Context, conn net.Conn) error {
-	_, span := tracer.Start(ctx, "write_http_response")
-	defer span.End()
-	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails on closed connections, as the write does
-	n, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n"+
-		"Content-Type: text/plain; charset=utf-8\r\n"+
-		"Content-Length: %d\r\n"+
-		"Connection: close\r\n"+
-		"\r\n%s", len(hello), hello)
-	span.SetAttributes(attribute.Int("http.response.size", n))
-	if err != nil {
-		err = fmt.Errorf("no answer sent: %w", err)
-		span.SetStatus(codes.Error, err.Error())
-	}
-	return err
+	span.End()
 }
