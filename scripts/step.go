@@ -120,10 +120,8 @@ func load(ctx context.Context, e *env, args []string) error {
 	}
 	id := burst.SpanContext().TraceID().String()
 	switch j, ferr := jaeger.Find(ctx); {
-	case ferr == nil && stopErr == nil && lab.ReadsHeaders(s):
-		fmt.Fprintf(e.stdout, "\nthe burst in Jaeger: %s\n", j.TraceURL(id))
 	case ferr == nil && stopErr == nil:
-		fmt.Fprintf(e.stdout, "\n%s reads no headers: each connection is a trace of its own, in Jaeger at %s\n", s.Step, j.UI)
+		fmt.Fprintf(e.stdout, "\nthe burst in Jaeger: %s\n", j.TraceURL(id))
 	default:
 		fmt.Fprintf(e.stdout, "\ntrace %s went nowhere: start Jaeger with `go run ./scripts jaeger` and load again\n", id)
 	}

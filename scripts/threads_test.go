@@ -27,7 +27,7 @@ func TestSilentClientOfThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	reads := regexp.MustCompile(`(?m)^ +1  IO wait +main\.readHeader  server\.go:\d+\n +in net\.\(\*netFD\)\.Read$`)
+	reads := regexp.MustCompile(`(?m)^ +1  IO wait +main\.handleConnection  server\.go:\d+\n +in net\.\(\*netFD\)\.Read$`)
 	var out string
 	for end := time.Now().Add(30 * time.Second); !reads.MatchString(out); time.Sleep(10 * time.Millisecond) {
 		if out, _, err = ask(t, "stacks", "01", "--url", server.Debug); err != nil {

@@ -57,7 +57,7 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 			for _, a := range result.Acts {
 				act := page.Act{Act: a, Does: a.Act.Does()}
 				if t.Jaeger != nil && a.TraceID != "" {
-					act.Jaeger = t.Link(r.Lesson, a)
+					act.Jaeger = t.Link(a)
 				}
 				x.Acts = append(x.Acts, act)
 			}

@@ -29,7 +29,6 @@ func TestBurstsInJaeger(t *testing.T) {
 	}
 	var bursts []burst
 	l := newLab(t, server.OTLP)
-	began := time.Now()
 	for _, step := range all {
 		bin := compiled(t, step, nil)
 		for _, e := range step.Experiments {
@@ -65,23 +64,20 @@ func TestBurstsInJaeger(t *testing.T) {
 	for _, b := range bursts {
 		seen[b.step.Step] = true
 		t.Run(b.step.Step+" "+b.act.TraceID, func(t *testing.T) {
-			if ReadsHeaders(b.step) {
+			if oneTrace(b.step) {
 				compare(t, waitFor(t, server, b.act.TraceID, len(b.act.Spans)), b.act)
 				return
 			}
-			// 01 and 02 read no headers: each connection is a trace of its own.
-			traces, err := server.Traces(t.Context(), jaeger.Query{Service: "plaque", Operation: "handle_connection",
-				Tags: map[string]string{"service.version": b.step.Step}, Start: began.Add(-time.Minute), Limit: 1000})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := otlp.Count(b.act.Spans, "handle_connection"); len(traces) < n {
-				t.Errorf("%d traces of connections, want at least %d", len(traces), n)
-			}
-			for _, tr := range traces {
-				if n := count(tr.Spans, "handle_connection"); n != 1 {
-					t.Errorf("a trace holds %d connections, want 1", n)
+			// 01 and 02: the burst's trace has its connections, and not the accepts
+			// before them, which belong to nobody's burst.
+			var mine []otlp.Span
+			for _, s := range b.act.Spans {
+				if s.TraceID == b.act.TraceID {
+					mine = append(mine, s)
 				}
+			}
+			if got := waitFor(t, server, b.act.TraceID, len(mine)); count(got.Spans, "handle_connection") != otlp.Count(mine, "handle_connection") {
+				t.Errorf("%d connections in the burst's trace, want %d", count(got.Spans, "handle_connection"), otlp.Count(mine, "handle_connection"))
 			}
 		})
 	}
@@ -106,7 +102,7 @@ func TestBurstsInJaeger(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if group == "Steps" && !ReadsHeaders(step) {
+				if group == "Steps" && !oneTrace(step) {
 					last = oneOf(t, server, step, found)
 				}
 				if !slices.Contains(found, last) {

@@ -196,7 +196,7 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	}
 	spans := l.gather(ctx, r)
 	for _, a := range r.Acts {
-		a.Spans = a.pick(spans, ReadsHeaders(step))
+		a.Spans = a.pick(spans, oneTrace(step))
 		a.judge(step)
 	}
 	last := r.Acts[len(r.Acts)-1]
@@ -214,8 +214,9 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	return r, nil
 }
 
-// ReadsHeaders is false for 01 and 02: there each connection is a trace.
-func ReadsHeaders(step *lesson.Lesson) bool { return step.Number() >= "03" }
+// oneTrace is false for 01 and 02: a rude client there sends no header that would
+// name a trace, and the accept before a connection belongs to nobody's.
+func oneTrace(step *lesson.Lesson) bool { return step.Number() >= "03" }
 
 // ReadsFeed is false for 01 to 03.
 func ReadsFeed(step *lesson.Lesson) bool { return step.Number() >= "04" }
@@ -653,9 +654,9 @@ func (s *scene) until(ctx context.Context, bound time.Duration, want func(origin
 	}
 }
 
-// pick takes an act's spans out of an experiment's: its trace, or, where a
-// server reads no headers, what started while it ran, and what that is linked
-// to: a connection's accept began before anybody called.
+// pick takes an act's spans out of an experiment's: its trace, and unless byTrace
+// what started while it ran; and what those are linked to: a connection's accept
+// began before anybody called.
 func (a *Act) pick(spans []otlp.Span, byTrace bool) []otlp.Span {
 	mine := map[string]bool{}
 	for _, s := range spans {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
@@ -85,15 +84,8 @@ func Notes(s otlp.Span) string {
 	return fmt.Sprintf("%s requests, %s at a time", s.Attrs["requests"], s.Attrs["concurrency"])
 }
 
-// Link is the page of an act's burst, or, where a server reads no headers, the
-// search that finds its connections.
-func (t *Tour) Link(s *lesson.Lesson, a *lab.Act) string {
-	if lab.ReadsHeaders(s) {
-		return t.Jaeger.TraceURL(a.TraceID)
-	}
-	return t.Jaeger.SearchURL(jaeger.Query{Service: "plaque", Operation: "handle_connection",
-		Tags: map[string]string{"service.version": s.Step}})
-}
+// Link is the page of an act's burst.
+func (t *Tour) Link(a *lab.Act) string { return t.Jaeger.TraceURL(a.TraceID) }
 
 // summary is the table of all steps, and where to look next.
 func (t *Tour) summary(p *say.Printer) {
@@ -135,7 +127,7 @@ func (t *Tour) compare(p *say.Printer) {
 	var pairs []string
 	for i := 1; i < len(t.Visits); i++ {
 		a, b := t.Visits[i-1], t.Visits[i]
-		if lab.ReadsHeaders(a.Lesson) && a.Burst() != nil && b.Burst() != nil {
+		if a.Burst() != nil && b.Burst() != nil {
 			pairs = append(pairs, fmt.Sprintf("  %s and %s: %s", a.Lesson.Number(), b.Lesson.Number(), t.Jaeger.CompareURL(a.Burst().TraceID, b.Burst().TraceID)))
 		}
 	}
