@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// forwarder passes requests on to another collector, each from a goroutine that
-// ends after limits.post: a collector that is slow or hangs costs the sender
-// nothing.
+// forwarder passes requests on to another collector, each from its own goroutine,
+// a few at a time and each for limits.post at most: a collector that is slow or
+// hangs costs the sender nothing.
 type forwarder struct {
 	limits limits
 	url    string
@@ -25,6 +25,7 @@ type forwarder struct {
 	ctx    context.Context // ends when the time for the last posts is up
 	cancel context.CancelFunc
 	posts  sync.WaitGroup
+	places chan struct{} // holds a token for each post on its way
 
 	mu      sync.Mutex // protects what follows
 	bytes   int64      // on their way
@@ -51,12 +52,13 @@ func newForwarder(base string, l limits) (*forwarder, error) {
 		url:    strings.TrimRight(base, "/") + tracesPath,
 		client: &http.Client{
 			Timeout:   l.post,
-			Transport: &http.Transport{MaxConnsPerHost: 4}, // ours to close; no proxy stands before a collector on this machine
+			Transport: &http.Transport{}, // ours to close; no proxy stands before a collector on this machine
 			CheckRedirect: func(*http.Request, []*http.Request) error {
 				return http.ErrUseLastResponse // a redirected POST would arrive as a GET without spans
 			},
 		},
 	}
+	f.places = make(chan struct{}, 4)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f, nil
 }
@@ -77,6 +79,12 @@ func (f *forwarder) add(p parcel) {
 	}
 	f.bytes += size
 	f.posts.Go(func() {
+		// The time for a post begins when it has its place.
+		select {
+		case f.places <- struct{}{}:
+			defer func() { <-f.places }()
+		case <-f.ctx.Done(): // post fails at once
+		}
 		rejected, err := f.post(p)
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -586,6 +586,25 @@ func TestForwardTimesOut(t *testing.T) {
 	}
 }
 
+// A collector that is slow, but in time for each request, gets all of a burst.
+func TestForwardBurst(t *testing.T) {
+	const each = 100 * time.Millisecond
+	url := collector(t, func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(each) // its slowness is what is tried
+	})
+	l := patient
+	l.post = 10 * each // in which it takes 40 of 60
+	r := start(t, Config{Forward: url}, l)
+	for range 60 {
+		mustSend(t, r, message(t, 1))
+	}
+	r.Close()
+	if sent, failed, err := r.Forwarded(); sent != 60 || failed != 0 {
+		t.Errorf("%d sent, %d failed: %v", sent, failed, err)
+	}
+}
+
 // While another collector hangs, for as long as the test runs, senders are
 // answered, the queue is bounded, and Close gives up in its time.
 func TestHangingCollectorHoldsNobodyUp(t *testing.T) {
