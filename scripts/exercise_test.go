@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"plaque/scripts/internal/build"
+	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/report"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestExercisesCompile(t *testing.T) {
 	lessons := allLessons(t)
 	for _, l := range lessons {
-		if _, err := solutionDiff(l); err != nil {
+		if _, err := diff.Solution(l); err != nil {
 			t.Error(err)
 		}
 		for name, replace := range map[string]map[string]string{
@@ -45,7 +46,7 @@ func TestExercisesCompile(t *testing.T) {
 func TestExercisesOnPages(t *testing.T) {
 	lessons := allLessons(t)
 	for _, l := range lessons {
-		diff, err := solutionDiff(l)
+		diff, err := diff.Solution(l)
 		if err != nil {
 			t.Fatal(err)
 		}

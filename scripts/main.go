@@ -38,7 +38,7 @@ func commands() []command {
 		{"top", "[STEP] [--every 1s]", "watch the running step: flights, hits, goroutines", top},
 		{"stacks", "[STEP]", "show what the running step's goroutines wait for", stacksCommand},
 		{"check", "STEP | --addr ADDR | --exercise STEP | -- COMMAND", "judge a server in any language, property by property", checkCommand},
-		{"diff", "[--code] STEP", "show what changed since the step before: code, properties, pictures", diff},
+		{"diff", "[--code] STEP", "show what changed since the step before: code, properties, pictures", diffCommand},
 		{"doctor", "[--json]", "look at this machine, and whether a trace shows up", doctorCommand},
 		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
 		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},

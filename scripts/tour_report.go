@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/page"
 	"plaque/scripts/internal/tour"
@@ -48,7 +49,7 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 		s := page.Step{Lesson: r.Lesson, Before: lesson.Before(e.lessons, r.Lesson)}
 		if s.Before != nil {
 			var err error
-			if s.Diff, err = stepDiff(s.Before, s.Lesson); err != nil {
+			if s.Diff, err = diff.Steps(s.Before, s.Lesson); err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/tour"
 	"plaque/steps/kit/see"
@@ -105,7 +106,7 @@ func TestErrorPath(t *testing.T) {
 		{Panic: "youtube.Doomed", At: at("kit/youtube/youtube.go", "kit/youtube/youtube.go", `panic("doom`)},
 	}
 	told := func(args ...string) (all []map[string]any, paths [][]see.Station) {
-		answers, err := doomedAnswers(t.Context(), append([]string{bin}, args...)...)
+		answers, err := report.DoomedAnswers(t.Context(), append([]string{bin}, args...)...)
 		if err != nil {
 			t.Fatal(err)
 		}

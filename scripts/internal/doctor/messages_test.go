@@ -53,9 +53,9 @@ func everyTestRan() bool {
 	return !skipped
 }
 
-// README.md says what the doctor says.
+// jaeger/README.md says what the doctor says.
 func TestPage(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "README.md"))
+	page, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "jaeger", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestPage(t *testing.T) {
 
 // The page names each variable whose default is ours, with that value.
 func TestPageNamesOurDefaults(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "README.md"))
+	page, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "scripts", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

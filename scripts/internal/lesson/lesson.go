@@ -331,6 +331,16 @@ func Before(all []*Lesson, l *Lesson) *Lesson {
 	return nil
 }
 
+// After is the step behind l; nil for the last.
+func After(all []*Lesson, l *Lesson) *Lesson {
+	for i, other := range all {
+		if other == l && i+1 < len(all) {
+			return all[i+1]
+		}
+	}
+	return nil
+}
+
 // Read reads the lesson file of a step's folder. Unknown fields, and whatever
 // cannot be done or judged, are errors that name the file and the place.
 func Read(dir string) (*Lesson, error) {

@@ -1,6 +1,6 @@
 // Package otlp receives OpenTelemetry spans in memory and builds their trees. It
-// is how the workshop sees what a step did without
-// Jaeger; where a Jaeger listens, it passes every span on.
+// is how the workshop sees what a step did without Jaeger; where a Jaeger
+// listens, it passes every span on.
 package otlp
 
 import (

@@ -1,8 +1,8 @@
-// Package html writes what a tour saw as one page: a file that needs nothing
+// Package page writes what a tour saw as one page: a file that needs nothing
 // else, no network and no script, to be read on a phone, on paper, or by a
 // colleague who has never started the workshop.
 //
-// Whatever a machine said (spans, hey, logs) is escaped by html/template, and
+// Everything that a machine said (spans, hey, logs) is escaped by html/template, and
 // cleared of the words that tell about the machine.
 package page
 

@@ -108,9 +108,18 @@ func Map(steps []*lesson.Lesson) string {
 	total := 0
 	for _, s := range steps {
 		total += s.Minutes
-		fmt.Fprintf(&b, "| [%s](steps/%s) | %d | %s |\n", s.Step, s.Step, s.Minutes, flat(s.Claim))
+		fmt.Fprintf(&b, "| [%s](%s) | %d | %s |\n", s.Step, s.Step, s.Minutes, flat(s.Claim))
 	}
 	fmt.Fprintf(&b, "\nThat is %d h %02d min in all.\n", total/60, total%60)
+	return b.String()
+}
+
+// List is a line for each step.
+func List(steps []*lesson.Lesson) string {
+	var b strings.Builder
+	for _, s := range steps {
+		fmt.Fprintf(&b, "- %s [%s](steps/%s), %d min: %s\n", s.Number(), s.Title, s.Step, s.Minutes, flat(s.Fixes))
+	}
 	return b.String()
 }
 
@@ -119,7 +128,7 @@ func Fixes(steps []*lesson.Lesson) string {
 	var b strings.Builder
 	b.WriteString("| step | fixes | leaves |\n|---|---|---|\n")
 	for _, s := range steps {
-		fmt.Fprintf(&b, "| [%s](steps/%s) | %s | %s |\n", s.Step, s.Step, flat(s.Fixes), flat(s.Breaks))
+		fmt.Fprintf(&b, "| [%s](%s) | %s | %s |\n", s.Step, s.Step, flat(s.Fixes), flat(s.Breaks))
 	}
 	return b.String()
 }
@@ -129,7 +138,7 @@ func Fingerprints(steps []*lesson.Lesson) string {
 	var b strings.Builder
 	b.WriteString("| |")
 	for _, s := range steps {
-		fmt.Fprintf(&b, " [%s](steps/%s) |", s.Number(), s.Step)
+		fmt.Fprintf(&b, " [%s](%s) |", s.Number(), s.Step)
 	}
 	b.WriteString("\n|---|" + strings.Repeat(":-:|", len(steps)) + "\n")
 	marks := map[string]string{"yes": "✓", "no": "✗", "n/a": "·"}
@@ -160,21 +169,6 @@ func Claim(steps []*lesson.Lesson, s *lesson.Lesson) string {
 		}
 	}
 	return fmt.Sprintf("> %s\n\n%s\n", flat(s.Claim), strings.Join(way, " · "))
-}
-
-// Breaks lists the properties that a step has not.
-func Breaks(s *lesson.Lesson) string {
-	var b strings.Builder
-	for _, p := range property.All {
-		if s.Fingerprint[p.Name] == "no" {
-			fmt.Fprintf(&b, "- ✗ %s\n", p.Says)
-		}
-	}
-	if b.Len() == 0 {
-		b.WriteString("Nothing of what the workshop's fingerprint knows.\n")
-	}
-	fmt.Fprintf(&b, "\nIn one line: %s.\n", flat(s.Breaks))
-	return b.String()
 }
 
 // Rows lists the rows of the fingerprint in which a step differs from the one
@@ -224,15 +218,13 @@ func Size(diff string) (added, removed int) {
 }
 
 // Changed is what a step does otherwise than the one before: the rows of the
-// fingerprint, the two bursts and the code. The first step has nothing before it:
-// there before is nil, and the rest is not read.
-func Changed(before, s *lesson.Lesson, bursts, diff string) string {
-	if before == nil {
-		return "This is the first step.\n"
-	}
+// fingerprint and, folded, the code; diff is "" where there is none to show.
+func Changed(before, s *lesson.Lesson, diff string) string {
 	var b strings.Builder
 	b.WriteString(Rows(before, s))
-	fmt.Fprintf(&b, "\n<details><summary>The two side by side: %s and %s</summary>\n\n```text\n%s```\n\n</details>\n", before.Step, s.Step, bursts)
+	if diff == "" {
+		return b.String()
+	}
 	added, removed := Size(diff)
 	fmt.Fprintf(&b, "\n<details><summary>The code: %d lines more, %d lines less than in %s</summary>\n\n```diff\n%s```\n\n</details>\n", added, removed, before.Step, diff)
 	return b.String()

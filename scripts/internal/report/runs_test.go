@@ -68,3 +68,31 @@ func TestScreenStays(t *testing.T) {
 		}
 	}
 }
+
+// A room stands above those that it imports.
+func TestRooms(t *testing.T) {
+	text, err := Rooms("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = strings.Cut(text, "```text\n")
+	text, jobs, _ := strings.Cut(text, "```")
+	above := map[string]bool{}
+	rooms := 0
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		rooms++
+		above[words[0]] = true
+		for _, other := range words[1:] {
+			if above[other] {
+				t.Errorf("%s imports %s, which stands above it", words[0], other)
+			}
+		}
+		if !strings.Contains(jobs, "- `"+words[0]+"`: ") {
+			t.Errorf("nothing is said of %s", words[0])
+		}
+	}
+	if rooms < 15 || !above["lab"] || !above["say"] {
+		t.Errorf("%d rooms: %s", rooms, text)
+	}
+}

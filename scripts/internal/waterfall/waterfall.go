@@ -1,3 +1,5 @@
+// Package waterfall draws spans as trees with bars on one time axis: as text, and
+// laid out for other drawings.
 package waterfall
 
 import (

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"context"
@@ -17,9 +17,9 @@ import (
 	"plaque/steps/kit/origin"
 )
 
-// doomedAnswers starts a step, lets five callers share a load that panics, and
+// DoomedAnswers starts a step, lets five callers share a load that panics, and
 // returns what they are told.
-func doomedAnswers(ctx context.Context, command ...string) (answers []string, err error) {
+func DoomedAnswers(ctx context.Context, command ...string) (answers []string, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	feed := origin.New(noop.NewTracerProvider())
@@ -64,7 +64,7 @@ var traceIDs = regexp.MustCompile(`"[0-9a-f]{32}"`)
 // errorPathBlock is what a caller of the doomed flight is told by 09 under
 // -error-path, in lines that fit a page.
 func errorPathBlock(ctx context.Context, bin string) (string, error) {
-	answers, err := doomedAnswers(ctx, bin, "-error-path")
+	answers, err := DoomedAnswers(ctx, bin, "-error-path")
 	if err != nil {
 		return "", err
 	}

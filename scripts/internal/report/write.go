@@ -1,0 +1,252 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"plaque/scripts/internal/build"
+	"plaque/scripts/internal/diff"
+	"plaque/scripts/internal/doctor"
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/tour"
+	"plaque/scripts/internal/waterfall"
+	"plaque/steps/kit/origin"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Writer writes the generated parts of the pages.
+type Writer struct {
+	Root    string
+	Lessons []*lesson.Lesson // all
+	Check   bool             // change nothing: a page that is out of date is an error
+	Log     io.Writer        // how far it is
+
+	lab  *lab.Lab
+	bins *build.Bins
+	ran  map[*lesson.Lesson][]*lab.Result
+}
+
+// Write writes the pages of these steps, from the lesson files and from runs of
+// their experiments. The pages that speak of all steps are written where all are
+// given.
+func (w *Writer) Write(ctx context.Context, steps []*lesson.Lesson) error {
+	// A page also shows the step before.
+	building := slices.Clone(steps)
+	for _, s := range steps {
+		if before := lesson.Before(w.Lessons, s); before != nil && !slices.Contains(building, before) {
+			building = append(building, before)
+		}
+	}
+	var err error
+	if w.bins, err = build.OpenBuilt(ctx, w.Root, building, w.Log); err != nil {
+		return err
+	}
+	defer w.bins.Close()
+	if w.lab, err = lab.New(ctx, w.bins.HeyPath(), ""); err != nil {
+		return err
+	}
+	defer w.lab.Close()
+	w.ran = map[*lesson.Lesson][]*lab.Result{}
+	var failed []error
+	for _, s := range steps {
+		fmt.Fprintln(w.Log, s.Step)
+		if err := w.step(ctx, s); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			failed = append(failed, err)
+		}
+	}
+	if len(steps) == len(w.Lessons) {
+		rooms, err := Rooms(w.Root)
+		if err != nil {
+			return err
+		}
+		for path, blocks := range map[string]map[string]string{
+			"README.md":         {"steps": List(w.Lessons)},
+			"steps/README.md":   {"map": Map(w.Lessons), "fixes": Fixes(w.Lessons), "fingerprints": Fingerprints(w.Lessons)},
+			"jaeger/README.md":  {"no-traces": doctor.NoTraces()},
+			"scripts/README.md": {"rooms": rooms},
+		} {
+			failed = append(failed, Update(filepath.Join(w.Root, filepath.FromSlash(path)), blocks, w.Check))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// step writes a step's page.
+func (w *Writer) step(ctx context.Context, s *lesson.Lesson) error {
+	path := filepath.Join(s.Dir, "README.md")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	page := strings.ReplaceAll(string(b), "\r\n", "\n")
+	ran, err := w.experiments(ctx, s)
+	if err != nil {
+		return err
+	}
+	blocks, err := Runs(page, ran)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	solution, err := diff.Solution(s)
+	if err != nil {
+		return err
+	}
+	blocks["claim"] = Claim(w.Lessons, s)
+	blocks["exercise"] = Exercise(s, solution)
+	asks := blockNames(page)
+	before, after := lesson.Before(w.Lessons, s), lesson.After(w.Lessons, s)
+	if after != nil {
+		blocks["next"] = Next(s, after)
+	}
+	if before != nil {
+		code := ""
+		if !s.NoDiff {
+			if code, err = diff.Steps(before, s); err != nil {
+				return err
+			}
+		}
+		blocks["changed"] = Changed(before, s, code)
+		if slices.Contains(asks, "beside") {
+			if blocks["beside"], err = w.beside(ctx, before, s); err != nil {
+				return err
+			}
+		}
+	}
+	if slices.Contains(asks, "error-path") {
+		if blocks["error-path"], err = errorPathBlock(ctx, w.bins.StepPath(s)); err != nil {
+			return err
+		}
+	}
+	return Update(path, blocks, w.Check)
+}
+
+// beside is the burst of two steps next to each other, as every run draws it.
+func (w *Writer) beside(ctx context.Context, before, s *lesson.Lesson) (string, error) {
+	left, err := w.still(ctx, before, s)
+	if err != nil {
+		return "", err
+	}
+	right, err := w.still(ctx, s, before)
+	if err != nil {
+		return "", err
+	}
+	two, err := Bursts(before, s, left, right, SideBySide)
+	return fence(two), err
+}
+
+// still is the act that stands for a step beside its neighbour. It has run
+// already if the step's own page has been written.
+func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.Act, error) {
+	x, i := lesson.Shown(s, neighbour)
+	for _, r := range w.ran[s] {
+		if r.Experiment.Name == x.Name {
+			return stillAct(r.Acts[i]), nil
+		}
+	}
+	a, err := Shown(ctx, w.lab, w.bins, s, neighbour, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := FirstLie(a); err != nil {
+		return nil, fmt.Errorf("%s: %w; so there is no page", s.Step, err)
+	}
+	return stillAct(a), nil
+}
+
+// slowly is how long the feed takes in the runs that pages show: long beside
+// everything that differs from run to run.
+const slowly = Tick
+
+// experiments runs a step's experiments.
+func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, err error) {
+	for _, x := range s.Experiments {
+		if lab.ReadsFeed(s) {
+			x = inSlowMotion(x)
+		}
+		r, err := w.lab.Run(ctx, w.bins.StepPath(s), s, x)
+		if err != nil {
+			return nil, err
+		}
+		if err := FirstLie(r.Acts...); err != nil {
+			return nil, fmt.Errorf("%s, %s, %w; so there is no page", s.Step, x.Name, err)
+		}
+		w.ran[s] = append(w.ran[s], r)
+		ran := Ran{Name: x.Name, Says: x.Says}
+		for _, a := range r.Acts {
+			did := RanAct{Does: a.Act.Does()}
+			// What 01 to 03 do takes no time that survives the rounding, unless
+			// callers are slow.
+			if len(a.Act.Picture) > 0 && (lab.ReadsFeed(s) || a.Act.Slow > 0) {
+				if did.Picture, err = drawStill(a); err != nil {
+					return nil, err
+				}
+			}
+			for _, c := range a.Checks {
+				did.Seen = append(did.Seen, c.What+": "+c.Want)
+			}
+			ran.Acts = append(ran.Acts, did)
+		}
+		all = append(all, ran)
+	}
+	return all, nil
+}
+
+// stillAct is an act with spans that every run has in common.
+func stillAct(a *lab.Act) *lab.Act {
+	still := *a
+	still.Spans = Still(drawn(a))
+	return &still
+}
+
+// drawStill is an act's picture as every run draws it.
+func drawStill(a *lab.Act) (string, error) {
+	var picture bytes.Buffer
+	err := waterfall.Waterfall(&picture, stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for line := range strings.Lines(picture.String()) {
+		// How many helper spans there are is no claim.
+		if !strings.Contains(line, "not drawn:") {
+			b.WriteString(strings.TrimRight(line, " \n") + "\n")
+		}
+	}
+	return b.String(), nil
+}
+
+// inSlowMotion is an experiment whose pictures have time to show.
+func inSlowMotion(x lesson.Experiment) lesson.Experiment {
+	acts := make([]lesson.Act, len(x.Acts))
+	for i, a := range x.Acts {
+		if len(a.Picture) > 0 {
+			var script origin.Script
+			if a.Feed != nil {
+				script = *a.Feed
+			}
+			answers := script.Next
+			script.Delay = origin.Duration(slowly)
+			script.Next = nil
+			for _, answer := range answers {
+				if answer == "doom" {
+					answer += ":" + time.Duration(slowly).String()
+				}
+				script.Next = append(script.Next, answer)
+			}
+			a.Feed = &script
+		}
+		acts[i] = a
+	}
+	x.Acts = acts
+	return x
+}
