@@ -106,11 +106,6 @@ func New(c Config, ttl time.Duration, load func(context.Context, string) (string
 		if err == nil && len(value) > MaxValue {
 			err = fmt.Errorf("the load returned %d bytes: peers take %d", len(value), MaxValue)
 		}
-		if err != nil && f.group != nil {
-			// Peers could not tell it on as it is. Its methods are called here, once,
-			// where the load's timeout bounds them too.
-			err = newError(err)
-		}
 		return value, err
 	}, opts...)
 	if c.Self == "" {
