@@ -214,6 +214,11 @@ func TestErrorsGoToAll(t *testing.T) {
 		if s := ended(spans, "flight")[0].Status(); s.Code != codes.Error || s.Description != "broken" {
 			t.Errorf("the flight has the status %v, want the error", s)
 		}
+		for _, span := range ended(spans, "cache.get") {
+			if s := span.Status(); s.Code != codes.Error || s.Description != "broken" {
+				t.Errorf("cache.get has the status %v, want the error: its flight may be in a trace that nobody sampled", s)
+			}
+		}
 	})
 }
 
