@@ -417,7 +417,7 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	}
 	if died {
 		seen.has = "no"
-		seen.what += "; the process has ended: " + s.owned.Ended() + lastLines(s.owned.Log())
+		seen.what += "; the process has ended: " + s.owned.Ended() + lastWords(s.owned.Log())
 	}
 	if refused := c.refused(); refused != "" && seen.has == "no" && (p.Needs == property.Spans || p.Needs == property.FeedSpans) {
 		seen.what += ". Some spans could not be taken: " + refused
@@ -450,12 +450,17 @@ func (c *checker) unfitFor(needs property.Needs) string {
 	return ""
 }
 
-// lastLines are the end of a server's log, for the end of a sentence.
-func lastLines(log string) string {
+// lastWords are what a server's log says of its end, for the end of a sentence: a
+// Go program says first why it ends, others last.
+func lastWords(log string) string {
 	lines := strings.Split(plain(log), "\n")
-	lines = lines[max(0, len(lines)-3):]
-	if text := strings.TrimSpace(strings.Join(lines, " | ")); text != "" {
-		return fmt.Sprintf(". Its last lines: %s", text)
+	if i := slices.IndexFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")
+	}); i >= 0 {
+		lines = lines[i : i+1]
+	}
+	if words := strings.TrimSpace(strings.Join(lines[max(0, len(lines)-3):], " | ")); words != "" {
+		return ". Its last words: " + words
 	}
 	return ""
 }

@@ -24,7 +24,7 @@ var coalescing = []measured{
 	},
 	{
 		Property: property.OwnAnswer,
-		done:     fmt.Sprintf("%d callers ask for each of two new channels while the feed holds both answers, for %v", few, joinFor),
+		done:     fmt.Sprintf("%d callers ask for each of two new channels while the feed holds both answers, for %v; then for two that differ in the last letter, and in its case", few, joinFor),
 		expected: "10×200, each with the video of its own channel",
 		likely:   "loads are shared by callers of different keys",
 		hand: []string{
@@ -54,11 +54,14 @@ func oneLoad(ctx context.Context, s *subject) seen {
 	return is(loads == 1 && got[served] == many, "%s, %s", say.Plural(loads, "load"), lab.Answers(got))
 }
 
-// coalesced has callers miss one key at once. The feed holds the load until all
+// coalesced has callers miss one key, half of them at once and half a little later. The feed holds the load until all
 // have sent their requests and had a second to join it.
 func coalesced(ctx context.Context, s *subject, key string, callers int) (got map[string]int, loads int, calls []*call) {
 	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
-	calls = newBurst(ctx, s).askAll(callers, key)
+	b := newBurst(ctx, s)
+	calls = b.askAll(callers/2, key)
+	pause(ctx, waveFor)
+	calls = append(calls, b.askAll(callers-callers/2, key)...)
 	pause(ctx, joinFor)
 	s.feed.Open()
 	got = tally(calls, callFor)
@@ -68,10 +71,20 @@ func coalesced(ctx context.Context, s *subject, key string, callers int) (got ma
 func ownAnswer(ctx context.Context, s *subject) seen {
 	_ = s.feed.Set(origin.Script{Gate: true})
 	b := newBurst(ctx, s)
-	calls := append(b.askAll(few, newChannel()), b.askAll(few, newChannel())...)
+	first, second, how := newChannel(), newChannel(), ""
+	switch s.round {
+	case 1:
+		first, second, how = first[:len(first)-1]+"A", first[:len(first)-1]+"B", "the last letter"
+	case 2:
+		first, second, how = first[:len(first)-1]+"a", first[:len(first)-1]+"A", "case"
+	}
+	calls := append(b.askAll(few, first), b.askAll(few, second)...)
 	pause(ctx, joinFor)
 	s.feed.Open()
 	got := tally(calls, callFor)
+	if got[served] != 2*few && s.round > 0 {
+		return no("%s; the channels differ in %s", lab.Answers(got), how).because("the key is not the whole channel, as it is written")
+	}
 	return is(got[served] == 2*few, "%s", lab.Answers(got))
 }
 

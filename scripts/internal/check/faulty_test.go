@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,18 @@ var faults = map[string][]string{
 	"silent clients stay":           {"silent-ends"},
 	"closes after each answer":      {"keep-alive"},
 	"takes any channel":             {"malformed"},
+	"looks at an id's beginning":    {"malformed"},
+	"closes after 20 answers":       {"keep-alive"},
+	"the query is the key":          {"remembers"},
+	"the key is in lower case":      {"own-answer"},
+	"the key is a prefix":           {"own-answer"},
+	"a hit prolongs":                {"expires"},
+	"who comes late loads":          {"one-load"},
+	"takes rubbish for a video":     {"failure-told"},
+	"takes half a feed":             {"failure-told"},
+	"a load has 5.5 s":              {"bounded"},
+	"Retry-After in words":          {"failure-forgotten"},
+	"Retry-After is a lie":          {"failure-forgotten"},
 	"remembers nothing":             {"remembers"},
 	"remembers for ever":            {"expires"},
 	"does not coalesce":             {"one-load"},
@@ -47,6 +60,7 @@ type faulty struct {
 	fault string
 	feed  *url.URL
 
+	lied    sync.Map   // channels whose callers were told when to come again
 	load    sync.Mutex // held across a load where that is the fault
 	mu      sync.Mutex // protects entries and flights
 	entries map[string]kept
@@ -61,6 +75,7 @@ type kept struct {
 
 type flying struct {
 	done  chan struct{}
+	began time.Time
 	value string
 	err   error
 }
@@ -97,6 +112,10 @@ func serveFaulty(fault string) error {
 		l = &oneByOne{Listener: l, free: make(chan struct{}, 1)}
 	case "silent clients stay":
 		server.ReadHeaderTimeout = 0
+	case "closes after 20 answers":
+		server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, answersKey{}, new(atomic.Int64))
+		}
 	case "closes after each answer":
 		server.SetKeepAlivesEnabled(false)
 	}
@@ -193,42 +212,74 @@ func (f *faulty) answer(w http.ResponseWriter, r *http.Request) {
 	if channel == "" {
 		channel = keyA
 	}
+	if f.fault == "looks at an id's beginning" && len(channel) > 24 {
+		channel = channel[:24]
+	}
 	if !goodChannel.MatchString(channel) && f.fault != "takes any channel" && f.fault != "200 to everything" {
 		http.Error(w, "no such channel", http.StatusBadRequest)
 		return
 	}
-	value, err := f.get(r.Context(), channel)
+	key := channel
+	switch f.fault {
+	case "the query is the key":
+		key = r.URL.RawQuery
+	case "the key is in lower case":
+		key = strings.ToLower(channel)
+	case "the key is a prefix":
+		key = channel[:len(channel)-1]
+	}
+	value, err := f.get(r.Context(), key, channel)
 	if err != nil && f.fault != "200 to everything" {
 		code := http.StatusInternalServerError
 		var coded *statusError
 		if errors.As(err, &coded) {
 			code = coded.status
 		}
+		switch f.fault {
+		case "Retry-After in words":
+			w.Header().Set("Retry-After", "soon")
+		case "Retry-After is a lie":
+			if _, told := f.lied.LoadOrStore(channel, true); !told {
+				w.Header().Set("Retry-After", "1")
+			}
+		}
 		http.Error(w, err.Error(), code)
 		return
+	}
+	if f.fault == "closes after 20 answers" && r.Context().Value(answersKey{}).(*atomic.Int64).Add(1) == 20 {
+		w.Header().Set("Connection", "close")
 	}
 	_ = json.NewEncoder(w).Encode(map[string]string{"video_id": value})
 }
 
-func (f *faulty) get(ctx context.Context, channel string) (string, error) {
+// answersKey is the context's key for how many answers a connection has had.
+type answersKey struct{}
+
+// get is the answer of key, which the load for channel gives.
+func (f *faulty) get(ctx context.Context, key, channel string) (string, error) {
 	if f.fault == "a lock across the load" {
 		f.load.Lock()
 		defer f.load.Unlock()
 	}
 	f.mu.Lock()
-	if k, ok := f.entries[channel]; ok && time.Now().Before(k.until) {
+	if k, ok := f.entries[key]; ok && time.Now().Before(k.until) {
+		if f.fault == "a hit prolongs" {
+			k.until = time.Now().Add(ttl)
+			f.entries[key] = k
+		}
 		f.mu.Unlock()
 		return k.value, k.err
 	}
-	key := channel
+	entry := key
 	if f.fault == "one flight for all keys" {
 		key = "all"
 	}
 	fl := f.flights[key]
-	if fl == nil || f.fault == "does not coalesce" {
-		fl = &flying{done: make(chan struct{})}
+	late := fl != nil && f.fault == "who comes late loads" && time.Since(fl.began) > waveFor/2
+	if fl == nil || f.fault == "does not coalesce" || late {
+		fl = &flying{done: make(chan struct{}), began: time.Now()}
 		f.flights[key] = fl
-		go f.fly(ctx, key, channel, fl)
+		go f.fly(ctx, key, entry, channel, fl)
 	}
 	f.mu.Unlock()
 	select {
@@ -242,13 +293,17 @@ func (f *faulty) get(ctx context.Context, channel string) (string, error) {
 	}
 }
 
-func (f *faulty) fly(ctx context.Context, key, channel string, fl *flying) {
+func (f *faulty) fly(ctx context.Context, key, entry, channel string, fl *flying) {
 	if f.fault != "the leader's hang-up is all's" {
 		ctx = context.WithoutCancel(ctx)
 	}
 	if f.fault != "a load has no timeout" {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		most := timeout
+		if f.fault == "a load has 5.5 s" {
+			most = 5500 * time.Millisecond
+		}
+		ctx, cancel = context.WithTimeout(ctx, most)
 		defer cancel()
 	}
 	defer func() {
@@ -267,8 +322,8 @@ func (f *faulty) fly(ctx context.Context, key, channel string, fl *flying) {
 			k.until = time.Now().Add(time.Hour)
 		}
 		var coded *statusError
-		if f.fault != "remembers nothing" && fl.err == nil || f.fault == "remembers errors" && errors.As(fl.err, &coded) && coded.status == http.StatusBadGateway {
-			f.entries[channel] = k
+		if f.fault != "remembers nothing" && fl.err == nil || (f.fault == "remembers errors" || f.fault == "Retry-After is a lie") && errors.As(fl.err, &coded) && coded.status == http.StatusBadGateway {
+			f.entries[entry] = k
 		}
 		if f.flights[key] == fl {
 			delete(f.flights, key)
@@ -297,8 +352,14 @@ func (f *faulty) read(ctx context.Context, channel string) (string, error) {
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
+	if err != nil && !(f.fault == "takes half a feed" && ctx.Err() == nil) {
 		return "", failed(err)
+	}
+	if f.fault == "takes half a feed" && err != nil {
+		return "half", nil
+	}
+	if m := video.FindSubmatch(b); f.fault == "takes rubbish for a video" && res.StatusCode == http.StatusOK && m == nil {
+		return "none", nil
 	}
 	m := video.FindSubmatch(b)
 	if res.StatusCode != http.StatusOK || m == nil {

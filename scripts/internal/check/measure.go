@@ -158,6 +158,8 @@ const (
 	// is held afterwards: together less than the 2 s that the contract gives a load.
 	leaveFor = 700 * time.Millisecond
 
+	waveFor = 300 * time.Millisecond // after the first callers of a load come the others
+
 	doomFor = 4 * time.Second // for a doomed burst to end: the feed serves doom 500 ms late
 	// comeAgainFor is the longest Retry-After that a caller of ours waits for.
 	comeAgainFor = 5 * time.Second

@@ -42,7 +42,7 @@ var old = []measured{
 
 func servesOld(ctx context.Context, s *subject) seen {
 	keys, ask := threeKeys(ctx, s)
-	if got := ask(); got[served] != rounds {
+	if got := ask(""); got[served] != rounds {
 		return no("%s", lab.Answers(got))
 	}
 	pause(ctx, ttl+time.Second)
@@ -64,12 +64,12 @@ func servesOld(ctx context.Context, s *subject) seen {
 
 func staleIfError(ctx context.Context, s *subject) seen {
 	keys, ask := threeKeys(ctx, s)
-	if got := ask(); got[served] != rounds {
+	if got := ask(""); got[served] != rounds {
 		return no("%s", lab.Answers(got))
 	}
 	pause(ctx, ttl+time.Second)
 	_ = s.feed.Set(origin.Script{Next: slices.Repeat([]string{"500"}, 4*rounds)})
-	got, loaded := askOld(ctx, s, keys, 0)
+	got, loaded := askOld(ctx, s, keys)
 	if got[served] == rounds && loaded != rounds {
 		return no("%s, and the feed was asked again for %d of the %d", lab.Answers(got), loaded, rounds).
 			because("what is old is served, and not loaded again")

@@ -6,6 +6,7 @@ callers of a feed that hangs wait for each other's timeouts; and an old answer
 is thrown away though it would do while the new one loads.
 """
 
+import http.client
 import http.server
 import json
 import os
@@ -38,7 +39,7 @@ def load(channel):
         entry = ET.fromstring(document).find(ATOM + "entry/" + ATOM + "id")
     except (TimeoutError, socket.timeout) as e:
         raise LoadError(504, f"the feed took too long: {e}") from e
-    except (OSError, ET.ParseError) as e:
+    except (OSError, http.client.HTTPException, ET.ParseError) as e:
         raise LoadError(502, f"the feed failed: {e}") from e
     if entry is None or not entry.text.startswith("yt:video:"):
         raise LoadError(502, "the feed has no video")
