@@ -606,12 +606,32 @@ func TestBackoffIsSpread(t *testing.T) {
 		for key := range 100 {
 			_, err := c.Get(t.Context(), fmt.Sprint(key))
 			until[err.(*FailedError).Until.Truncate(time.Second)] = true
-			f.mu.Lock()
-			f.took = 1 // as good as at once
-			f.mu.Unlock()
 		}
 		if len(until) < 30 {
 			t.Errorf("100 failures are over at %d different seconds, of 60", len(until))
+		}
+	})
+}
+
+// A success ends a failure: the next one, within the time for which it would be
+// remembered, waits as briefly as a first one.
+func TestSuccessEndsTheFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := feed{err: errDown}
+		c := New(ttl, f.load, WithBackoff(time.Second, time.Hour))
+		wait := func() time.Duration {
+			_, _, err := ask(t, c, "a")
+			return err.(*FailedError).RetryAfter()
+		}
+		for range 5 {
+			time.Sleep(wait())
+		}
+		f.set(nil)
+		want(t, c, 50*time.Millisecond, 6)
+		f.set(errDown)
+		time.Sleep(ttl)
+		if d := wait(); d > 1500*time.Millisecond {
+			t.Errorf("the first failure after a success waits %v, want 1s, give or take half", d)
 		}
 	})
 }

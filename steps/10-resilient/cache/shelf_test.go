@@ -24,6 +24,8 @@ func TestEndedValuesLeave(t *testing.T) {
 							}
 							return key, nil
 						}, WithStaleIfError(extra), WithJitter(jitter), WithBackoff(time.Second, time.Second))
+						// Sweeps do not fall on the ends of ticks.
+						time.Sleep(max(time.Second, ttl/10) * 37 / 100)
 						begin := time.Now()
 						for key := range 200 {
 							_, _ = c.Get(t.Context(), key)
@@ -185,6 +187,22 @@ func TestHand(t *testing.T) {
 	has(11)
 }
 
+// The hand spares a value once for all that it was used.
+func TestHandForgets(t *testing.T) {
+	s := newShelf[int, int](3, time.Hour)
+	for key := range 3 {
+		s.put(key, key, time.Minute, 0)
+		s.get(key)
+	}
+	s.put(3, 3, time.Minute, 0) // the hand goes round, and takes the oldest
+	s.put(4, 4, time.Minute, 0) // the next one has not been used since
+	for key, want := range []bool{false, false, true, true, true} {
+		if _, ok := s.items.Load(key); ok != want {
+			t.Errorf("key %d is there: %v, want %v", key, ok, want)
+		}
+	}
+}
+
 // A value that is loaded anew is as well used as the one before.
 func TestRefreshKeepsItsPlace(t *testing.T) {
 	s := newShelf[int, int](2, time.Hour)
@@ -223,6 +241,18 @@ func TestOneMakesRoomForOne(t *testing.T) {
 	if s.len != 4 {
 		t.Errorf("%d values, want 4: one for one", s.len)
 	}
+}
+
+// Where no load fails, the values are swept.
+func TestValuesAreSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(ttl, func(context.Context, int) (int, error) { return 1, nil })
+		_, _ = c.Get(t.Context(), 1)
+		time.Sleep(ttl + time.Second)
+		if values, _ := size(c); values != 0 {
+			t.Errorf("%d values are in memory", values)
+		}
+	})
 }
 
 // Where every load fails, the failures are swept.
