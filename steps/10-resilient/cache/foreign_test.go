@@ -278,3 +278,30 @@ func TestCacheIsLetGo(t *testing.T) {
 		}
 	}
 }
+
+// meanwhile is a context that does something when it is first asked whether it has
+// ended, which Get does between its two looks.
+type meanwhile struct {
+	context.Context
+	do func()
+}
+
+func (m *meanwhile) Err() error {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	return m.Context.Err()
+}
+
+// A hit at the second look is counted like any other.
+func TestLateHitIsCounted(t *testing.T) {
+	c := New(time.Hour, func(_ context.Context, key int) (int, error) { return key, nil })
+	ctx := &meanwhile{t.Context(), func() { _, _ = c.Get(t.Context(), 1) }}
+	if v, err := c.Get(ctx, 1); v != 1 || err != nil {
+		t.Fatalf("Get = %d, %v", v, err)
+	}
+	if s, want := c.Stats(), (Stats{Hits: 1, Misses: 1, Loads: 1}); s != want {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+}
