@@ -25,6 +25,7 @@ import (
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
+	"plaque/steps/kit/need"
 )
 
 // root is the workshop's folder.
@@ -73,6 +74,13 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binaries = dir
+	flag.Parse()
+	// Most of an experiment waits, so more of them run at once than there are
+	// cores. A test builds what it runs before it calls Parallel: the go command
+	// then works while nothing is judged.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	clean()
 	os.Exit(code)
@@ -93,9 +101,13 @@ func newLab(t *testing.T, forward string) *Lab {
 	return l
 }
 
-// compiled is a step, with other files in place of some of its own.
+// compiled is a step, with other files in place of some of its own. The test is
+// not parallel yet.
 func compiled(t *testing.T, l *lesson.Lesson, replace map[string]string) string {
 	t.Helper()
+	if _, err := heyBinary(); err != nil {
+		t.Fatal(err)
+	}
 	bin := build.Exe(filepath.Join(t.TempDir(), l.Step))
 	overlay := ""
 	if replace != nil {
@@ -136,7 +148,9 @@ func failures(r *Result) []string {
 // three services did hangs below it.
 func TestOneTracePerBurst(t *testing.T) {
 	step := find(t, "05")
-	r := run(t, newLab(t, ""), compiled(t, step, nil), step, step.Experiments[0])
+	bin := compiled(t, step, nil)
+	t.Parallel()
+	r := run(t, newLab(t, ""), bin, step, step.Experiments[0])
 	if f := failures(r); f != nil {
 		t.Errorf("claims that did not come true: %q", f)
 	}
@@ -178,45 +192,53 @@ func long(t *testing.T) {
 // makes at least one claim false.
 func TestNeighboursCacheFails(t *testing.T) {
 	long(t)
-	// A neighbour may need a module that this step does not: the workspace has
-	// them all.
-	t.Setenv("GOWORK", filepath.Join(root(t), "go.work"))
-	lab := newLab(t, "")
-	all := lessons(t)
-	swap := func(here, there *lesson.Lesson) {
-		t.Run(here.Step+" with the cache of "+there.Step, func(t *testing.T) {
-			files, err := filepath.Glob(filepath.Join(there.Dir, "cache", "*.go"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			overlay := map[string]string{}
-			for _, file := range files {
-				if !strings.HasSuffix(file, "_test.go") {
-					overlay[filepath.Join(here.Dir, "cache", filepath.Base(file))] = file
-				}
-			}
-			bin := compiled(t, here, overlay)
-			for _, e := range here.Experiments {
-				if f := failures(run(t, lab, bin, here, e)); f != nil {
-					t.Logf("%s: %s", e.Name, f[0])
-					return
-				}
-			}
-			t.Error("every claim came true")
-		})
+	need.Gate(t, "it builds 05 to 09 each with the cache of a neighbour")
+	if os.Getenv("GOWORK") == "off" {
+		t.Fatal("a neighbour may need a module that a step does not, and the workspace has them all: unset GOWORK")
 	}
-	n := 0
+	all := lessons(t)
+	type pair struct {
+		here, there *lesson.Lesson
+		bin         string
+	}
+	var pairs []pair
+	swap := func(here, there *lesson.Lesson) {
+		files, err := filepath.Glob(filepath.Join(there.Dir, "cache", "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		overlay := map[string]string{}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				overlay[filepath.Join(here.Dir, "cache", filepath.Base(file))] = file
+			}
+		}
+		pairs = append(pairs, pair{here, there, compiled(t, here, overlay)})
+	}
 	for i := 1; i < len(all); i++ {
 		// Step 10's cache is more than one file, and without options what 09's is:
 		// see TestEachOptionMatters.
 		if all[i-1].Code == all[i].Code && all[i].Code == "cache/cache.go" && all[i].Number() != "10" {
 			swap(all[i-1], all[i])
 			swap(all[i], all[i-1])
-			n += 2
 		}
 	}
-	if n < 8 {
-		t.Errorf("%d pairs of neighbours, want at least the 8 of 05 to 09", n)
+	if len(pairs) < 8 {
+		t.Errorf("%d pairs of neighbours, want at least the 8 of 05 to 09", len(pairs))
+	}
+	t.Parallel()
+	for _, p := range pairs {
+		t.Run(p.here.Step+" with the cache of "+p.there.Step, func(t *testing.T) {
+			t.Parallel()
+			lab := newLab(t, "")
+			for _, e := range p.here.Experiments {
+				if f := failures(run(t, lab, p.bin, p.here, e)); f != nil {
+					t.Logf("%s: %s", e.Name, f[0])
+					return
+				}
+			}
+			t.Error("every claim came true")
+		})
 	}
 }
 
@@ -260,33 +282,40 @@ var busy = flag.Bool("fleets-busy", false, "keep all cores busy meanwhile")
 // The experiments of step 11 see what is wrong: each of these makes the one named
 // come out false.
 func TestFleetsCanFail(t *testing.T) {
+	long(t)
+	need.Gate(t, "it builds 11 with three faults")
 	step := find(t, "11")
 	path := filepath.Join(step.Dir, "fleet", "fleet.go")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLab(t, "")
-	for _, c := range []struct{ experiment, old, new string }{
-		{"a panic", "\t\treturn dest.SetBytes(", "\t\tif a := f.here(ctx, key); a.Error != nil {\n\t\t\treturn a.Error\n\t\t}\n\t\treturn dest.SetBytes("},
-		{"the first caller hangs up", "f.ask(context.WithoutCancel(ctx), key)", "f.ask(ctx, key)"},
-		{"one trace", "span.AddLink(otlp.Link{SpanContext: flight})", "_ = flight"},
-	} {
+	cases := []struct{ experiment, old, new, bin string }{
+		{"a panic", "\t\treturn dest.SetBytes(", "\t\tif a := f.here(ctx, key); a.Error != nil {\n\t\t\treturn a.Error\n\t\t}\n\t\treturn dest.SetBytes(", ""},
+		{"the first caller hangs up", "f.ask(context.WithoutCancel(ctx), key)", "f.ask(ctx, key)", ""},
+		{"one trace", "span.AddLink(otlp.Link{SpanContext: flight})", "_ = flight", ""},
+	}
+	for i, c := range cases {
+		if strings.Count(string(text), c.old) != 1 {
+			t.Fatalf("%s has changed: mend this test", path)
+		}
+		wrong := filepath.Join(t.TempDir(), "fleet.go")
+		if err := os.WriteFile(wrong, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cases[i].bin = compiled(t, step, map[string]string{path: wrong})
+	}
+	t.Parallel()
+	for _, c := range cases {
 		t.Run(c.experiment, func(t *testing.T) {
-			if strings.Count(string(text), c.old) != 1 {
-				t.Fatalf("%s has changed: mend this test", path)
-			}
-			wrong := filepath.Join(t.TempDir(), "fleet.go")
-			if err := os.WriteFile(wrong, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			t.Parallel()
 			i := slices.IndexFunc(step.Experiments, func(e lesson.Experiment) bool { return e.Name == c.experiment })
 			if i < 0 {
 				t.Fatalf("no experiment %q", c.experiment)
 			}
 			e := step.Experiments[i]
 			e.Acts = e.Acts[:1]
-			f := failures(run(t, l, compiled(t, step, map[string]string{path: wrong}), step, e))
+			f := failures(run(t, newLab(t, ""), c.bin, step, e))
 			if f == nil {
 				t.Error("every claim came true")
 			} else {
@@ -303,6 +332,8 @@ var outage = flag.Duration("outage", 9*time.Second, "how long TestLongOutage loa
 func TestLongOutage(t *testing.T) {
 	long(t)
 	step := find(t, "10")
+	bin := compiled(t, step, nil)
+	t.Parallel()
 	e := step.Experiments[len(step.Experiments)-1]
 	act := &e.Acts[0]
 	if act.Feed == nil || act.Feed.Outage == 0 || act.Expect.All != "200" || act.Expect.Slowest != 3 {
@@ -315,7 +346,7 @@ func TestLongOutage(t *testing.T) {
 	act.Hey = &hey
 	// A try fails at once or hangs for 3 s, and each failure doubles the pause.
 	act.Expect.LoadsWithin = &lesson.Bounds{Min: hey.For / 8, Max: hey.For + 3}
-	r := run(t, newLab(t, ""), compiled(t, step, nil), step, e)
+	r := run(t, newLab(t, ""), bin, step, e)
 	if f := failures(r); f != nil {
 		t.Errorf("%q", f)
 	}
@@ -326,29 +357,34 @@ func TestLongOutage(t *testing.T) {
 // true without it.
 func TestEachOptionMatters(t *testing.T) {
 	long(t)
+	need.Gate(t, "it builds 10 without each of its options")
 	step := find(t, "10")
 	path := filepath.Join(step.Dir, "main.go")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLab(t, "")
 	lines := regexp.MustCompile(`(?m)^\t\tcache\.With(\w+)\(.*\n`).FindAllSubmatchIndex(text, -1)
 	if len(lines) != len(needs) {
 		t.Errorf("main.go has %d options, want %d", len(lines), len(needs))
 	}
+	bins := map[string]string{} // without each option
 	for _, at := range lines {
-		option := string(text[at[2]:at[3]])
+		without := filepath.Join(t.TempDir(), "main.go")
+		if err := os.WriteFile(without, slices.Concat(text[:at[0]], text[at[1]:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		bins[string(text[at[2]:at[3]])] = compiled(t, step, map[string]string{path: without})
+	}
+	t.Parallel()
+	for option, bin := range bins {
 		t.Run(option, func(t *testing.T) {
-			without := filepath.Join(t.TempDir(), "main.go")
-			if err := os.WriteFile(without, slices.Concat(text[:at[0]], text[at[1]:]), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			t.Parallel()
 			i := slices.IndexFunc(step.Experiments, func(e lesson.Experiment) bool { return e.Name == needs[option] })
 			if i < 0 {
 				t.Fatalf("no experiment %q", needs[option])
 			}
-			f := failures(run(t, l, compiled(t, step, map[string]string{path: without}), step, step.Experiments[i]))
+			f := failures(run(t, newLab(t, ""), bin, step, step.Experiments[i]))
 			if f == nil {
 				t.Error("every claim came true")
 			} else {
@@ -371,7 +407,6 @@ var needs = map[string]string{
 // Slow clients tell a server that takes one at a time from one that takes all:
 // each of the two servers makes the other's claims false.
 func TestSlowClients(t *testing.T) {
-	l := newLab(t, "")
 	slow := func(step *lesson.Lesson) lesson.Experiment {
 		for _, e := range step.Experiments {
 			if e.Acts[0].Slow > 0 {
@@ -382,6 +417,8 @@ func TestSlowClients(t *testing.T) {
 		return lesson.Experiment{}
 	}
 	one, all := find(t, "01"), find(t, "02")
+	bins := map[*lesson.Lesson]string{one: compiled(t, one, nil), all: compiled(t, all, nil)}
+	t.Parallel()
 	for _, c := range []struct {
 		server *lesson.Lesson
 		claims *lesson.Lesson
@@ -398,13 +435,16 @@ func TestSlowClients(t *testing.T) {
 			"the quick caller is answered: claimed after the slow ones, seen at once",
 		}},
 	} {
-		r := run(t, l, compiled(t, c.server, nil), c.server, slow(c.claims))
-		if got := failures(r); !slices.Equal(got, c.false_) {
-			t.Errorf("%s under the claims of %s: false are %q, want %q", c.server.Step, c.claims.Step, got, c.false_)
-		}
-		if n := len(otlp.Named(r.Acts[0].Spans, "ask slowly")); n != 3 {
-			t.Errorf("%s: %d spans of slow callers, want 3", c.server.Step, n)
-		}
+		t.Run(c.server.Step+" under the claims of "+c.claims.Step, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, newLab(t, ""), bins[c.server], c.server, slow(c.claims))
+			if got := failures(r); !slices.Equal(got, c.false_) {
+				t.Errorf("false are %q, want %q", got, c.false_)
+			}
+			if n := len(otlp.Named(r.Acts[0].Spans, "ask slowly")); n != 3 {
+				t.Errorf("%d spans of slow callers, want 3", n)
+			}
+		})
 	}
 }
 
@@ -424,6 +464,7 @@ func TestNoServer(t *testing.T) {
 func TestCancelledExperiment(t *testing.T) {
 	step := find(t, "05")
 	bin := compiled(t, step, nil)
+	t.Parallel()
 	l := newLab(t, "")
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -445,6 +486,7 @@ func TestHeyHidesAPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		panics   int64 // which request
