@@ -22,7 +22,6 @@ import (
 
 	"plaque/scripts/internal/bench"
 	"plaque/scripts/internal/build"
-	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/server"
@@ -366,7 +365,7 @@ func (b *benching) servers(ctx context.Context) ([]subject, []bench.Group, error
 	servers := []benched{{"bare net/http", server.Launch{Command: []string{bare}}}}
 	var cached benched
 	for _, s := range b.e.lessons {
-		if lab.ReadsFeed(s) && s != b.step {
+		if s.ReadsFeed() && s != b.step {
 			continue
 		}
 		bin := build.BinPath(b.dir, s)

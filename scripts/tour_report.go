@@ -56,7 +56,7 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 		for _, result := range r.Results {
 			x := page.Experiment{Name: result.Experiment.Name, Says: result.Experiment.Says}
 			for _, a := range result.Acts {
-				act := page.Act{Act: a, Does: a.Act.Does()}
+				act := page.Act{Outcome: a, Does: a.Act.Does()}
 				if t.Jaeger != nil && a.TraceID != "" {
 					act.Jaeger = t.Link(a)
 				}

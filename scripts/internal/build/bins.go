@@ -115,17 +115,17 @@ func (b *Bins) Close() { b.clean() }
 
 // Hey builds hey and returns its path.
 func (b *Bins) Hey(ctx context.Context) (string, error) {
-	return b.build(ctx, "hey", func(bin string) error { return buildHey(ctx, b.root, bin) })
+	return b.build(ctx, "hey", heyCommand(b.root, ""))
 }
 
 // Step builds a step and returns its path.
 func (b *Bins) Step(ctx context.Context, s *lesson.Lesson) (string, error) {
-	return b.build(ctx, s.Step, func(bin string) error { return Build(ctx, s.Dir, ".", bin, "") })
+	return b.build(ctx, s.Step, command{dir: s.Dir, pkg: "."})
 }
 
 // DebugStep is Step for a program that somebody may look at with a debugger.
 func (b *Bins) DebugStep(ctx context.Context, s *lesson.Lesson) (string, error) {
-	return b.build(ctx, "debug-"+s.Step, func(bin string) error { return Build(ctx, s.Dir, ".", bin, "", "-ldflags=") })
+	return b.build(ctx, "debug-"+s.Step, command{dir: s.Dir, pkg: ".", flags: []string{"-ldflags="}})
 }
 
 // HeyPath and StepPath are where a program is once it has been built.
@@ -135,12 +135,13 @@ func (b *Bins) StepPath(s *lesson.Lesson) string { return b.path(s.Step) }
 
 func (b *Bins) path(name string) string { return Exe(filepath.Join(b.dir, name)) }
 
-// build has the program of that name built, and returns its path in the run's
+// build runs c for the program of that name, and returns its path in the run's
 // folder.
-func (b *Bins) build(ctx context.Context, name string, compile func(bin string) error) (string, error) {
+func (b *Bins) build(ctx context.Context, name string, c command) (string, error) {
 	mine := b.path(name)
+	c.bin, c.tmp = mine, b.dir // so that they are swept with it if we are killed
 	if b.cache == "" {
-		return mine, compile(mine)
+		return mine, c.run(ctx)
 	}
 	// Another run may want the same program now.
 	lock := flock.New(filepath.Join(b.cache, name+lockExt))
@@ -149,7 +150,8 @@ func (b *Bins) build(ctx context.Context, name string, compile func(bin string) 
 	}
 	defer lock.Close()
 	stable := Exe(filepath.Join(b.cache, name))
-	if err := compile(stable); err != nil {
+	c.bin = stable
+	if err := c.run(ctx); err != nil {
 		return "", err
 	}
 	_ = os.Remove(mine)

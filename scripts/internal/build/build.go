@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,36 +38,51 @@ func Root(dir string) (string, error) {
 
 // patience is how long a go command that is interrupted may take to remove its
 // temporary files.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // Build compiles the program in folder pkg (a path from dir, such as ".") or
 // the package with that import path, as seen from dir, into bin. overlay is a
-// file for go build's -overlay, or "". flags are more of go build's; without
-// them the program has no tables for a debugger, but stacks and profiles.
-func Build(ctx context.Context, dir, pkg, bin, overlay string, flags ...string) error {
-	// A commit changes no program, and git may not be there.
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-w", "-o", bin}
+// file for go build's -overlay, or "". The program has no tables for a debugger,
+// but stacks and profiles.
+func Build(ctx context.Context, dir, pkg, bin, overlay string) error {
+	c := command{dir: dir, pkg: pkg, bin: bin}
 	if overlay != "" {
-		args = append(args, "-overlay", overlay)
+		c.flags = []string{"-overlay", overlay}
 	}
-	cmd := exec.CommandContext(ctx, "go", append(append(args, flags...), pkg)...)
-	cmd.Dir = dir
-	// A go command that is killed leaves its temporary files. Windows cannot
-	// interrupt.
-	cmd.Cancel = func() error {
-		if err := cmd.Process.Signal(os.Interrupt); err == nil || errors.Is(err, os.ErrProcessDone) {
-			return err
-		}
-		return cmd.Process.Kill()
+	return c.run(ctx)
+}
+
+// command is a go build.
+type command struct {
+	dir, pkg, bin string
+	flags         []string
+	tmp           string // the folder for temporary files; "" is the system's
+}
+
+func (c command) run(ctx context.Context) error {
+	// A commit changes no program, and git may not be there.
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-w", "-o", c.bin}, c.flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, c.pkg)...)
+	cmd.Dir = c.dir
+	// A go command that is interrupted waits for the compilers that it has started.
+	// One that has only just begun leaves its temporary files then, so we have
+	// them in a folder that we remove.
+	tmp, err := os.MkdirTemp(c.tmp, "go-")
+	if err != nil {
+		return whereTo(err)
 	}
+	defer os.RemoveAll(tmp)
+	cmd.Env = append(os.Environ(), "GOTMPDIR="+tmp)
+	ownGroup(cmd)
+	cmd.Cancel = func() error { return interrupt(cmd) }
 	cmd.WaitDelay = patience
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
+	if err = cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("go build in %s: %w\n%s", dir, err, strings.TrimSpace(out.String()))
+		return fmt.Errorf("go build in %s: %w\n%s", c.dir, err, strings.TrimSpace(out.String()))
 	}
 	return nil
 }
@@ -86,11 +100,11 @@ func WriteOverlay(path string, replace map[string]string) error {
 // BuildHey compiles hey, at the version that scripts/go.mod names.
 func BuildHey(ctx context.Context, root, binDir string) (string, error) {
 	bin := Exe(filepath.Join(binDir, "hey"))
-	return bin, buildHey(ctx, root, bin)
+	return bin, heyCommand(root, bin).run(ctx)
 }
 
-func buildHey(ctx context.Context, root, bin string) error {
-	return Build(ctx, filepath.Join(root, "scripts"), "github.com/rakyll/hey", bin, "")
+func heyCommand(root, bin string) command {
+	return command{dir: filepath.Join(root, "scripts"), pkg: "github.com/rakyll/hey", bin: bin}
 }
 
 // Exe is the name of a program's file on this system.

@@ -279,3 +279,41 @@ func TestStoppedAtTheLock(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A build that is stopped ends soon and leaves nothing: the go command is
+// interrupted, and waited for.
+func TestStoppedBuild(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows cannot interrupt")
+	}
+	cacheAt(t, t.TempDir())
+	t.Setenv("GOCACHE", t.TempDir()) // so that it takes long
+	root, s := workshop(t, "hello")
+	b, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { _, err := b.Step(ctx, s); ended <- err }()
+	working := filepath.Join(escape(b.Dir()), "go-*", "go-build*")
+	for {
+		if found, _ := filepath.Glob(working); found != nil {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended before it began: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if left, _ := filepath.Glob(working); left != nil {
+		t.Errorf("it left %q", left)
+	}
+}

@@ -25,7 +25,7 @@ func TestBurstsInJaeger(t *testing.T) {
 	all := lessons(t)
 	type burst struct {
 		step *lesson.Lesson
-		act  *Act
+		act  *Outcome
 	}
 	var bursts []burst
 	l := newLab(t, server.OTLP)
@@ -239,7 +239,7 @@ func waitFor(t *testing.T, server *jaeger.Server, id string, spans int) *jaeger.
 }
 
 // compare holds a trace from Jaeger against the act that made it.
-func compare(t *testing.T, got *jaeger.Trace, a *Act) {
+func compare(t *testing.T, got *jaeger.Trace, a *Outcome) {
 	names, want := map[string]int{}, map[string]int{}
 	flights := map[string]bool{}
 	errorsHere, wantErrors := map[string]int{}, map[string]int{}

@@ -21,8 +21,9 @@ const (
 )
 
 // judge compares what came out of an act with what its lesson claims.
-func (a *Act) judge(step *lesson.Lesson) {
+func (a *Outcome) judge(step *lesson.Lesson) {
 	e := a.Act.Expect
+	fleet, ofFleet := a.Act.Do.(lesson.Fleet)
 	if e.Answers != nil {
 		a.check("answers", Answers(e.Answers), Answers(a.Answers))
 	}
@@ -33,7 +34,7 @@ func (a *Act) judge(step *lesson.Lesson) {
 		}
 		a.held("answers", "all "+e.All, Answers(a.Answers), n > 0 && a.Answers[e.All] == n)
 	}
-	if e.Slowest > 0 && a.Act.Fleet != nil {
+	if e.Slowest > 0 && ofFleet {
 		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", a.slowest.Seconds()), a.slowest.Seconds() <= float64(e.Slowest))
 	} else if e.Slowest > 0 {
 		slowest, err := Slowest(a.Hey)
@@ -96,12 +97,12 @@ func (a *Act) judge(step *lesson.Lesson) {
 		a.Checks = append(a.Checks, Check{"threads", b.String(), strconv.Itoa(a.threads), b.Holds(a.threads)})
 	}
 	// Loads are counted twice, by the feed and by the spans.
-	if ReadsFeed(step) && a.TraceID != "" {
+	if step.ReadsFeed() && a.TraceID != "" {
 		names := []string{clientSpan, feedSpan}
-		if step.Number() >= "07" {
+		if step.Flies() {
 			names = append(names, flightSpan)
 		}
-		if f := a.Act.Fleet; f != nil && f.Kill { // whoever was killed told nobody of its spans
+		if fleet.Kill { // a peer that is killed sends no spans
 			names = []string{feedSpan}
 		}
 		var got []string
@@ -119,15 +120,15 @@ func (a *Act) judge(step *lesson.Lesson) {
 	}
 }
 
-func (a *Act) check(what, want, got string) {
+func (a *Outcome) check(what, want, got string) {
 	a.Checks = append(a.Checks, Check{what, want, got, want == got})
 }
 
-func (a *Act) count(what string, want, got int) {
+func (a *Outcome) count(what string, want, got int) {
 	a.check(what, strconv.Itoa(want), strconv.Itoa(got))
 }
 
-func (a *Act) held(what, want, otherwise string, held bool) {
+func (a *Outcome) held(what, want, otherwise string, held bool) {
 	got := want
 	if !held {
 		got = otherwise
@@ -135,8 +136,11 @@ func (a *Act) held(what, want, otherwise string, held bool) {
 	a.Checks = append(a.Checks, Check{what, want, got, held})
 }
 
+// gated reports whether the feed holds its answers until the lab lets them go.
+func (a *Outcome) gated() bool { return a.Act.Feed != nil && a.Act.Feed.Gate }
+
 // errors counts the spans with that name that are errors.
-func (a *Act) errors(name string) int {
+func (a *Outcome) errors(name string) int {
 	n := 0
 	for _, s := range otlp.Named(a.Spans, name) {
 		if s.Status == "error" {
@@ -147,7 +151,7 @@ func (a *Act) errors(name string) int {
 }
 
 // links counts the waiters that link to a flight of the same act.
-func (a *Act) links() int {
+func (a *Outcome) links() int {
 	flights := map[string]bool{}
 	for _, s := range otlp.Named(a.Spans, flightSpan) {
 		flights[s.ID] = true
@@ -165,7 +169,7 @@ func (a *Act) links() int {
 
 // way are the names of the spans above the feed's, if it has exactly one, from
 // there up.
-func (a *Act) way() (names []string) {
+func (a *Outcome) way() (names []string) {
 	feed := otlp.Named(a.Spans, feedSpan)
 	if len(feed) != 1 {
 		return nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -56,24 +57,20 @@ func find(t *testing.T, name string) *lesson.Lesson {
 	return l
 }
 
-// heyBinary is built once for all tests, in a folder that main removes.
-var heyBinary = sync.OnceValues(func() (string, error) {
-	r, err := build.Root(".")
-	if err != nil {
-		return "", err
-	}
-	return build.BuildHey(context.Background(), r, binaries)
-})
+// binaries are hey and the steps as they are, built once for all tests.
+var binaries *build.Bins
 
-var binaries string
+var heyBinary = sync.OnceValues(func() (string, error) { return binaries.Hey(context.Background()) })
 
 func TestMain(m *testing.M) {
-	dir, clean, err := build.TempDir()
+	root, err := build.Root(".")
+	if err == nil {
+		binaries, err = build.Open(root)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	binaries = dir
 	flag.Parse()
 	// Most of an experiment waits, so more of them run at once than there are
 	// cores. A test builds what it runs before it calls Parallel: the go command
@@ -82,7 +79,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	code := m.Run()
-	clean()
+	binaries.Close()
 	os.Exit(code)
 }
 
@@ -108,13 +105,17 @@ func compiled(t *testing.T, l *lesson.Lesson, replace map[string]string) string 
 	if _, err := heyBinary(); err != nil {
 		t.Fatal(err)
 	}
-	bin := build.Exe(filepath.Join(t.TempDir(), l.Step))
-	overlay := ""
-	if replace != nil {
-		overlay = filepath.Join(t.TempDir(), "overlay.json")
-		if err := build.WriteOverlay(overlay, replace); err != nil {
+	if replace == nil {
+		bin, err := binaries.Step(t.Context(), l)
+		if err != nil {
 			t.Fatal(err)
 		}
+		return bin
+	}
+	bin := build.Exe(filepath.Join(t.TempDir(), l.Step))
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	if err := build.WriteOverlay(overlay, replace); err != nil {
+		t.Fatal(err)
 	}
 	if err := build.Build(t.Context(), l.Dir, ".", bin, overlay); err != nil {
 		t.Fatal(err)
@@ -341,9 +342,9 @@ func TestLongOutage(t *testing.T) {
 	}
 	e.Acts = slices.Clone(e.Acts)
 	act = &e.Acts[0]
-	hey := *act.Hey
+	hey := act.Do.(lesson.Hey)
 	hey.For = int(outage.Seconds())
-	act.Hey = &hey
+	act.Do = hey
 	// A try fails at once or hangs for 3 s, and each failure doubles the pause.
 	act.Expect.LoadsWithin = &lesson.Bounds{Min: hey.For / 8, Max: hey.For + 3}
 	r := run(t, newLab(t, ""), bin, step, e)
@@ -409,7 +410,7 @@ var needs = map[string]string{
 func TestSlowClients(t *testing.T) {
 	slow := func(step *lesson.Lesson) lesson.Experiment {
 		for _, e := range step.Experiments {
-			if e.Acts[0].Slow > 0 {
+			if _, slow := e.Acts[0].Do.(lesson.Slow); slow {
 				return e
 			}
 		}
@@ -448,6 +449,19 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
+// The lab can do what the lessons say.
+func TestEveryActIsDone(t *testing.T) {
+	for _, l := range lessons(t) {
+		for _, e := range l.Experiments {
+			for i, a := range e.Acts {
+				if doers[reflect.TypeOf(a.Do)] == nil {
+					t.Errorf("%s, %s, act %d: nothing does %T", l.Step, e.Name, i+1, a.Do)
+				}
+			}
+		}
+	}
+}
+
 // A server that dies, or was never one, is told of; nothing hangs.
 func TestNoServer(t *testing.T) {
 	hey, err := heyBinary()
@@ -468,7 +482,7 @@ func TestCancelledExperiment(t *testing.T) {
 	l := newLab(t, "")
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	long := lesson.Experiment{Name: "long", Acts: []lesson.Act{{Wait: 3600_000_000_000}}}
+	long := lesson.Experiment{Name: "long", Acts: []lesson.Act{{Do: lesson.Wait(time.Hour)}}}
 	began := time.Now()
 	if _, err := l.Run(ctx, bin, step, long); err == nil {
 		t.Error("no error")

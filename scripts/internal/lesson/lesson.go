@@ -18,7 +18,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"plaque/scripts/internal/property"
-	"plaque/steps/kit/origin"
 )
 
 // File is the name of a lesson file in a step's folder.
@@ -69,6 +68,26 @@ func (e Exercise) Properties() []string {
 // Number is the step's two digits: "05".
 func (l *Lesson) Number() string { return l.Step[:2] }
 
+// Has reports whether the step has a property.
+func (l *Lesson) Has(p property.Property) bool { return l.Fingerprint[p.Name] == "yes" }
+
+// ReadsFeed reports whether the step answers what it reads from a feed.
+func (l *Lesson) ReadsFeed() bool { return l.Fingerprint[property.OneLoad.Name] != "n/a" }
+
+// Flies reports whether the step's loads are flights, which callers join.
+func (l *Lesson) Flies() bool { return l.Has(property.TraceJoined) }
+
+// Stampedes and Coalesces report whether it is one of the two steps that tell the
+// story when they stand side by side: the one that remembers and loads once a
+// caller, and the one whose flights harm nobody.
+func (l *Lesson) Stampedes() bool {
+	return l.Has(property.Remembers) && !l.Has(property.OneLoad)
+}
+
+func (l *Lesson) Coalesces() bool {
+	return l.Has(property.Clean500) && !l.Has(property.ServesOld)
+}
+
 // ExerciseFile is where a reader mends the exercise.
 func (l *Lesson) ExerciseFile() string {
 	return filepath.Join(l.Dir, "exercise", filepath.FromSlash(l.Exercise.Code))
@@ -90,93 +109,6 @@ type Experiment struct {
 	Peers int   `yaml:"peers"`
 	Acts  []Act `yaml:"acts"`
 }
-
-// Act is one thing done to the server, and what must come out. Exactly one of
-// Hey, Get, Keys, Slow, Silent, Leave, Rude, FirstLeaves, OtherKey, Fleet and Wait
-// is set.
-type Act struct {
-	Says string         `yaml:"says"` // what is done, where the fields do not say it
-	Feed *origin.Script `yaml:"feed"` // told to the feed before
-
-	Hey         *Hey            `yaml:"hey"`          // a burst
-	Get         *Get            `yaml:"get"`          // requests on one connection, one after the other
-	Keys        *Keys           `yaml:"keys"`         // callers who ask for a channel each, the same ones in every act
-	Slow        int             `yaml:"slow"`         // so many take a second to say their request; a quick one comes behind them
-	Silent      int             `yaml:"silent"`       // so many clients connect and say nothing
-	Leave       bool            `yaml:"leave"`        // the silent clients leave
-	Rude        string          `yaml:"rude"`         // a client that behaves badly: one of Rudenesses
-	FirstLeaves int             `yaml:"first_leaves"` // one caller starts a load, so many join, the first hangs up
-	OtherKey    bool            `yaml:"other_key"`    // B is remembered; A's load is held; somebody asks for B
-	Fleet       *Fleet          `yaml:"fleet"`        // callers at each peer, for one channel
-	Wait        origin.Duration `yaml:"wait"`         // nothing is done for so long
-
-	// Callers opens the feed's gate once so many callers are parked inside the
-	// step's cache: the lab sees them in the goroutine profile.
-	Callers int `yaml:"callers"`
-	// Picture draws the act's spans with these names.
-	Picture []string `yaml:"picture"`
-
-	Expect Expect `yaml:"expect"`
-}
-
-// Hey is how hey is run.
-type Hey struct {
-	Requests    int `yaml:"n"`
-	Concurrency int `yaml:"c"`
-	Timeout     int `yaml:"t"` // seconds; 0 means DefaultTimeout
-	// For is how many seconds it goes on, in place of so many requests, and Rate
-	// how many requests a second each of those at a time sends then.
-	For  int `yaml:"for"`
-	Rate int `yaml:"q"`
-}
-
-// DefaultTimeout is how long hey waits for an answer, in seconds.
-const DefaultTimeout = 2
-
-// Seconds is the timeout that hey gets.
-func (h Hey) Seconds() int {
-	if h.Timeout == 0 {
-		return DefaultTimeout
-	}
-	return h.Timeout
-}
-
-// Get is a plain request. Method "" means GET, path "" means /, times 0 once.
-type Get struct {
-	Method string `yaml:"method"`
-	Path   string `yaml:"path"`
-	Times  int    `yaml:"times"`
-}
-
-// Keys is n callers, each of whom asks for a channel of its own, c at a time.
-// Where the feed has a gate it opens once everybody has been answered or waits at
-// the feed: all must come at once then.
-type Keys struct {
-	N int `yaml:"n"`
-	C int `yaml:"c"`
-}
-
-// Fleet is callers at each peer that runs, all at once and for one channel. Where
-// the feed has a gate it opens once all of them wait inside the peers, and what is
-// to happen meanwhile has happened.
-type Fleet struct {
-	Callers int `yaml:"callers"` // at each peer
-	Key     int `yaml:"key"`     // another channel than 0
-
-	// First:
-	Restart bool   `yaml:"restart"` // the peer that was killed is started again
-	Links   string `yaml:"links"`   // of each peer to the others are from now on: one of Links; "" leaves them
-	// Elsewhere has one caller come first, at a peer that does not own the channel.
-	Elsewhere bool `yaml:"elsewhere"`
-
-	// While the feed holds the load:
-	Kill        bool `yaml:"kill"`         // the peer that loads is killed
-	FirstLeaves bool `yaml:"first_leaves"` // whoever came first hangs up
-}
-
-// Links are the values of Fleet.Links: they answer nothing, they refuse
-// connections, they are whole again.
-var Links = []string{"black hole", "refused", "whole"}
 
 // Expect is what must come out of an act. What is not set is not judged, except
 // that the feed's own count of loads and the spans must agree wherever a feed
@@ -245,13 +177,6 @@ func (b Bounds) String() string {
 	return fmt.Sprintf("%d to %d", b.Min, b.Max)
 }
 
-// MaxSlow is how many slow callers there may be. They have to be connected well
-// within the second that they take.
-const MaxSlow = 10
-
-// Rudenesses are the values of Act.Rude.
-var Rudenesses = []string{"hangup", "rubbish", "endless header"}
-
 var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // All reads the lessons of all steps below root, in order.
@@ -299,15 +224,17 @@ func Find(all []*Lesson, name string) (*Lesson, error) {
 // picture. Every lesson has one.
 func Shown(l, neighbour *Lesson) (x Experiment, act int) {
 	if l.slow() && neighbour.slow() {
-		x, act, _ = l.picture(func(a Act) bool { return a.Slow > 0 })
+		x, act, _ = l.picture(isSlow)
 		return x, act
 	}
 	x, act, _ = l.picture(func(Act) bool { return true })
 	return x, act
 }
 
+func isSlow(a Act) bool { _, slow := a.Do.(Slow); return slow }
+
 func (l *Lesson) slow() bool {
-	_, _, ok := l.picture(func(a Act) bool { return a.Slow > 0 })
+	_, _, ok := l.picture(isSlow)
 	return ok
 }
 
@@ -411,7 +338,9 @@ func (l *Lesson) check() error {
 			if err := a.check(); err != nil {
 				return fmt.Errorf("experiment %q, act %d: %w", e.Name, i+1, err)
 			}
-			if (e.Peers > 0) != (a.Fleet != nil) && a.Wait == 0 {
+			_, fleet := a.Do.(Fleet)
+			_, wait := a.Do.(Wait)
+			if (e.Peers > 0) != fleet && !wait {
 				return fmt.Errorf("experiment %q, act %d: the act fleet goes with peers, and with peers go fleet and wait alone", e.Name, i+1)
 			}
 			if len(a.Picture) > 0 {
@@ -471,81 +400,6 @@ func (l *Lesson) checkExercise() error {
 		if slices.Contains(e.Keeps[:i], name) {
 			return fmt.Errorf("keeps: %s is there twice", name)
 		}
-	}
-	return nil
-}
-
-func (a Act) check() error {
-	kinds := 0
-	for _, set := range []bool{a.Hey != nil, a.Get != nil, a.Keys != nil, a.Slow > 0, a.Silent > 0, a.Leave, a.Rude != "", a.FirstLeaves > 0, a.OtherKey, a.Fleet != nil, a.Wait > 0} {
-		if set {
-			kinds++
-		}
-	}
-	if kinds != 1 {
-		return fmt.Errorf("it does %d things: say one of hey, get, keys, slow, silent, leave, rude, first_leaves, other_key, fleet, wait", kinds)
-	}
-	if h := a.Hey; h != nil && h.For > 0 {
-		if h.Requests != 0 || h.Concurrency < 1 || h.Rate < 1 || h.Timeout < 0 {
-			return fmt.Errorf("hey: for %d, c %d, q %d: what goes on for a time has no n, and says how many at a time and how many a second each", h.For, h.Concurrency, h.Rate)
-		}
-	} else if h != nil && (h.Rate != 0 || h.Requests < 1 || h.Concurrency < 1 || h.Requests%h.Concurrency != 0 || h.Timeout < 0) {
-		return fmt.Errorf("hey: n %d, c %d: hey sends only whole rounds, so n must be a multiple of c, both at least 1", h.Requests, h.Concurrency)
-	}
-	if k := a.Keys; k != nil {
-		if k.N < 1 || k.C < 1 || k.C > k.N {
-			return fmt.Errorf("keys: n %d, c %d: both are at least 1, and no more at a time than there are", k.N, k.C)
-		}
-		if a.Feed != nil && a.Feed.Gate && k.C != k.N {
-			return fmt.Errorf("keys: n %d, c %d: the feed's gate holds back those who come first, so all must come at once", k.N, k.C)
-		}
-	}
-	if e := a.Expect; e.RetryAfter != nil && a.Get == nil && a.Keys == nil {
-		return errors.New("expect: retry_after goes with the acts get and keys: hey does not tell")
-	} else if e.Slowest != 0 && a.Hey == nil && a.Fleet == nil || e.All != "" && a.Hey == nil {
-		return errors.New("expect: all and slowest go with the act hey, and slowest with fleet")
-	} else if e.LoadedBy != nil && a.Fleet == nil {
-		return errors.New("expect: loaded_by goes with the act fleet")
-	}
-	if err := a.checkFleet(); err != nil {
-		return fmt.Errorf("fleet: %w", err)
-	}
-	if a.Rude != "" && !slices.Contains(Rudenesses, a.Rude) {
-		return fmt.Errorf("rude: %q: it can be %s", a.Rude, strings.Join(Rudenesses, ", "))
-	}
-	if a.Feed != nil {
-		if err := a.Feed.Check(); err != nil {
-			return fmt.Errorf("feed: %w", err)
-		}
-	}
-	if a.Callers > 0 && (a.Feed == nil || !a.Feed.Gate) {
-		return errors.New("callers opens the feed's gate, so feed must say gate: true")
-	}
-	if k := a.Expect.OtherKey; a.OtherKey != (k != "") || k != "" && k != "at once" && k != "after A" {
-		return fmt.Errorf("expect: other_key: %q: it goes with the act other_key, and can be \"at once\" or \"after A\"", k)
-	}
-	if a.Slow > MaxSlow {
-		return fmt.Errorf("slow: %d: at most %d", a.Slow, MaxSlow)
-	}
-	if k := a.Expect.Quick; k != "" && (a.Slow == 0 || k != "at once" && k != "after the slow ones") {
-		return fmt.Errorf("expect: quick: %q: it goes with the act slow, and can be \"at once\" or \"after the slow ones\"", k)
-	}
-	return nil
-}
-
-func (a Act) checkFleet() error {
-	f := a.Fleet
-	if f == nil {
-		return nil
-	}
-	gate := a.Feed != nil && a.Feed.Gate
-	switch {
-	case f.Callers < 1:
-		return fmt.Errorf("callers: %d: at least 1 at each peer", f.Callers)
-	case f.Links != "" && !slices.Contains(Links, f.Links):
-		return fmt.Errorf("links: %q: it can be %s", f.Links, strings.Join(Links, ", "))
-	case (f.Kill || f.FirstLeaves || f.Elsewhere) && !gate:
-		return errors.New("kill, first_leaves and elsewhere need a load that is held: feed must say gate: true")
 	}
 	return nil
 }

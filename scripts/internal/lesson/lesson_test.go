@@ -71,7 +71,7 @@ func TestGood(t *testing.T) {
 	if l.Step != "01-one" || l.Number() != "01" || l.Title != "A title" || *l.Experiments[0].Acts[0].Expect.Loads != 5 {
 		t.Errorf("read as %+v", l)
 	}
-	if s := l.Experiments[0].Acts[0].Hey.Seconds(); s != DefaultTimeout {
+	if s := l.Experiments[0].Acts[0].Do.(Hey).Seconds(); s != DefaultTimeout {
 		t.Errorf("hey waits %d s, want the default", s)
 	}
 }
@@ -116,7 +116,7 @@ func TestBroken(t *testing.T) {
 		{"callers without a gate", "hey: {n: 10, c: 5}", "hey: {n: 10, c: 5}\n        callers: 5", "gate: true"},
 		{"slow and fast at once", "hey: {n: 10, c: 5}", "slow: 3\n        hey: {n: 10, c: 5}", "it does 2 things"},
 		{"more slow callers than can connect in time", "hey: {n: 10, c: 5}", "slow: 11", "at most 10"},
-		{"a quick caller behind nobody", "loads: 5}", "loads: 5, quick: at once}", "it goes with the act slow"},
+		{"a quick caller behind nobody", "loads: 5}", "loads: 5, quick: at once}", "quick goes with the act slow"},
 		{"quick as nobody is", "hey: {n: 10, c: 5}", "slow: 3\n        expect: {quick: soon}\n      - hey: {n: 10, c: 5}", "soon"},
 		{"a budget against nothing", "code: main.go", "code: main.go\nbudget: 10", "no step before"},
 		{"unknown rudeness", "hey: {n: 10, c: 5}", "rude: sulks", "sulks"},
@@ -204,7 +204,7 @@ func TestShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		x, i := Shown(s, n)
-		if a := x.Acts[i]; (a.Slow > 0) != c.slow || len(a.Picture) == 0 {
+		if a := x.Acts[i]; isSlow(a) != c.slow || len(a.Picture) == 0 {
 			t.Errorf("%s beside %s: act %d of %q; want slow clients: %v", c.step, c.neighbour, i+1, x.Name, c.slow)
 		}
 	}

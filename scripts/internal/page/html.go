@@ -55,7 +55,7 @@ type Experiment struct {
 
 // Act is one act of an experiment.
 type Act struct {
-	*lab.Act
+	*lab.Outcome
 	Does   string // what is done, in a few words
 	Jaeger string // the page of its trace on this machine; "" for none
 }
@@ -202,7 +202,7 @@ func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (st
 				}
 			}
 			xv.Acts = append(xv.Acts, av)
-			if len(a.Act.Act.Picture) == 0 {
+			if len(a.Act.Picture) == 0 {
 				continue
 			}
 			pictures++
@@ -224,8 +224,8 @@ func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (st
 
 func newBurst(s *lesson.Lesson, a Act, id string, notes func(otlp.Span) string, hide func(string) string) burst {
 	b := burst{
-		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: lab.ReadsFeed(s),
-		Picture: draw(id, a.Does, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Act.Picture, Notes: notes}), hide),
+		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: s.ReadsFeed(),
+		Picture: draw(id, a.Does, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: notes}), hide),
 		Jaeger:  local(a.Jaeger),
 		ByHey:   a.Hey != "",
 	}

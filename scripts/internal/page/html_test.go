@@ -66,7 +66,7 @@ func example() Tour {
 	hey := func(lines string) string { return "Response time histogram:\n" + lines + "\n\nLatency distribution:\n" }
 	act := func(does string, spans []otlp.Span, loads int, h string, checks ...lab.Check) Act {
 		drawn := []string{"burst", "GET /{$}", "cache.get", "flight", "HTTP GET", hostile}
-		return Act{Does: does, Jaeger: "http://127.0.0.1:16686/trace/t", Act: &lab.Act{Act: lesson.Act{Picture: drawn}, TraceID: "t", Hey: h,
+		return Act{Does: does, Jaeger: "http://127.0.0.1:16686/trace/t", Outcome: &lab.Outcome{Act: lesson.Act{Picture: drawn}, TraceID: "t", Hey: h,
 			Answers: map[string]int{"200": 10}, Loads: loads, Spans: spans, Checks: checks}}
 	}
 	five := &lesson.Lesson{Step: "05-naive-cache", Title: "A naive cache", Claim: "Five callers make\n  five loads.", Fixes: "it remembers", Breaks: "all load",
@@ -274,7 +274,7 @@ func TestParts(t *testing.T) {
 func TestAnotherStep(t *testing.T) {
 	tour := example()
 	ten := &lesson.Lesson{Step: "10-another", Title: "Another step", Claim: "It does something else.", Fixes: "this", Breaks: "that"}
-	act := Act{Does: "the feed is down", Act: &lab.Act{Checks: []lab.Check{{What: "old answers", Want: "at least 9", Got: "10", Held: true}}}}
+	act := Act{Does: "the feed is down", Outcome: &lab.Outcome{Checks: []lab.Check{{What: "old answers", Want: "at least 9", Got: "10", Held: true}}}}
 	tour.Steps = append(tour.Steps, Step{Lesson: ten, Before: tour.Steps[1].Lesson, Diff: "+\tstale\n",
 		Experiments: []Experiment{{Name: "an outage", Says: "The old value will do.", Acts: []Act{act}}}})
 	page := text(t, tour)

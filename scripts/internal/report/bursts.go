@@ -20,14 +20,14 @@ const SideBySide = 120
 
 // Shown runs the act whose picture stands for step s beside that of its
 // neighbour, and what comes before it in its experiment.
-func Shown(ctx context.Context, l *lab.Lab, bins *build.Bins, s, neighbour *lesson.Lesson, slow bool) (*lab.Act, error) {
+func Shown(ctx context.Context, l *lab.Lab, bins *build.Bins, s, neighbour *lesson.Lesson, slow bool) (*lab.Outcome, error) {
 	x, i := lesson.Shown(s, neighbour)
 	last := i + 1
-	for last < len(x.Acts) && x.Acts[last].Wait > 0 { // in which loads end that nobody waits for
+	for last < len(x.Acts) && isWait(x.Acts[last]) { // in which loads end that nobody waits for
 		last++
 	}
 	x.Acts = x.Acts[:last]
-	if slow && lab.ReadsFeed(s) {
+	if slow && s.ReadsFeed() {
 		x = inSlowMotion(x)
 	}
 	r, err := l.Run(ctx, bins.StepPath(s), s, x)
@@ -38,7 +38,7 @@ func Shown(ctx context.Context, l *lab.Lab, bins *build.Bins, s, neighbour *less
 }
 
 // FirstLie is an error about a claim that did not come true, if there is one.
-func FirstLie(acts ...*lab.Act) error {
+func FirstLie(acts ...*lab.Outcome) error {
 	for _, a := range acts {
 		for _, c := range a.Checks {
 			if !c.Held {
@@ -52,7 +52,7 @@ func FirstLie(acts ...*lab.Act) error {
 // Bursts draws the acts of two steps next to each other, or one under the other
 // where the text must be narrower than SideBySide columns, or where a picture had
 // to be cut.
-func Bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, error) {
+func Bursts(before, s *lesson.Lesson, left, right *lab.Outcome, width int) (string, error) {
 	if width >= SideBySide {
 		column := (SideBySide - len(Gap)) / 2
 		l, err := drawBurst(before, left, waterfall.Options{Width: column})
@@ -77,11 +77,11 @@ func Bursts(before, s *lesson.Lesson, left, right *lab.Act, width int) (string, 
 }
 
 // drawBurst is an act's picture below its step's name and what came out.
-func drawBurst(s *lesson.Lesson, a *lab.Act, o waterfall.Options) (string, error) {
+func drawBurst(s *lesson.Lesson, a *lab.Outcome, o waterfall.Options) (string, error) {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, s.Step)
 	fmt.Fprint(&b, lab.Answers(a.Answers))
-	if lab.ReadsFeed(s) {
+	if s.ReadsFeed() {
 		fmt.Fprintf(&b, ", %s", say.Plural(a.Loads, "load"))
 	}
 	b.WriteString("\n\n")
@@ -100,7 +100,7 @@ func drawBurst(s *lesson.Lesson, a *lab.Act, o waterfall.Options) (string, error
 }
 
 // drawn are an act's spans without the links that lead out of its picture.
-func drawn(a *lab.Act) []otlp.Span {
+func drawn(a *lab.Outcome) []otlp.Span {
 	names := map[string]string{}
 	for _, s := range a.Spans {
 		names[s.ID] = s.Name
@@ -114,3 +114,5 @@ func drawn(a *lab.Act) []otlp.Span {
 	}
 	return spans
 }
+
+func isWait(a lesson.Act) bool { _, wait := a.Do.(lesson.Wait); return wait }

@@ -146,7 +146,7 @@ func (w *Writer) beside(ctx context.Context, before, s *lesson.Lesson) (string, 
 
 // still is the act that stands for a step beside its neighbour. It has run
 // already if the step's own page has been written.
-func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.Act, error) {
+func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.Outcome, error) {
 	x, i := lesson.Shown(s, neighbour)
 	for _, r := range w.ran[s] {
 		if r.Experiment.Name == x.Name {
@@ -170,7 +170,7 @@ const slowly = Tick
 // experiments runs a step's experiments.
 func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, err error) {
 	for _, x := range s.Experiments {
-		if lab.ReadsFeed(s) {
+		if s.ReadsFeed() {
 			x = inSlowMotion(x)
 		}
 		r, err := w.lab.Run(ctx, w.bins.StepPath(s), s, x)
@@ -186,7 +186,7 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, 
 			did := RanAct{Does: a.Act.Does()}
 			// What 01 to 03 do takes no time that survives the rounding, unless
 			// callers are slow.
-			if len(a.Act.Picture) > 0 && (lab.ReadsFeed(s) || a.Act.Slow > 0) {
+			if len(a.Act.Picture) > 0 && (s.ReadsFeed() || isSlow(a.Act)) {
 				if did.Picture, err = drawStill(a); err != nil {
 					return nil, err
 				}
@@ -202,14 +202,14 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, 
 }
 
 // stillAct is an act with spans that every run has in common.
-func stillAct(a *lab.Act) *lab.Act {
+func stillAct(a *lab.Outcome) *lab.Outcome {
 	still := *a
 	still.Spans = Still(drawn(a))
 	return &still
 }
 
 // drawStill is an act's picture as every run draws it.
-func drawStill(a *lab.Act) (string, error) {
+func drawStill(a *lab.Outcome) (string, error) {
 	var picture bytes.Buffer
 	err := waterfall.Waterfall(&picture, stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
 	if err != nil {
@@ -250,3 +250,5 @@ func inSlowMotion(x lesson.Experiment) lesson.Experiment {
 	x.Acts = acts
 	return x
 }
+
+func isSlow(a lesson.Act) bool { _, slow := a.Do.(lesson.Slow); return slow }

@@ -27,7 +27,7 @@ func experiment(p *say.Printer, e lesson.Experiment) {
 }
 
 // Act writes what was done, what came out and whether it was claimed.
-func Act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Act) {
+func Act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Outcome) {
 	p.Line("")
 	p.Line("    " + p.Bold(a.Act.Does()))
 	for _, line := range a.Act.ByHand(s, e) {
@@ -85,7 +85,7 @@ func Notes(s otlp.Span) string {
 }
 
 // Link is the page of an act's burst.
-func (t *Tour) Link(a *lab.Act) string { return t.Jaeger.TraceURL(a.TraceID) }
+func (t *Tour) Link(a *lab.Outcome) string { return t.Jaeger.TraceURL(a.TraceID) }
 
 // summary is the table of all steps, and where to look next.
 func (t *Tour) summary(p *say.Printer) {
@@ -100,7 +100,7 @@ func (t *Tour) summary(p *say.Printer) {
 		answers, loads := "-", "-"
 		if b := r.Burst(); b != nil {
 			answers = lab.Answers(b.Answers)
-			if lab.ReadsFeed(r.Lesson) {
+			if r.Lesson.ReadsFeed() {
 				loads = strconv.Itoa(b.Loads)
 			}
 		}

@@ -48,7 +48,7 @@ type Visit struct {
 }
 
 // Burst is the act whose picture stands for the step, if it has run.
-func (v *Visit) Burst() *lab.Act {
+func (v *Visit) Burst() *lab.Outcome {
 	for _, r := range v.Results {
 		for _, a := range r.Acts {
 			if len(a.Act.Picture) > 0 && a.TraceID != "" {

@@ -1,0 +1,49 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"plaque/scripts/internal/caller"
+	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/origin"
+)
+
+var _ = does((*scene).keys)
+
+// keys has each caller ask for a channel of its own. A gate opens once all have
+// been answered or wait at the feed; where they do not come, it opens after a
+// while.
+func (s *scene) keys(ctx context.Context, k lesson.Keys, out *Outcome) error {
+	ctx, end := s.burst(ctx, out, k.N, k.C)
+	defer end()
+	n := k.N
+	answers := make(chan caller.Answer, n)
+	next := make(chan int, n)
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	var callers sync.WaitGroup
+	for range k.C {
+		callers.Go(func() {
+			for i := range next {
+				c := caller.Caller(callFor)
+				answers <- caller.Ask(ctx, c, http.MethodGet, s.url(fmt.Sprintf("UC%022d", i)), Traceparent(ctx))
+				c.CloseIdleConnections()
+			}
+		})
+	}
+	if out.gated() {
+		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting+len(answers) >= n })
+		s.feed.Open()
+	}
+	callers.Wait()
+	close(answers)
+	for got := range answers {
+		out.answered(got)
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package lab
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/origin"
+	"plaque/steps/kit/youtube"
+)
+
+var _ = does((*scene).otherKey)
+
+// otherChannel is the key B; A is youtube.DefaultChannel.
+const otherChannel = "UCBBBBBBBBBBBBBBBBBBBBBB"
+
+// otherKey asks for B, which is remembered, while A's load is held.
+func (s *scene) otherKey(ctx context.Context, _ lesson.OtherKey, out *Outcome) error {
+	ctx, end := s.burst(ctx, out, 3, 2)
+	defer end()
+	a, b := s.url(youtube.DefaultChannel), s.url(otherChannel)
+	out.Answers[<-once(ctx, http.MethodGet, b)]++
+	if err := s.tell(out, origin.Script{Gate: true, Channel: youtube.DefaultChannel}); err != nil {
+		return err
+	}
+	defer s.feed.Open()
+	first := once(ctx, http.MethodGet, a)
+	s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
+	second := once(ctx, http.MethodGet, b)
+	select {
+	case answer := <-second:
+		out.otherKey = lesson.AtOnce
+		out.Answers[answer]++
+		s.feed.Open()
+	case <-time.After(heldFor):
+		out.otherKey = lesson.AfterA
+		s.feed.Open()
+		out.Answers[<-second]++
+	}
+	out.Answers[<-first]++
+	return nil
+}

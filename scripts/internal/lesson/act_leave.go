@@ -1,0 +1,21 @@
+package lesson
+
+import "errors"
+
+// Leave lets the silent clients leave. It is true.
+type Leave bool
+
+var _ = kind[Leave]("leave")
+
+func (l Leave) check(Act) error {
+	if !l {
+		return errors.New("leave: false: say true, or nothing of it")
+	}
+	return nil
+}
+
+func (Leave) expects() []string { return nil }
+
+func (Leave) says() string { return "the silent clients leave" }
+
+func (Leave) byHand(*Lesson) string { return "" }

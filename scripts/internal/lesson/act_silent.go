@@ -1,0 +1,31 @@
+package lesson
+
+import "fmt"
+
+// Silent is so many clients that connect and say nothing.
+type Silent int
+
+var _ = kind[Silent]("silent")
+
+func (s Silent) check(Act) error {
+	if s < 1 {
+		return fmt.Errorf("silent: %d: at least 1", s)
+	}
+	return nil
+}
+
+func (s Silent) expects() []string { return []string{"closed"} }
+
+func (s Silent) says() string {
+	if s == 1 {
+		return "a client connects and says nothing"
+	}
+	return fmt.Sprintf("%d clients connect and say nothing", s)
+}
+
+func (s Silent) byHand(*Lesson) string {
+	if s == 1 {
+		return "nc 127.0.0.1 3779"
+	}
+	return ""
+}
