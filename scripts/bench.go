@@ -76,13 +76,13 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	server := fs.Bool("server", false, "measure servers, with hey and with wrk where it is installed")
 	watched := fs.Bool("watched", false, "measure what it costs to watch the cache: with tracing off, on, and with its debug pages read")
 	fleet := fs.Bool("fleet", false, "measure what a hit costs in a fleet, at the owner and elsewhere, beside one machine")
-	only := fs.String("only", ".", "which benchmarks, as for go test -bench")
-	names, err := parse(fs, args)
+	only := fs.String("only", ".", "which benchmarks of the cache: a `REGEXP`, as for go test -bench")
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
 	if len(names) > 0 {
-		return errUsage{fmt.Errorf("bench takes no %q, only flags: --count N, --quick, --server, --watched, --fleet, --only REGEXP", names[0])}
+		return errUsage{fmt.Errorf("bench takes no %q, only flags: `go run ./scripts help bench` lists them", names[0])}
 	}
 	if *count < 1 || *count > 100 {
 		return errUsage{fmt.Errorf("--count %d: it can be 1 to 100", *count)}
@@ -103,6 +103,9 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 		return errUsage{errors.New("--server, --watched and --fleet are separate benches: name one of them")}
 	case kinds == 1 && *only != ".":
 		return errUsage{errors.New("--only picks benchmarks of the caches: leave out --server, --watched and --fleet")}
+	}
+	if err := oneOf(fs, "quick", "count"); err != nil {
+		return err
 	}
 	if *quick {
 		b.count = 1

@@ -34,10 +34,10 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	addr := fs.String("addr", "", "judge the server that listens at `HOST:PORT`")
 	exercise := fs.String("exercise", "", "judge your attempt at the exercise of `STEP`")
 	only := fs.String("only", "", "judge these properties alone: `NAMES`, with commas between them")
-	feed := fs.String("feed", check.FeedAddr, "with --addr: where the checker's feed listens")
-	spans := fs.String("spans", check.SpansAddr, "with --addr: where the checker takes spans, OTLP over HTTP")
+	feed := fs.String("feed", check.FeedAddr, "with --addr: `HOST:PORT` where the checker's feed listens")
+	spans := fs.String("spans", check.SpansAddr, "with --addr: `HOST:PORT` where the checker takes spans, OTLP over HTTP")
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
-	names, err := parse(fs, args)
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
@@ -89,9 +89,9 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 		o.Command = []string{bin}
 	}
 
-	out := say.New(e.stdout)
+	out := e.printer()
 	if *asJSON {
-		out = say.New(io.Discard)
+		out = &say.Printer{Out: io.Discard, Width: say.Elsewhere}
 	}
 	o.Each = func(v check.Verdict) {
 		if v.Has != "n/a" {

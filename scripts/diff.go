@@ -3,8 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
+	"strings"
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/diff"
@@ -12,7 +11,6 @@ import (
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/say"
-	"plaque/scripts/internal/waterfall"
 )
 
 // diffCommand shows what changed since the step before: in the code, in the fingerprint,
@@ -20,7 +18,7 @@ import (
 func diffCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("diff")
 	code := fs.Bool("code", false, "show the code alone, and run nothing")
-	names, err := parse(fs, args)
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
@@ -28,7 +26,10 @@ func diffCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	before := lesson.Before(e.lessons, s)
+	before, err := e.before(s)
+	if err != nil {
+		return err
+	}
 	if before == nil {
 		return errUsage{fmt.Errorf("%s is the first step: there is nothing before it", s.Step)}
 	}
@@ -36,7 +37,7 @@ func diffCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	p := say.New(e.stdout)
+	p := e.printer()
 	if *code {
 		_, err = fmt.Fprint(e.stdout, text)
 		return err
@@ -47,7 +48,11 @@ func diffCommand(ctx context.Context, e *env, args []string) error {
 	if rows == "" {
 		rows = "- none\n"
 	}
-	p.Linef("%s\n\n%s", p.Bold("The properties that changed"), rows)
+	p.Linef("%s\n", p.Bold("The properties that changed"))
+	for row := range strings.Lines(rows) {
+		p.Wrap("- ", strings.TrimPrefix(row, "- "))
+	}
+	p.Line("")
 
 	bins, err := build.OpenBuilt(ctx, e.root, []*lesson.Lesson{before, s}, e.stderr)
 	if err != nil {
@@ -67,19 +72,10 @@ func diffCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	pictures, err := report.Bursts(before, s, left, right, columns())
+	pictures, err := report.Bursts(before, s, left, right, say.Columns(e.stdout, report.SideBySide))
 	if err != nil {
 		return err
 	}
 	p.Linef("%s\n\n%s", p.Bold("The two side by side"), pictures)
 	return report.FirstLie(left, right)
-}
-
-// columns is how wide the terminal is, as COLUMNS says; else wide enough for two
-// pictures.
-func columns() int {
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= waterfall.MinWidth {
-		return n
-	}
-	return report.SideBySide
 }

@@ -19,7 +19,7 @@ var errSick = errors.New("not everything is as it should be: see each ✗")
 func doctorCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("doctor")
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
-	rest, err := parse(fs, args)
+	rest, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 	} else {
-		findings(say.New(e.stdout), found)
+		findings(e.printer(), found)
 	}
 	if !healthy {
 		return errSick
@@ -69,7 +69,7 @@ func findings(p *say.Printer, found []doctor.Finding) {
 		case doctor.Failure:
 			mark = p.Bad(mark)
 		}
-		p.Linef("%s %-*s  %s", mark, width, f.Name, f.Found)
+		p.Wrap(fmt.Sprintf("%s %-*s  ", mark, width, f.Name), f.Found)
 		if f.Advice != "" {
 			p.Wrap(strings.Repeat(" ", width+4), f.Advice)
 		}

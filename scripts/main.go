@@ -9,41 +9,56 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/say"
 )
 
 // command is one thing that the program can do.
 type command struct {
 	name, args, says string
 	run              func(context.Context, *env, []string) error
+	more             func(*say.Printer) // behind says in the command's usage; nil for nothing
 }
 
 // env is what every command needs.
 type env struct {
 	stdout, stderr io.Writer
 	root           string
-	lessons        []*lesson.Lesson
+	lessons        []*lesson.Lesson // that can be read
+	broken         error            // of those that cannot
+	parsed         *flag.FlagSet    // of the command, once it has called parse
+	printers       []*say.Printer
+}
+
+// printer writes to standard output for people. What could not be written fails
+// the command in the end.
+func (e *env) printer() *say.Printer {
+	p := say.New(e.stdout)
+	e.printers = append(e.printers, p)
+	return p
 }
 
 func commands() []command {
 	return []command{
-		{"tour", "[STEP...] [--json] [--jaeger] [--report DIR]", "run every step's experiments and judge what they show", tourCommand},
-		{"run", "STEP [FLAGS OF THE STEP]", "run one step until Ctrl-C", runStep},
-		{"load", "STEP [-n 10 -c 5 -t 2]", "load the running step with hey, as one trace", load},
-		{"feed", "[--hold N] [--delay D] [ANSWER...]", "tell the running step's feed what to serve next", feed},
-		{"top", "[STEP] [--every 1s]", "watch the running step: flights, hits, goroutines", top},
-		{"stacks", "[STEP]", "show what the running step's goroutines wait for", stacksCommand},
-		{"check", "STEP | --addr ADDR | --exercise STEP | -- COMMAND", "judge a server in any language, property by property", checkCommand},
-		{"diff", "[--code] STEP", "show what changed since the step before: code, properties, pictures", diffCommand},
-		{"doctor", "[--json]", "look at this machine, and whether a trace shows up", doctorCommand},
-		{"jaeger", "[--from docker|release|source]", "start Jaeger", jaegerCommand},
-		{"pages", "[--check]", "write the generated parts of the READMEs, or check them", pages},
-		{"bench", "[--quick] [--count N] [--server | --watched | --fleet]", "measure the cache to take home beside its peers, servers beside a bare one, what it costs to watch, or a fleet", benchCommand},
-		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants},
+		{"tour", "[STEP...]", "run every step's experiments and judge what they show", tourCommand, nil},
+		{"run", "STEP [FLAGS OF THE STEP]", "run one step until Ctrl-C", runStep, nil},
+		{"load", "STEP", "load the running step with hey, as one trace", load, nil},
+		{"feed", "[ANSWER...]", "tell the running step's feed what to serve next", feed, feedAnswers},
+		{"top", "[STEP]", "watch the running step: flights, hits, goroutines", top, nil},
+		{"stacks", "[STEP]", "show what the running step's goroutines wait for", stacksCommand, nil},
+		{"check", "[STEP | -- COMMAND]", "judge a server in any language, property by property", checkCommand, nil},
+		{"diff", "STEP", "show what changed since the step before: code, properties, pictures", diffCommand, nil},
+		{"doctor", "", "look at this machine, and whether a trace shows up", doctorCommand, nil},
+		{"jaeger", "", "start Jaeger", jaegerCommand, nil},
+		{"pages", "[STEP...]", "write the generated parts of the READMEs, or check them", pages, nil},
+		{"bench", "", "measure the cache to take home beside its peers, servers beside a bare one, what it costs to watch, or a fleet", benchCommand, nil},
+		{"mutants", "[STEP...]", "break each line that matters and see a test fail", mutants, nil},
 	}
 }
 
@@ -56,30 +71,63 @@ func (e errUsage) Error() string { return e.err.Error() }
 var errClaim = errors.New("not every claim came true")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second Ctrl-C ends the program at once.
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	var usage errUsage
-	switch {
-	case err == nil:
-		return
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "stopped")
-		os.Exit(130)
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
+	os.Exit(exitCode(run(interruptible(), os.Args[1:], os.Stdout, os.Stderr)))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// errStopped is the cause of a context that ended because somebody stopped us.
+var errStopped = errors.New("stopped")
+
+// interruptible is a context that ends with Ctrl-C, and with what ends a program
+// whose terminal or reader has gone. Stopping takes seconds, because servers and
+// files go first: a second Ctrl-C says so, and the third ends the program at once.
+func interruptible() context.Context {
+	ctx, stop := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	go func() {
+		<-signals
+		stop(errStopped)
+		for s := range signals {
+			if s == os.Interrupt {
+				fmt.Fprintln(os.Stderr, "stopping what was started; Ctrl-C once more leaves it behind")
+				signal.Reset(os.Interrupt)
+				return
+			}
+		}
+	}()
+	return ctx
+}
+
+// exitCode says what is to be said of how a command ended.
+func exitCode(err error) int {
+	var usage errUsage
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errStopped):
+		fmt.Fprintln(os.Stderr, errStopped)
+		return 130
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// run runs the command that args name.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	e := &env{stdout: stdout, stderr: stderr}
+	defer func() {
+		for _, p := range e.printers {
+			if wrong := p.Err(); wrong != nil && (err == nil || errors.Is(err, flag.ErrHelp)) {
+				err = wrong
+			}
+		}
+		if err != nil && ctx.Err() != nil {
+			err = errors.Join(context.Cause(ctx), err)
+		}
+	}()
 	here, err := os.Getwd()
 	if err != nil {
 		return err
@@ -87,51 +135,72 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if e.root, err = build.Root(here); err != nil {
 		return errUsage{err}
 	}
-	if e.lessons, err = lesson.All(e.root); err != nil {
-		return err
+	e.lessons, e.broken = lesson.All(e.root)
+	if len(args) == 0 || slices.Contains([]string{"-h", "--help"}, args[0]) {
+		args = []string{"help"}
 	}
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		e.help(stdout)
-		return nil
-	}
-	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, e, args[1:])
+	if args[0] == "help" {
+		if args = args[1:]; len(args) == 0 {
+			return e.help(ctx)
 		}
+		args = []string{args[0], "-h"}
 	}
-	var names []string
-	for _, c := range commands() {
-		names = append(names, c.name)
+	c := known(args[0])
+	if c.run == nil {
+		var names []string
+		for _, c := range commands() {
+			names = append(names, c.name)
+		}
+		return errUsage{fmt.Errorf("there is no command %q; there are %s", args[0], strings.Join(names, ", "))}
 	}
-	return errUsage{fmt.Errorf("there is no command %q; there are %s", args[0], strings.Join(names, ", "))}
+	if _, err := os.Stat(os.TempDir()); err != nil {
+		return errUsage{fmt.Errorf("no place for temporary files: %w: TMPDIR names it (on Windows TMP); set that to a folder that is there, or unset it", err)}
+	}
+	return c.run(ctx, e, args[1:])
 }
 
-func (e *env) help(w io.Writer) {
-	fmt.Fprint(w, "plaque: a workshop on request coalescing and tracing\n\nThe steps:\n\n")
-	for _, l := range e.lessons {
-		fmt.Fprintf(w, "  %-18s %3d min  %s\n", l.Step, l.Minutes, l.Title)
-	}
-	fmt.Fprint(w, "\nThe commands, each as `go run ./scripts COMMAND`:\n\n")
+// known is the command of that name, or the zero command.
+func known(name string) command {
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-44s %s\n", c.name+" "+c.args, c.says)
+		if c.name == name {
+			return c
+		}
 	}
-	fmt.Fprint(w, "\nA STEP is a number such as 5 or 05, or a name. Start with `go run ./scripts tour`.\n")
+	return command{}
 }
 
 // steps picks the lessons with these names; none means all.
 func (e *env) steps(names []string) ([]*lesson.Lesson, error) {
 	if len(names) == 0 {
-		return e.lessons, nil
+		return e.lessons, e.broken
 	}
 	var picked []*lesson.Lesson
 	for _, n := range names {
 		l, err := lesson.Find(e.lessons, n)
 		if err != nil {
-			return nil, errUsage{err}
+			// It may be one of those that cannot be read.
+			return nil, errUsage{errors.Join(e.broken, err)}
 		}
 		picked = append(picked, l)
 	}
 	return picked, nil
+}
+
+// before is the lesson before s, or nil for the first. It is an error where that
+// one may be broken.
+func (e *env) before(s *lesson.Lesson) (*lesson.Lesson, error) {
+	b := lesson.Before(e.lessons, s)
+	if e.broken == nil {
+		return b, nil
+	}
+	last := 0
+	if b != nil {
+		last, _ = strconv.Atoi(b.Number())
+	}
+	if n, _ := strconv.Atoi(s.Number()); n != last+1 {
+		return nil, e.broken
+	}
+	return b, nil
 }
 
 // step picks exactly one lesson.
@@ -144,30 +213,4 @@ func (e *env) step(command string, names []string) (*lesson.Lesson, error) {
 		return nil, err
 	}
 	return picked[0], nil
-}
-
-// flags makes a FlagSet whose errors are errUsage.
-func (e *env) flags(name string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(e.stderr)
-	return fs
-}
-
-// parse reads flags before, between and behind the other arguments, which it
-// returns.
-func parse(fs *flag.FlagSet, args []string) ([]string, error) {
-	var rest []string
-	for {
-		if err := fs.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, errUsage{fmt.Errorf("go run ./scripts %s: that was not understood; see above", fs.Name())}
-		}
-		if fs.NArg() == 0 {
-			return rest, nil
-		}
-		rest = append(rest, fs.Arg(0))
-		args = fs.Args()[1:]
-	}
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,7 +18,7 @@ import (
 	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
-	"plaque/scripts/internal/say"
+	"plaque/steps/kit/terminal"
 )
 
 // ask runs a command of ours and returns what it printed.
@@ -26,17 +29,63 @@ func ask(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
+// The help names each flag, within the terminal's width.
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{nil, {"help"}, {"--help"}} {
-		out, _, err := ask(t, args...)
-		if err != nil {
-			t.Errorf("%q: %v", args, err)
-		}
-		for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [STEP...]", "go run ./scripts tour"} {
-			if !strings.Contains(out, want) {
-				t.Errorf("%q does not say %q:\n%s", args, want, out)
+	for _, columns := range []string{"60", "80", "120"} {
+		t.Setenv("COLUMNS", columns)
+		for _, args := range [][]string{nil, {"help"}, {"--help"}} {
+			out, _, err := ask(t, args...)
+			if err != nil {
+				t.Errorf("%q: %v", args, err)
 			}
+			flat := strings.Join(strings.Fields(out), " ")
+			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--jaeger] [--json] [--report FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
+				"-n N", "-c N", "-t N", "-z N", "-q N", "--only NAMES", "--build", "--fleet", "--every TIME", "--outage TIME"} {
+				if !strings.Contains(flat, want) {
+					t.Errorf("%q does not say %q:\n%s", args, want, out)
+				}
+			}
+			fits(t, columns, out)
 		}
+	}
+}
+
+// fits fails where a line of out is longer than so many columns.
+func fits(t *testing.T, columns, out string) {
+	t.Helper()
+	most, _ := strconv.Atoi(columns)
+	for line := range strings.Lines(out) {
+		if n := terminal.Width(strings.TrimSuffix(line, "\n")); n > most {
+			t.Errorf("%d columns, and there are %d: %s", n, most, line)
+		}
+	}
+}
+
+// Each command has a usage, with its arguments and its flags, and does nothing
+// else when it is asked for that: not even where its settings are broken.
+func TestUsage(t *testing.T) {
+	t.Setenv("COLUMNS", "60")
+	t.Setenv("ADDR", "nowhere")
+	for _, c := range commands() {
+		for _, args := range [][]string{{"help", c.name}, {c.name, "-h"}, {c.name, "--help"}} {
+			out, errs, err := ask(t, args...)
+			if !errors.Is(err, flag.ErrHelp) || errs != "" {
+				t.Errorf("%q: %v, %s", args, err, errs)
+			}
+			if !strings.HasPrefix(out, "go run ./scripts "+strings.TrimSpace(c.name+" "+c.args)+"\n") {
+				t.Errorf("%q does not begin with how it is used:\n%s", args, out)
+			}
+			fits(t, "60", out)
+			e := &env{stdout: io.Discard, stderr: io.Discard}
+			e.flagsOf(t.Context(), c).VisitAll(func(f *flag.Flag) {
+				if !strings.Contains(out, "\n  "+spelled(f)+" ") {
+					t.Errorf("%q does not say %s:\n%s", args, spelled(f), out)
+				}
+			})
+		}
+	}
+	if out, _, _ := ask(t, "help", "feed"); !strings.Contains(out, "doom ") || !strings.Contains(out, "drip ") {
+		t.Errorf("the feed's usage does not list its answers:\n%s", out)
 	}
 }
 
@@ -49,24 +98,30 @@ func TestBadInput(t *testing.T) {
 		{[]string{"turo"}, "there are tour, run, load"},
 		{[]string{"tour", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"tour", "05", "five"}, `no step "five"`},
-		{[]string{"tour", "--fast"}, "that was not understood"},
-		{[]string{"tour", "--report"}, "that was not understood"},
+		{[]string{"tour", "--fast"}, "not defined: -fast; `go run ./scripts help tour`"},
+		{[]string{"tour", "--report"}, "needs an argument: -report"},
 		{[]string{"tour", "--report", ""}, "--report takes a folder"},
 		{[]string{"tour", "05", "--report", "main.go"}, "no report can be written to main.go"},
-		{[]string{"run"}, "run takes a step"},
+		{[]string{"run"}, "run takes one step"},
 		{[]string{"run", "x"}, `no step "x"`},
+		{[]string{"run", "05", "06"}, "run takes one step"},
+		{[]string{"run", "-error-path"}, "not defined: -error-path"},
+		{[]string{"help", "turo"}, "there are tour, run, load"},
 		{[]string{"load"}, "load takes one step"},
 		{[]string{"load", "05", "06"}, "load takes one step"},
 		{[]string{"load", "05", "-n", "10", "-c", "3"}, "multiple of c"},
 		{[]string{"load", "05", "-n", "0"}, "at least 1"},
-		{[]string{"load", "05", "-n", "ten"}, "that was not understood"},
+		{[]string{"load", "05", "-n", "ten"}, `invalid value "ten" for flag -n`},
+		{[]string{"load", "05", "-n", "4", "-z", "3", "-q", "2"}, "-n and -z exclude each other"},
 		{[]string{"feed", "gloom"}, "the feed cannot answer"},
 		{[]string{"feed", "--hold", "-1"}, "hold"},
 		{[]string{"stacks", "05", "06"}, "stacks takes one step, or none"},
 		{[]string{"stacks", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"top", "99"}, "there are 01-blocking-tcp"},
-		{[]string{"top", "--every", "soon"}, "that was not understood"},
-		{[]string{"top", "--every", "1ms"}, "that was not understood"},
+		{[]string{"top", "--every", "soon"}, "a unit, such as 5s"},
+		{[]string{"top", "--every", "1ms"}, "less than 100ms"},
+		{[]string{"feed", "--delay", "5"}, "a unit, such as 5s"},
+		{[]string{"feed", "--outage", "-5s"}, "less than 0s"},
 		{[]string{"diff"}, "diff takes one step"},
 		{[]string{"diff", "01"}, "first step"},
 		{[]string{"check"}, "check judges one server"},
@@ -79,7 +134,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"check", "--only", "flies", "05"}, "there are silent-client"},
 		{[]string{"jaeger", "--from", "heaven"}, "docker, release, source"},
 		{[]string{"jaeger", "now"}, `takes no "now"`},
-		{[]string{"doctor", "--fast"}, "that was not understood"},
+		{[]string{"doctor", "--fast"}, "help doctor"},
 		{[]string{"doctor", "now"}, `takes no "now"`},
 		{[]string{"bench", "09"}, `bench takes no "09"`},
 		{[]string{"bench", "--count", "0"}, "1 to 100"},
@@ -87,6 +142,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"bench", "--fleet", "--server"}, "name one of them"},
 		{[]string{"bench", "--watched", "--fleet"}, "name one of them"},
 		{[]string{"bench", "--fleet", "--only", "Hit"}, "leave out"},
+		{[]string{"bench", "--quick", "--count", "3"}, "name one of them"},
+		{[]string{"jaeger", "--build", "--from", "docker"}, "leave out --from docker"},
 		{[]string{"mutants", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"pages", "99"}, "there are 01-blocking-tcp"},
 	} {
@@ -418,11 +475,72 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-func TestWrap(t *testing.T) {
-	var b bytes.Buffer
-	p := &say.Printer{Out: &b, Width: 20}
-	p.Wrap("  a: ", "one two three four five")
-	if want := "  a: one two three\n     four five\n"; b.String() != want {
-		t.Errorf("wrapped:\n%swant:\n%s", b.String(), want)
+// A lesson that is broken stops what needs it, and nothing else; notes that lie
+// among the steps stop nothing.
+func TestBrokenLesson(t *testing.T) {
+	root := copyWorkshop(t)
+	path := filepath.Join(root, "steps", "07-inflight", "lesson.yaml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, append([]byte("minuets: 5\n"), b...), 0o644),
+		os.Mkdir(filepath.Join(root, "steps", "12-my-notes"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(root)
+	for _, c := range []struct {
+		args   []string
+		broken bool
+	}{
+		{[]string{"help"}, false},
+		{[]string{"help", "tour"}, false},
+		{[]string{"diff", "--code", "06"}, false},
+		{[]string{"diff", "--code", "07"}, true},
+		{[]string{"diff", "--code", "08"}, true},
+		{[]string{"tour"}, true},
+		{[]string{"pages"}, true},
+	} {
+		_, _, err := ask(t, c.args...)
+		if errors.Is(err, flag.ErrHelp) {
+			err = nil
+		}
+		if (err != nil) != c.broken {
+			t.Errorf("%q: %v", c.args, err)
+		}
+		for _, word := range []string{path, "line 1", "minuets"} {
+			if c.broken && (err == nil || !strings.Contains(err.Error(), word)) {
+				t.Errorf("%q: %v; want it to name %s", c.args, err, word)
+			}
+		}
+	}
+	if out, _, _ := ask(t, "help"); !strings.Contains(out, "minuets") || strings.Contains(out, "my-notes") {
+		t.Errorf("the help says:\n%s", out)
+	}
+}
+
+// A disk that is full is an error, not exit 0.
+func TestFullDisk(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"help", "tour"}, {"diff", "--code", "06"}} {
+		if err := run(t.Context(), args, full{}, io.Discard); !errors.Is(err, errFull) {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+type full struct{}
+
+var errFull = errors.New("no space left")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// No place for temporary files: the variable is named before anything is built.
+func TestNoTempDir(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "gone"))
+	t.Setenv("TMP", os.Getenv("TMPDIR"))
+	_, _, err := ask(t, "tour")
+	var usage errUsage
+	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "TMPDIR") || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("%v; want it to name TMPDIR", err)
 	}
 }

@@ -40,7 +40,7 @@ const mutantTimeout = 60 * time.Second
 // mutants breaks each line that matters, one at a time, without touching the
 // tree (go test's -overlay), and reports those that no test notices.
 func mutants(ctx context.Context, e *env, args []string) error {
-	names, err := parse(e.flags("mutants"), args)
+	names, err := e.parse(e.flags("mutants"), args)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 func pages(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("pages")
 	check := fs.Bool("check", false, "change nothing; fail if a page is out of date")
-	names, err := parse(fs, args)
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -15,7 +16,12 @@ import (
 // stacksCommand says what the goroutines of the step that runs wait for.
 func stacksCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("stacks")
-	s, _, err := e.lookInside(ctx, fs, args)
+	url := debugFlag(fs)
+	names, err := e.parse(fs, args)
+	if err != nil {
+		return err
+	}
+	s, _, err := e.lookInside(ctx, "stacks", url, names)
 	if err != nil {
 		return err
 	}
@@ -23,20 +29,22 @@ func stacksCommand(ctx context.Context, e *env, args []string) error {
 	return nil
 }
 
-// lookInside asks the step that runs how it is, and returns its lesson, or nil
-// for one that is none of ours. A step that args name must be the one.
-func (e *env) lookInside(ctx context.Context, fs *flag.FlagSet, args []string) (*debug.State, *lesson.Lesson, error) {
-	url := fs.String("url", "", "where the debug pages are; without it, at the second port behind ADDR")
-	names, err := parse(fs, args)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(names) > 1 {
-		return nil, nil, errUsage{fmt.Errorf("%s takes one step, or none for whichever runs", fs.Name())}
-	}
+// debugFlag is the flag for where the debug pages are.
+func debugFlag(fs *flag.FlagSet) *string {
+	return fs.String("url", "", "the `URL` of the debug pages; without it, at the second port behind ADDR")
+}
+
+// lookInside asks the debug pages at url how their step is, and returns its
+// lesson, or nil for one that is not ours. A step that names has must be the one.
+// An empty url becomes that of the step at ADDR.
+func (e *env) lookInside(ctx context.Context, command string, url *string, names []string) (*debug.State, *lesson.Lesson, error) {
 	var want *lesson.Lesson
+	if len(names) > 1 {
+		return nil, nil, errUsage{fmt.Errorf("%s takes one step, or none for whichever runs", command)}
+	}
+	var err error
 	if len(names) == 1 {
-		if want, err = e.step(fs.Name(), names); err != nil {
+		if want, err = e.step(command, names); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -44,21 +52,22 @@ func (e *env) lookInside(ctx context.Context, fs *flag.FlagSet, args []string) (
 		if *url, err = process.DebugURL(os.Getenv("ADDR")); err != nil {
 			return nil, nil, errUsage{err}
 		}
-		_ = fs.Set("url", *url) // for who looks again
 	}
 	s, err := look.State(ctx, *url)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
-		}
-		return nil, nil, err
+		return nil, nil, errors.Join(context.Cause(ctx), err)
 	}
 	if want != nil && want.Step != s.Step {
-		return nil, nil, fmt.Errorf("it is %s that runs there, not %s", s.Step, want.Step)
+		return nil, nil, notThere(s.Step, want)
 	}
 	is, err := lesson.Find(e.lessons, s.Step)
 	if err != nil { // somebody's own server with our kit
 		is = nil
 	}
 	return s, is, nil
+}
+
+// notThere says that another step runs than the one that was asked for.
+func notThere(runs string, want *lesson.Lesson) error {
+	return fmt.Errorf("it is %s that runs there, not %s: name the one that runs, or start `go run ./scripts run %s`", runs, want.Step, want.Number())
 }

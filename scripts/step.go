@@ -19,6 +19,7 @@ import (
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/say"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/process"
@@ -27,10 +28,16 @@ import (
 
 // runStep runs a step in the foreground.
 func runStep(ctx context.Context, e *env, args []string) error {
-	if len(args) == 0 {
-		return errUsage{errors.New("run takes a step, such as `go run ./scripts run 05`")}
+	// What begins with the first dash behind the step is the step's.
+	own, flags := args, []string(nil)
+	if i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }); i > 0 {
+		own, flags = args[:i], args[i:]
 	}
-	s, err := e.step("run", args[:1])
+	names, err := e.parse(e.flags("run"), own)
+	if err != nil {
+		return err
+	}
+	s, err := e.step("run", names)
 	if err != nil {
 		return err
 	}
@@ -43,7 +50,7 @@ func runStep(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(bin, args[1:]...)
+	cmd := exec.Command(bin, flags...)
 	cmd.Stdout, cmd.Stderr = e.stdout, e.stderr
 	// The step ends when this pipe does: on Ctrl-C, and also if we are killed.
 	stdin, err := cmd.StdinPipe()
@@ -71,8 +78,8 @@ func load(ctx context.Context, e *env, args []string) error {
 	fs.IntVar(&h.Timeout, "t", lesson.DefaultTimeout, "how many seconds to wait for an answer")
 	fs.IntVar(&h.For, "z", 0, "for how many seconds, in place of -n requests; with -q")
 	fs.IntVar(&h.Rate, "q", 0, "how many requests a second each of -c sends; with -z")
-	url := fs.String("url", "http://"+envOr("ADDR", process.DefaultAddr), "what to load")
-	names, err := parse(fs, args)
+	url := fs.String("url", "http://"+envOr("ADDR", process.DefaultAddr), "the `URL` to load")
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
@@ -81,6 +88,9 @@ func load(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if h.For != 0 || h.Rate != 0 {
+		if given(fs)["n"] {
+			return errUsage{errors.New("-n and -z exclude each other: load sends so many requests, or for so long")}
+		}
 		if h.For < 1 || h.Rate < 1 || h.Concurrency < 1 || h.Timeout < 1 {
 			return errUsage{fmt.Errorf("-z %d -q %d -c %d -t %d: -z and -q go together, and all are at least 1", h.For, h.Rate, h.Concurrency, h.Timeout)}
 		}
@@ -89,6 +99,11 @@ func load(ctx context.Context, e *env, args []string) error {
 	}
 	if err := listens(ctx, *url); err != nil {
 		return fmt.Errorf("nothing listens on %s: start the step in another terminal with `go run ./scripts run %s`", *url, s.Number())
+	}
+	if !given(fs)["url"] {
+		if err := runsThere(ctx, s); err != nil {
+			return err
+		}
 	}
 	bins, err := build.Open(e.root)
 	if err != nil {
@@ -151,30 +166,49 @@ func listens(ctx context.Context, url string) error {
 	return conn.Close()
 }
 
-// feed tells the feed of the step that runs what to serve next.
-func feed(ctx context.Context, e *env, args []string) error {
-	fs := e.flags("feed")
-	settings, err := process.ReadSettings()
+// runsThere is an error where another step than s listens at ADDR. A server
+// without our debug pages may be any.
+func runsThere(ctx context.Context, s *lesson.Lesson) error {
+	url, err := process.DebugURL(os.Getenv("ADDR"))
 	if err != nil {
 		return errUsage{err}
 	}
-	base := fs.String("url", "http://"+settings.FeedAddr, "where the feed listens")
-	hold := fs.Int("hold", 0, "answer nobody until so many wait (for at most 2 s)")
-	delay := fs.Duration("delay", 0, "how long an answer takes (0: 50ms)")
-	outage := fs.Duration("outage", 0, "up for so long, then down for as long, and so on (0: always up)")
-	fs.Usage = func() {
-		fmt.Fprintf(e.stderr, "go run ./scripts feed [FLAGS] [ANSWER...]\n\nThe next requests get these answers, in order, then ok for ever:\n\n")
-		for _, a := range origin.Answers() {
-			fmt.Fprintf(e.stderr, "  %s\n", a)
-		}
-		fmt.Fprintln(e.stderr)
-		fs.PrintDefaults()
+	if state, err := look.State(ctx, url); err == nil && state.Step != s.Step {
+		return notThere(state.Step, s)
 	}
-	answers, err := parse(fs, args)
+	return nil
+}
+
+// feedAnswers are the words that feed takes.
+func feedAnswers(p *say.Printer) {
+	p.Wrap("", "The next requests get these answers, in order, and all later ones get ok:")
+	p.Line("")
+	for _, a := range origin.Answers() {
+		name, says, _ := strings.Cut(a, " ")
+		p.Wrap(fmt.Sprintf("  %-10s ", name), says)
+	}
+}
+
+// feed tells the feed of the step that runs what to serve next.
+func feed(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("feed")
+	base := fs.String("url", "", "the `URL` of the feed; without it, at the port behind ADDR")
+	hold := fs.Int("hold", 0, "answer nobody until so many wait, for at most 2 s")
+	var delay, outage time.Duration
+	duration(fs, "delay", &delay, 0, "how long an answer takes: a `TIME` such as 2s; without it, 50ms")
+	duration(fs, "outage", &outage, 0, "up for this `TIME`, then down for as long, and so on; without it, always up")
+	answers, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
-	script := origin.Script{Next: answers, Hold: *hold, Delay: origin.Duration(*delay), Outage: origin.Duration(*outage)}
+	if *base == "" {
+		settings, err := process.ReadSettings()
+		if err != nil {
+			return errUsage{err}
+		}
+		*base = "http://" + settings.FeedAddr
+	}
+	script := origin.Script{Next: answers, Hold: *hold, Delay: origin.Duration(delay), Outage: origin.Duration(outage)}
 	if err := script.Check(); err != nil {
 		return errUsage{err}
 	}
@@ -201,9 +235,9 @@ func envOr(name, otherwise string) string {
 // jaegerCommand starts Jaeger in the foreground.
 func jaegerCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("jaeger")
-	from := fs.String("from", "", "how to have it: "+strings.Join(jaeger.Ways, ", ")+"; without it they are tried in this order")
+	from := fs.String("from", "", "`WAY` to have it: "+strings.Join(jaeger.Ways, ", ")+"; without it they are tried in this order")
 	build := fs.Bool("build", false, "only build it from source, and do not start it")
-	rest, err := parse(fs, args)
+	rest, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
@@ -212,6 +246,8 @@ func jaegerCommand(ctx context.Context, e *env, args []string) error {
 		return errUsage{fmt.Errorf("jaeger takes no %q", rest[0])}
 	case *from != "" && !slices.Contains(jaeger.Ways, *from):
 		return errUsage{fmt.Errorf("--from %q: it can be %s", *from, strings.Join(jaeger.Ways, ", "))}
+	case *build && *from != "" && *from != jaeger.FromSource:
+		return errUsage{fmt.Errorf("--build builds it from source: leave out --from %s", *from)}
 	case *build:
 		_, err := jaeger.Build(ctx, e.root, e.stdout)
 		return err

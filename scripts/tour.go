@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"time"
@@ -21,7 +20,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
 	withJaeger := fs.Bool("jaeger", false, "start Jaeger first, and keep it until Ctrl-C")
 	dir := fs.String("report", "", "write one page of what was seen into this `folder`, as index.html")
-	names, err := parse(fs, args)
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
@@ -29,17 +28,15 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	given := false
-	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "report" })
 	var page *page.File
-	if given {
+	if given(fs)["report"] {
 		if page, err = openReport(*dir); err != nil {
 			return err
 		}
 	}
-	t := &tour.Tour{Steps: steps, Out: say.New(e.stdout), Log: e.stderr}
+	t := &tour.Tour{Steps: steps, Out: e.printer(), Log: e.stderr}
 	if *asJSON {
-		t.Out = say.New(io.Discard)
+		t.Out = &say.Printer{Out: io.Discard, Width: say.Elsewhere}
 	}
 	began := time.Now()
 

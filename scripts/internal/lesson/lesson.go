@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -179,27 +180,35 @@ func (b Bounds) String() string {
 
 var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)
 
-// All reads the lessons of all steps below root, in order.
+// All reads the lessons of all steps below root, in order: the folders that are
+// named like steps and have a lesson file. The error is of each that is broken, and
+// then the others are returned all the same.
 func All(root string) ([]*Lesson, error) {
 	folders, err := os.ReadDir(filepath.Join(root, "steps"))
 	if err != nil {
 		return nil, fmt.Errorf("no steps here: %w (run this inside the workshop's folder)", err)
 	}
 	var all []*Lesson
+	var broken []error
 	for _, f := range folders {
 		if !f.IsDir() || !stepName.MatchString(f.Name()) {
 			continue
 		}
-		l, err := Read(filepath.Join(root, "steps", f.Name()))
+		dir := filepath.Join(root, "steps", f.Name())
+		if _, err := os.Stat(filepath.Join(dir, File)); errors.Is(err, fs.ErrNotExist) {
+			continue // somebody's notes
+		}
+		l, err := Read(dir)
 		if err != nil {
-			return nil, err
+			broken = append(broken, err)
+			continue
 		}
 		all = append(all, l)
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && broken == nil {
 		return nil, fmt.Errorf("no steps in %s", filepath.Join(root, "steps"))
 	}
-	return all, nil
+	return all, errors.Join(broken...)
 }
 
 // Find picks a step by its number ("5", "05"), name or both. The error lists

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"plaque/scripts/internal/say"
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/stacks"
 )
@@ -28,7 +29,7 @@ var meanings = []struct{ state, says string }{
 
 // Stacks writes what each goroutine of the step waits for.
 func Stacks(w io.Writer, s *debug.State) {
-	fmt.Fprintf(w, "%s, process %d, %s: %s", clean(s.Step), s.PID, clean(s.Go), plural(s.Goroutines.Total, "goroutine"))
+	fmt.Fprintf(w, "%s, process %d, %s: %s", clean(s.Step), s.PID, clean(s.Go), say.Plural(s.Goroutines.Total, "goroutine"))
 	if n := s.Goroutines.Aside; n > 0 {
 		fmt.Fprintf(w, "; %d left out, the runtime's and those of the debug pages", n)
 	}

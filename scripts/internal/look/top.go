@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"plaque/scripts/internal/say"
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/stacks"
+	"plaque/steps/kit/terminal"
 	"plaque/steps/kit/watch"
 )
 
@@ -32,7 +33,7 @@ type View struct {
 // lines 0 means as many as there are.
 func (v *View) Frame(columns, lines int) string {
 	s := v.Last
-	head := fmt.Sprintf("%s · up %s · %s · %s", clean(s.Step), span(s.At.Sub(s.Began)), plural(s.Goroutines.Total, "goroutine"), plural(s.RunningSpans, "running span"))
+	head := fmt.Sprintf("%s · up %s · %s · %s", clean(s.Step), span(s.At.Sub(s.Began)), say.Plural(s.Goroutines.Total, "goroutine"), say.Plural(s.RunningSpans, "running span"))
 	if v.Keys != "" {
 		head += " · " + v.Keys
 	}
@@ -183,13 +184,13 @@ func short(lines []string, n int) []string {
 		return lines
 	}
 	n = max(n, 1)
-	return append(lines[:n-1:n-1], fmt.Sprintf("  and %s", plural(len(lines)-n+1, "more line")))
+	return append(lines[:n-1:n-1], fmt.Sprintf("  and %s", say.Plural(len(lines)-n+1, "more line")))
 }
 
-// cut takes off what does not fit.
+// cut takes off what does not fit; 0 columns are as many as there are.
 func cut(s string, columns int) string {
-	if columns <= 0 || utf8.RuneCountInString(s) <= columns {
+	if columns <= 0 {
 		return s
 	}
-	return string([]rune(s)[:columns-1]) + "…"
+	return terminal.Clip(s, columns)
 }

@@ -7,27 +7,70 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+
+	"plaque/steps/kit/terminal"
 )
 
-// Printer writes for people.
+// Bounds on what is written for people, in columns.
+const (
+	Narrowest = 44  // a picture, four columns in
+	Widest    = 120 // two pictures next to each other, and the longest line that reads well
+	Elsewhere = 100 // in a file or a pipe, which have no width
+)
+
+// Printer writes for people. Its zero value writes nowhere; see New.
 type Printer struct {
 	Out   io.Writer
 	Color bool // ANSI colours
 	Width int  // columns
 }
 
-// New colours what goes to a terminal, unless NO_COLOR is set.
+// New writes to w, in colour where w is a terminal that has colours, and within
+// its width. Out keeps the first error of w, and writes nothing after it: see Err.
 func New(w io.Writer) *Printer {
-	p := &Printer{Out: w, Width: 100}
-	if f, ok := w.(*os.File); ok && os.Getenv("NO_COLOR") == "" {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			p.Color = true
+	return &Printer{Out: &output{w: w}, Color: terminal.Colors(w), Width: Columns(w, Elsewhere)}
+}
+
+// Columns is how wide text for w may be: what COLUMNS says, or as wide as the
+// terminal is, or elsewhere if w is none; from Narrowest to Widest.
+func Columns(w io.Writer, elsewhere int) int {
+	n, err := strconv.Atoi(os.Getenv("COLUMNS"))
+	if err != nil || n < 1 {
+		if n = terminal.Columns(w); n == 0 {
+			n = elsewhere
 		}
 	}
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= 80 {
-		p.Width = min(n, 120)
+	return min(max(n, Narrowest), Widest)
+}
+
+// output is a writer that keeps its first error. Its methods may be called at once.
+type output struct {
+	w   io.Writer
+	mu  sync.Mutex // protects err, and that lines come whole
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
 	}
-	return p
+	n, err := o.w.Write(p)
+	o.err = err
+	return n, err
+}
+
+// Err is the first error of what was written to a printer that New made.
+func (p *Printer) Err() error {
+	o, ok := p.Out.(*output)
+	if !ok {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 func (p *Printer) Line(s string)               { fmt.Fprintln(p.Out, s) }
@@ -45,21 +88,37 @@ func (p *Printer) paint(code, s string) string {
 }
 
 // Wrap writes text in lines of the printer's width, the first behind lead, the
-// others under it.
+// others under it. Escape codes in lead take no columns; text must have none. A
+// word that does not fit is broken.
 func (p *Printer) Wrap(lead, text string) {
-	indent := strings.Repeat(" ", len([]rune(lead)))
-	line := lead
-	for _, word := range strings.Fields(text) {
-		if len([]rune(line))+1+len([]rune(word)) > p.Width && strings.TrimSpace(line) != "" {
-			p.Line(strings.TrimRight(line, " "))
-			line = indent
-		}
-		if line != lead && line != indent {
-			line += " "
-		}
-		line += word
+	indent := terminal.Width(plain(lead))
+	if indent > p.Width/2 { // no room beside it
+		p.Line(strings.TrimRight(lead, " "))
+		indent = 4
+		lead = strings.Repeat(" ", indent)
 	}
-	p.Line(line)
+	lines := terminal.Wrap(text, p.Width-indent)
+	if len(lines) == 0 {
+		p.Line(strings.TrimRight(lead, " "))
+	}
+	for i, line := range lines {
+		if i == 1 {
+			lead = strings.Repeat(" ", indent)
+		}
+		p.Line(lead + line)
+	}
+}
+
+// plain is text without the codes that paint writes.
+func plain(s string) string {
+	for {
+		before, after, found := strings.Cut(s, "\x1b[")
+		if !found {
+			return s
+		}
+		_, after, _ = strings.Cut(after, "m")
+		s = before + after
+	}
 }
 
 // Plural is "1 load" or "2 loads".

@@ -13,11 +13,12 @@ import (
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/waterfall"
 	"plaque/steps/kit/names"
+	"plaque/steps/kit/terminal"
 )
 
 func head(p *say.Printer, s *lesson.Lesson) {
 	title := s.Number() + "  " + s.Title
-	p.Line(p.Bold(title) + "  " + p.Dim(strings.Repeat("─", max(3, p.Width-len([]rune(title))-2))))
+	p.Line(p.Bold(title) + "  " + p.Dim(strings.Repeat("─", max(0, p.Width-terminal.Width(title)-2))))
 	p.Wrap("    ", s.Claim)
 }
 
@@ -53,13 +54,13 @@ func Act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Outcome) 
 		p.Line("")
 	}
 	for _, n := range a.Notes {
-		p.Line("    note: " + n)
+		p.Wrap("    note: ", n)
 	}
 	for _, c := range a.Checks {
 		if c.Held {
-			p.Linef("    %s %s: %s", p.Good("✓"), c.What, c.Got)
+			p.Wrap("    "+p.Good("✓")+" ", c.What+": "+c.Got)
 		} else {
-			p.Linef("    %s %s: claimed %s, seen %s", p.Bad("✗"), c.What, c.Want, c.Got)
+			p.Wrap("    "+p.Bad("✗")+" ", fmt.Sprintf("%s: claimed %s, seen %s", c.What, c.Want, c.Got))
 		}
 	}
 }
@@ -104,7 +105,7 @@ func (t *Tour) summary(p *say.Printer) {
 				loads = strconv.Itoa(b.Loads)
 			}
 		}
-		p.Linef("%s %-18s %2d/%-2d claims  burst: %-10s loads: %s", mark, r.Lesson.Step, held, all, answers, loads)
+		p.Wrap(fmt.Sprintf("%s %-18s %2d/%-2d claims  ", mark, r.Lesson.Step, held, all), fmt.Sprintf("burst: %-10s loads: %s", answers, loads))
 		p.Wrap("    fixes:  ", r.Lesson.Fixes)
 		p.Wrap("    leaves: ", r.Lesson.Breaks)
 	}
@@ -120,8 +121,7 @@ func (t *Tour) summary(p *say.Printer) {
 // compare says where to look next.
 func (t *Tour) compare(p *say.Printer) {
 	if t.Jaeger == nil {
-		p.Line("Look next: start Jaeger with `go run ./scripts jaeger` in a second terminal, and take the tour")
-		p.Line("again: every picture above becomes a trace that you can click through.")
+		p.Wrap("", "Look next: start Jaeger with `go run ./scripts jaeger` in a second terminal, and take the tour again: every picture above becomes a trace that you can click through.")
 		return
 	}
 	var pairs []string

@@ -16,18 +16,27 @@ import (
 // terminal but a file, a pipe or a buffer. A terminal that does not know its
 // width has 80.
 func Columns(w io.Writer) int {
+	n, _ := Size(w)
+	return n
+}
+
+// Size is Columns, and how many lines the terminal has: 24 where it does not know.
+func Size(w io.Writer) (columns, lines int) {
 	f, ok := w.(*os.File)
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	n, ok := columns(f)
-	switch {
-	case !ok:
-		return 0
-	case n < 1:
-		return 80
+	columns, lines, ok = size(f)
+	if !ok {
+		return 0, 0
 	}
-	return n
+	if columns < 1 {
+		columns = 80
+	}
+	if lines < 1 {
+		lines = 24
+	}
+	return columns, lines
 }
 
 // Colors reports whether w is a terminal that may be sent colours: NO_COLOR is

@@ -28,11 +28,14 @@ func TestTerminal(t *testing.T) {
 	}
 	defer tty.Close()
 	for wide, want := range map[uint16]int{0: 80, 80: 80, 120: 120} {
-		if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: wide}); err != nil {
+		if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: wide}); err != nil {
 			t.Fatal(err)
 		}
 		if got := Columns(tty); got != want {
 			t.Errorf("%d columns: got %d, want %d", wide, got, want)
+		}
+		if got, lines := Size(tty); got != want || lines != 30 {
+			t.Errorf("%d columns, 30 lines: got %d and %d", wide, got, lines)
 		}
 	}
 	for _, c := range []struct {

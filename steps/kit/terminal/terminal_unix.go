@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func columns(f *os.File) (int, bool) {
+func size(f *os.File) (columns, lines int, ok bool) {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil { // not a terminal
-		return 0, false
+		return 0, 0, false
 	}
-	return int(size.Col), true
+	return int(size.Col), int(size.Row), true
 }
 
 func escapes(*os.File) bool { return true }

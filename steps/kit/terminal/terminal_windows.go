@@ -6,12 +6,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-func columns(f *os.File) (int, bool) {
+func size(f *os.File) (columns, lines int, ok bool) {
 	var info windows.ConsoleScreenBufferInfo
 	if err := windows.GetConsoleScreenBufferInfo(windows.Handle(f.Fd()), &info); err != nil { // not a console
-		return 0, false
+		return 0, 0, false
 	}
-	return int(info.Window.Right-info.Window.Left) + 1, true
+	w := info.Window
+	return int(w.Right-w.Left) + 1, int(w.Bottom-w.Top) + 1, true
 }
 
 // escapes asks the console to understand escape codes. One that is too old for
