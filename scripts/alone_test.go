@@ -68,6 +68,7 @@ func askAlone(t *testing.T, collector string) {
 // What the pages say of OpenTelemetry in your own project: these 25 lines send a
 // request's span, as a child of its caller's, before the process has ended.
 func TestAlone(t *testing.T) {
+	t.Parallel()
 	collector, err := otlp.Listen(otlp.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +86,7 @@ func TestAlone(t *testing.T) {
 }
 
 func TestAloneInJaeger(t *testing.T) {
+	t.Parallel()
 	server := jaegertest.Start(t)
 	askAlone(t, server.OTLP)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {

@@ -45,17 +45,14 @@ type shell struct {
 	otlp    string // where spans go
 }
 
-// newShell is a shell whose program is built once for all tests.
+// newShell is a shell for one test.
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := build.Exe(filepath.Join(t.TempDir(), "scripts"))
-	if err := build.Build(t.Context(), ".", ".", bin, ""); err != nil {
-		t.Fatal(err)
-	}
+	bin := scriptsProgram(t)
 	gate, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,27 +17,31 @@ import (
 // nothing else looks: it is in testdata. What they do wrong and right is the
 // checker's to say.
 func TestExercisesCompile(t *testing.T) {
+	t.Parallel()
 	lessons := allLessons(t)
+	packages := []string{"vet"}
+	solved := map[string]string{}
 	for _, l := range lessons {
 		if _, err := diff.Solution(l); err != nil {
 			t.Error(err)
 		}
-		for name, replace := range map[string]map[string]string{
-			"exercise": {},
-			"solution": {l.ExerciseFile(): l.SolutionFile()},
-		} {
-			t.Run(l.Number()+" "+name, func(t *testing.T) {
-				overlay := filepath.Join(t.TempDir(), "overlay.json")
-				if err := build.WriteOverlay(overlay, replace); err != nil {
-					t.Fatal(err)
-				}
-				// It fails on what does not compile, too, and is quicker.
-				vet := exec.CommandContext(t.Context(), "go", "vet", "-overlay", overlay, "./exercise")
-				vet.Dir = l.Dir
-				if out, err := vet.CombinedOutput(); err != nil {
-					t.Errorf("go vet: %v\n%s", err, out)
-				}
-			})
+		packages = append(packages, "./steps/"+l.Step+"/exercise")
+		solved[l.ExerciseFile()] = l.SolutionFile()
+	}
+	root, err := build.Root(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, replace := range map[string]map[string]string{"exercise": {}, "solution": solved} {
+		overlay := filepath.Join(t.TempDir(), "overlay.json")
+		if err := build.WriteOverlay(overlay, replace); err != nil {
+			t.Fatal(err)
+		}
+		// It fails on what does not compile, too, and is quicker.
+		vet := exec.CommandContext(t.Context(), "go", slices.Insert(slices.Clone(packages), 1, "-overlay", overlay)...)
+		vet.Dir = root
+		if out, err := vet.CombinedOutput(); err != nil {
+			t.Errorf("%s: go vet: %v\n%s", name, err, out)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,18 +13,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"plaque/scripts/internal/build"
 )
 
 // Ctrl-C in the middle of the tour: it ends soon, with exit 130, and leaves no
 // process and no file behind. The report is of the step that it finished, whole,
 // and says that the tour was stopped.
 func TestCtrlC(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "scripts")
-	if err := build.Build(t.Context(), ".", ".", bin, ""); err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	bin := scriptsProgram(t)
 	// The tour's programs stand in one of these, so its children can be told.
 	tmp, cache := t.TempDir(), t.TempDir()
 	dir := filepath.Join(t.TempDir(), "out")
@@ -81,14 +78,69 @@ func TestCtrlC(t *testing.T) {
 	if strings.Contains(string(b), `id="s06-mutex-cache"`) {
 		t.Error("the report has a step that the tour did not finish")
 	}
+	noProcess(t, tmp, cache)
+}
+
+// noProcess fails where a process still runs that was started from one of these
+// folders.
+func noProcess(t *testing.T, folders ...string) {
+	t.Helper()
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil || processes == nil {
 		t.Fatalf("no processes to look at: %v", err)
 	}
 	for _, p := range processes {
-		if b, err := os.ReadFile(p); err == nil && (strings.Contains(string(b), tmp) || strings.Contains(string(b), cache)) {
-			t.Errorf("it left the process %s: %q", p, b)
+		b, err := os.ReadFile(p)
+		for _, folder := range folders {
+			if err == nil && strings.Contains(string(b), folder) {
+				t.Errorf("it left the process %s: %q", p, b)
+			}
 		}
+	}
+}
+
+// Other ends than one Ctrl-C leave nothing either: a terminal that is closed, a
+// reader that has read enough, an impatient one.
+func TestEnds(t *testing.T) {
+	for name, end := range map[string]func(*os.Process, io.Closer) error{
+		"the terminal is closed": func(p *os.Process, _ io.Closer) error { return p.Signal(syscall.SIGHUP) },
+		"the reader leaves":      func(_ *os.Process, out io.Closer) error { return out.Close() },
+		"Ctrl-C twice": func(p *os.Process, _ io.Closer) error {
+			return errors.Join(p.Signal(syscall.SIGINT), p.Signal(syscall.SIGINT))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tmp, cache := t.TempDir(), t.TempDir()
+			cmd := exec.Command(scriptsProgram(t), "tour", "01")
+			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			killed := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+			defer killed.Stop()
+			if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			if err := end(cmd.Process, out); err != nil {
+				t.Fatal(err)
+			}
+			err = cmd.Wait()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 130 {
+				t.Errorf("the tour ended with %v, want exit 130", err)
+			}
+			for _, pattern := range []string{filepath.Join(tmp, "*"), filepath.Join(cache, "plaque", "*", "plaque-*")} {
+				if left, _ := filepath.Glob(pattern); left != nil {
+					t.Errorf("it left %q", left)
+				}
+			}
+			noProcess(t, tmp, cache)
+		})
 	}
 }
 

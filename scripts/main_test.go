@@ -16,8 +16,10 @@ import (
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/diff"
+	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
+	"plaque/scripts/internal/say"
 	"plaque/steps/kit/terminal"
 )
 
@@ -266,34 +268,62 @@ func TestFeedFollowsAddr(t *testing.T) {
 	}
 }
 
-// A diff shows the code, the properties and two pictures, beside each other where
-// there is room.
+// A diff shows the code, the properties and two pictures, within the terminal's
+// width.
 func TestDiff(t *testing.T) {
-	for _, c := range []struct {
-		columns string
-		beside  bool
-	}{{"120", true}, {"", true}, {"119", false}, {"80", false}} {
-		t.Setenv("COLUMNS", c.columns)
-		out, _, err := ask(t, "diff", "02")
+	t.Setenv("COLUMNS", "80")
+	out, _, err := ask(t, "diff", "02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := -1
+	for _, want := range []string{"The code: ", "+++ 02-goroutines/server.go", "The properties that changed", "- ✓ now: a silent client",
+		"The two side by side", "\n01-blocking-tcp", "02-goroutines\n", "handle_connection"} {
+		i := strings.Index(out[at+1:], want)
+		if i < 0 {
+			t.Fatalf("it does not say %q, in this order:\n%s", want, out)
+		}
+		at += 1 + i
+	}
+	_, properties, _ := strings.Cut(out, "The properties that changed")
+	fits(t, "80", properties)
+}
+
+// Two pictures stand beside each other where there is room.
+func TestSideBySide(t *testing.T) {
+	l, err := lab.New(t.Context(), buildHey(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	lessons := allLessons(t)
+	var acts []*lab.Act
+	for i := range 2 {
+		x, n := lesson.Shown(lessons[i], lessons[1-i])
+		r, err := l.Run(t.Context(), buildStep(t, lessons[i].Step), lessons[i], x)
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := -1
-		for _, want := range []string{"The code: ", "+++ 02-goroutines/server.go", "The properties that changed", "- ✓ now: a silent client",
-			"The two side by side", "\n01-blocking-tcp", "02-goroutines\n", "handle_connection"} {
-			i := strings.Index(out[at+1:], want)
-			if i < 0 {
-				t.Fatalf("COLUMNS=%q: it does not say %q, in this order:\n%s", c.columns, want, out)
-			}
-			at += 1 + i
+		acts = append(acts, r.Acts[n])
+	}
+	for _, c := range []struct {
+		columns string
+		beside  bool
+	}{{"120", true}, {"", true}, {"119", false}, {"80", false}, {"60", false}} {
+		t.Setenv("COLUMNS", c.columns)
+		pictures, err := report.Bursts(lessons[0], lessons[1], acts[0], acts[1], say.Columns(io.Discard, report.SideBySide))
+		if err != nil {
+			t.Fatal(err)
 		}
-		_, pictures, _ := strings.Cut(out, "The two side by side")
 		beside := false
 		for line := range strings.Lines(pictures) {
 			beside = beside || strings.Count(line, "ask slowly") == 2
 		}
 		if beside != c.beside {
 			t.Errorf("COLUMNS=%q: beside each other: %v, want %v:\n%s", c.columns, beside, c.beside, pictures)
+		}
+		if c.columns != "" {
+			fits(t, c.columns, pictures)
 		}
 	}
 }
@@ -314,6 +344,7 @@ func allLessons(t *testing.T) []*lesson.Lesson {
 
 // A step brings one new idea: its diff stays within its budget.
 func TestBudgets(t *testing.T) {
+	t.Parallel()
 	lessons := allLessons(t)
 	for i, s := range lessons[1:] {
 		if s.NoDiff {
@@ -434,44 +465,6 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 	}
 	if doc.True || doc.Steps[0].True || false_ != 1 {
 		t.Errorf("--json: the tour true %v, the step true %v, %d experiments false; want one false experiment", doc.True, doc.Steps[0].True, false_)
-	}
-}
-
-func TestMutants(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"go.mod":     "module m\n\ngo 1.26.0\n",
-		"m.go":       "package m\n\nfunc One() int { return 1 }\n\nfunc Two() int { return 2 }\n",
-		"m_test.go":  "package m\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 1 {\n\t\tt.Fail()\n\t}\n}\n",
-		mutantsFile:  "- {name: a, why: b, file: m.go, old: c, new: d, test: .}\n",
-		"empty.yaml": "",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("GOWORK", "off")
-	for _, c := range []struct {
-		name, old, new string
-		dead           bool
-		want           string // of the error
-	}{
-		{"a tested line", "return 1", "return 3", true, ""},
-		{"an untested line", "return 2", "return 3", false, ""},
-		{"what does not compile", "return 1", "return", false, "does not compile"},
-		{"what is not there", "return 7", "return 8", false, "stands 0 times"},
-		{"what is there twice", "int", "uint", false, "stands 2 times"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := mutant{Name: c.name, File: "m.go", Old: c.old, New: c.new, Test: "."}
-			dead, err := m.try(t.Context(), dir, t.TempDir())
-			if dead != c.dead || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("killed: %v, %v; want %v, %q", dead, err, c.dead, c.want)
-			}
-		})
-	}
-	if list, err := readMutants(dir); err != nil || len(list) != 1 || list[0].Why != "b" {
-		t.Errorf("read %v, %v", list, err)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 // What the page of 01 says of a silent client: the goroutine is in Read, no
 // thread is in a read of its connection, and one is in epoll.
 func TestSilentClientOfThreads(t *testing.T) {
+	t.Parallel()
 	server, _ := startStep(t, "01")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
 	if err != nil {

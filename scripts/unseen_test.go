@@ -28,19 +28,12 @@ func TestDroppedSpansAreTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	bin := build.BinPath(dir, s)
-	if err := build.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
-		t.Fatal(err)
-	}
+	bin := buildStep(t, "04")
 	root, err := build.Root(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hey, err := build.BuildHey(t.Context(), root, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	hey := buildHey(t)
 	l, err := lab.New(t.Context(), hey, "")
 	if err != nil {
 		t.Fatal(err)
@@ -78,14 +71,12 @@ func TestDroppedSpansAreTold(t *testing.T) {
 // names the spans down to the panic, and where each stands in the source. Without
 // the flag it names nothing.
 func TestErrorPath(t *testing.T) {
+	t.Parallel()
 	s, err := lesson.Find(allLessons(t), "09")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := build.BinPath(t.TempDir(), s)
-	if err := build.Build(t.Context(), s.Dir, ".", bin, ""); err != nil {
-		t.Fatal(err)
-	}
+	bin := buildStep(t, "09")
 	// at is where some code stands in a file below steps, which must have it once.
 	at := func(file, short, code string) string {
 		b, err := os.ReadFile(filepath.Join(s.Dir, "..", filepath.FromSlash(file)))

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"plaque/scripts/internal/build"
+	"plaque/scripts/internal/lesson"
+)
+
+// Programs that several tests start are built once for all of them.
+var (
+	bins    = sync.OnceValues(openBins)
+	program = sync.OnceValues(buildProgram)
+	hey     = sync.OnceValues(heyProgram)
+	built   sync.Map // of func() (string, error), by a step's name and GOEXPERIMENT
+)
+
+func openBins() (*build.Bins, error) {
+	root, err := build.Root(".")
+	if err != nil {
+		return nil, err
+	}
+	b, err := build.Open(root)
+	if err == nil {
+		closeBins = b.Close
+	}
+	return b, err
+}
+
+// closeBins removes what openBins made.
+var closeBins = func() {}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests start other programs and wait for them, so more of them run at
+	// once than there are cores.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	closeBins()
+	os.Exit(code)
+}
+
+func buildProgram() (string, error) {
+	b, err := bins()
+	if err != nil {
+		return "", err
+	}
+	bin := build.Exe(filepath.Join(b.Dir(), "scripts"))
+	return bin, build.Build(context.Background(), ".", ".", bin, "")
+}
+
+func heyProgram() (string, error) {
+	b, err := bins()
+	if err != nil {
+		return "", err
+	}
+	return b.Hey(context.Background())
+}
+
+// buildHey is hey's binary.
+func buildHey(t *testing.T) string {
+	t.Helper()
+	bin, err := hey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// scriptsProgram is this program, built.
+func scriptsProgram(t *testing.T) string {
+	t.Helper()
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// buildStep is a step's binary.
+func buildStep(t *testing.T, name string) string {
+	t.Helper()
+	s, err := lesson.Find(allLessons(t), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	once, _ := built.LoadOrStore(s.Step+os.Getenv("GOEXPERIMENT"), sync.OnceValues(func() (string, error) {
+		b, err := bins()
+		if err != nil {
+			return "", err
+		}
+		return b.Step(context.Background(), s)
+	}))
+	bin, err := once.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
