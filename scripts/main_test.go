@@ -297,7 +297,7 @@ func TestSideBySide(t *testing.T) {
 	}
 	defer l.Close()
 	lessons := allLessons(t)
-	var acts []*lab.Act
+	var acts []*lab.Outcome
 	for i := range 2 {
 		x, n := lesson.Shown(lessons[i], lessons[1-i])
 		r, err := l.Run(t.Context(), buildStep(t, lessons[i].Step), lessons[i], x)
