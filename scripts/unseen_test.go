@@ -93,7 +93,7 @@ func TestErrorPath(t *testing.T) {
 	want := []see.Station{
 		{Span: "GET /{$}", At: at("kit/web/web.go", "kit/web/web.go", "next.ServeHTTP(w, r)\n\t})\n\tslog.")},
 		{Span: "cache.get", At: at(cache, "cache/cache.go", `tracer.Start(ctx, "cache.get"`)},
-		{Span: "flight", At: at(cache, "cache/cache.go", `tracer.Start(context.WithoutCancel(ctx), "flight")`)},
+		{Span: "flight", At: at(cache, "cache/cache.go", `tracer.Start(ctx, "flight")`)},
 		{Panic: "youtube.Doomed", At: at("kit/youtube/youtube.go", "kit/youtube/youtube.go", `panic("doom`)},
 	}
 	told := func(args ...string) (all []map[string]any, paths [][]see.Station) {
