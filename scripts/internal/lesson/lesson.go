@@ -41,6 +41,9 @@ type Lesson struct {
 	// NoDiff says that the code is no change of the step before's but something else:
 	// its page shows no diff, and none is bounded.
 	NoDiff bool `yaml:"no-diff"`
+	// Beside names the experiment whose burst stands beside that of the step before,
+	// which has an experiment of this name, too. Without it, Shown chooses.
+	Beside string `yaml:"beside"`
 
 	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by property.Property.Name
 	Exercise    Exercise          `yaml:"exercise"`
@@ -203,6 +206,9 @@ func All(root string) ([]*Lesson, error) {
 			broken = append(broken, err)
 			continue
 		}
+		if l.Beside != "" && (len(all) == 0 || !all[len(all)-1].shows(l.Beside)) {
+			return nil, fmt.Errorf("%s: beside: the step before has no experiment %q with a picture", l.Step, l.Beside)
+		}
 		all = append(all, l)
 	}
 	if len(all) == 0 && broken == nil {
@@ -228,10 +234,17 @@ func Find(all []*Lesson, name string) (*Lesson, error) {
 }
 
 // Shown finds the act whose picture stands for a step beside the picture of its
-// neighbour: the slow clients where both steps have them, because there a burst
-// takes no time that a picture could show, or else the first act that has a
-// picture. Every lesson has one.
+// neighbour: the one that the later of the two names, if both have it; the slow
+// clients where both steps have them, because there a burst takes no time that a
+// picture could show; or else the first act that has a picture. Every lesson has one.
 func Shown(l, neighbour *Lesson) (x Experiment, act int) {
+	later := l
+	if neighbour.Step > l.Step {
+		later = neighbour
+	}
+	if name := later.Beside; name != "" && l.shows(name) && neighbour.shows(name) {
+		return l.named(name)
+	}
 	if l.slow() && neighbour.slow() {
 		x, act, _ = l.picture(isSlow)
 		return x, act
@@ -245,6 +258,22 @@ func isSlow(a Act) bool { _, slow := a.Do.(Slow); return slow }
 func (l *Lesson) slow() bool {
 	_, _, ok := l.picture(isSlow)
 	return ok
+}
+
+// named finds the first act with a picture of the experiment with this name. The
+// act is -1 if there is none.
+func (l *Lesson) named(name string) (x Experiment, act int) {
+	for _, x := range l.Experiments {
+		if x.Name == name {
+			return x, slices.IndexFunc(x.Acts, func(a Act) bool { return len(a.Picture) > 0 })
+		}
+	}
+	return Experiment{}, -1
+}
+
+func (l *Lesson) shows(name string) bool {
+	_, act := l.named(name)
+	return act >= 0
 }
 
 // picture finds the first act that has a picture and is wanted.
@@ -359,6 +388,9 @@ func (l *Lesson) check() error {
 	}
 	if pictures == 0 {
 		return errors.New("no act has a picture")
+	}
+	if l.Beside != "" && !l.shows(l.Beside) {
+		return fmt.Errorf("beside: there is no experiment %q with a picture", l.Beside)
 	}
 	return nil
 }

@@ -181,8 +181,32 @@ func TestBudgetIsDemanded(t *testing.T) {
 	}
 }
 
+// A step that names the experiment to stand beside the step before has it, and so
+// has the step before.
+func TestBeside(t *testing.T) {
+	first := func(name string) string {
+		return strings.Replace(good, "code: main.go", "code: main.go\nbeside: "+name, 1)
+	}
+	second := func(name string) string { return strings.Replace(first(name), "beside:", "budget: 20\nbeside:", 1) }
+	for _, c := range []struct{ one, two, want string }{
+		{good, second("one"), ""},
+		{good, second("another"), `there is no experiment "another" with a picture`},
+		{good, strings.Replace(second("one"), "        picture: [burst]\n", "", 1), "no act has a picture"},
+		{first("one"), second("one"), "the step before has no experiment"},
+		{strings.Replace(good, "name: one", "name: another", 1), second("one"), "the step before has no experiment"},
+	} {
+		root := t.TempDir()
+		write(t, root, "01-one", c.one)
+		write(t, root, "02-two", c.two)
+		if _, err := All(root); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
 // Slow clients stand for a step beside a neighbour that has them too; else it is
-// the first act with a picture.
+// the first act with a picture, unless the later step names an experiment that both
+// have.
 func TestShown(t *testing.T) {
 	all, err := All(filepath.Join("..", "..", ".."))
 	if err != nil {
@@ -191,9 +215,12 @@ func TestShown(t *testing.T) {
 	for _, c := range []struct {
 		step, neighbour string
 		slow            bool
+		name            string // of the experiment, where it matters
 	}{
-		{"01", "02", true}, {"02", "01", true}, {"02", "03", true}, {"03", "02", true},
-		{"03", "04", false}, {"04", "03", false}, {"06", "05", false},
+		{"01", "02", true, ""}, {"02", "01", true, ""}, {"02", "03", true, ""}, {"03", "02", true, ""},
+		{"03", "04", false, ""}, {"04", "03", false, ""}, {"06", "05", false, ""},
+		{"07", "08", false, "a doomed load"}, {"08", "07", false, "a doomed load"}, {"08", "09", false, "a doomed load"},
+		{"09", "05", false, "one flight"}, {"05", "09", false, "the stampede"}, {"07", "06", false, "one flight"}, {"09", "10", false, "one flight"},
 	} {
 		s, err := Find(all, c.step)
 		if err != nil {
@@ -206,6 +233,9 @@ func TestShown(t *testing.T) {
 		x, i := Shown(s, n)
 		if a := x.Acts[i]; isSlow(a) != c.slow || len(a.Picture) == 0 {
 			t.Errorf("%s beside %s: act %d of %q; want slow clients: %v", c.step, c.neighbour, i+1, x.Name, c.slow)
+		}
+		if c.name != "" && x.Name != c.name {
+			t.Errorf("%s beside %s: %q, want %q", c.step, c.neighbour, x.Name, c.name)
 		}
 	}
 }
