@@ -1,6 +1,6 @@
 // Package doctor looks at a machine before the workshop starts, and when no
-// trace shows up: at Go, the ports, the way of a span to Jaeger and back, the
-// clock, room on disk and in memory, Docker, and the feed.
+// trace shows up. It looks at Go, the ports, the way of a span to Jaeger and
+// back, the clock, room on disk and in memory, Docker, and the feed.
 //
 // What it says when something is not as it should be stands in one table, and
 // the README's section about missing traces is made from that table.

@@ -83,6 +83,13 @@ func (a *Outcome) judge(step *lesson.Lesson) {
 	if e.OtherKey != "" {
 		a.check("B, while A loads, is answered", e.OtherKey, a.otherKey)
 	}
+	for _, words := range e.Screen {
+		got := words
+		if !strings.Contains(a.Screen, words) {
+			got = "no such words"
+		}
+		a.check("the screen says", words, got)
+	}
 	if e.Quick != "" {
 		a.check("the quick caller is answered", e.Quick, a.quick)
 	}

@@ -1,6 +1,6 @@
-// Package lab runs a step's experiments: it builds the step and hey, starts a
-// fresh server for each experiment, feeds it, loads it, collects its spans, and
-// judges what came out against the step's lesson.
+// Package lab runs a step's experiments and judges what came out against the
+// step's lesson. For each experiment it starts a fresh server, feeds it, loads it,
+// and collects its spans.
 //
 // Nothing in it depends on luck. The feed holds its answers behind gates until
 // the callers are where the experiment wants them; where that does not show
@@ -114,6 +114,7 @@ type Outcome struct {
 	Spans   []otlp.Span    // of the act, from all services
 	Checks  []Check
 	Notes   []string // what the lab saw and does not judge
+	Screen  string   // what `stacks` or `top` printed; "" where nobody looked
 
 	connections         int
 	retryAfter          int           // answers that said when to come again

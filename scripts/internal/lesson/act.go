@@ -132,6 +132,7 @@ func (e Expect) special() (names []string) {
 		{"other_key", e.OtherKey != ""},
 		{"quick", e.Quick != ""},
 		{"retry_after", e.RetryAfter != nil},
+		{"screen", e.Screen != nil},
 		{"slowest", e.Slowest != 0},
 	} {
 		if f.set {

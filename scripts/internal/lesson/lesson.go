@@ -1,6 +1,6 @@
-// Package lesson reads lesson.yaml, the one place where a step says what it is:
-// its claim, its experiments and what must come out of them, and its row of the
-// fingerprint. The tour, the load command, the tests and the tables in the
+// Package lesson reads lesson.yaml, the one place where a step says what it is. It
+// holds the step's claim, its experiments and what must come out of them, and its
+// column of the fingerprint. The tour, the load command, the tests and the tables in the
 // READMEs are made from it.
 package lesson
 
@@ -151,6 +151,8 @@ type Expect struct {
 	Together string `yaml:"together"`
 	// OtherKey is when B is answered: "at once" or "after A".
 	OtherKey string `yaml:"other_key"`
+	// Screen are words that stand on the screen of a look.
+	Screen []string `yaml:"screen"`
 	// Quick is when the quick caller behind the slow ones is answered: "at once",
 	// while they still speak, or "after the slow ones", when they have spoken.
 	Quick string `yaml:"quick"`

@@ -1,6 +1,6 @@
-// Package page writes what a tour saw as one page: a file that needs nothing
-// else, no network and no script, to be read on a phone, on paper, or by a
-// colleague who has never started the workshop.
+// Package page writes what a tour saw as one page. The file needs nothing else, no
+// network and no script. It can be read on a phone, on paper, or by a colleague
+// who has never started the workshop.
 //
 // Everything that a machine said (spans, hey, logs) is escaped by html/template, and
 // cleared of the words that tell about the machine.

@@ -24,21 +24,21 @@ const (
 
 // The rows.
 var (
-	SilentClient     = Property{"silent-client", "a silent client does not block others", OnlyHTTP}
-	SilentEnds       = Property{"silent-ends", "a client that says nothing is sent away within 5 s", OnlyHTTP}
+	SilentClient     = Property{"silent-client", "an idle client does not block others", OnlyHTTP}
+	SilentEnds       = Property{"silent-ends", "an idle client is disconnected within 5 s", OnlyHTTP}
 	KeepAlive        = Property{"keep-alive", "two requests on one connection are both answered", OnlyHTTP}
-	NotFound         = Property{"not-found", "what is not there is a 404, and what is not allowed a 405", OnlyHTTP}
+	NotFound         = Property{"not-found", "an unknown path is a 404, and a wrong method a 405", OnlyHTTP}
 	Malformed        = Property{"malformed", "a channel id that cannot be one is a 400, and no load", Feed}
 	Remembers        = Property{"remembers", "the answer is remembered for 5 s", Feed}
 	Expires          = Property{"expires", "an answer older than 5 s is loaded again", Feed}
-	OneLoad          = Property{"one-load", "many callers who miss one key at once make one load", Feed}
-	OwnAnswer        = Property{"own-answer", "callers of two keys at once each get the answer of their own", Feed}
+	OneLoad          = Property{"one-load", "many callers that miss one key at once make one load", Feed}
+	OwnAnswer        = Property{"own-answer", "callers of two keys at once each get the answer for their key", Feed}
 	OtherKey         = Property{"other-key", "a slow miss on one key does not delay another key", Feed}
 	FailureTold      = Property{"failure-told", "a load that fails is made once, and its caller is told", Feed}
 	FailureForgotten = Property{"failure-forgotten", "after a failure the next caller is served, at once or when told to come again", Feed}
-	Heals            = Property{"heals", "after a doomed load nobody hangs and the key heals", Feed}
-	Bounded          = Property{"bounded", "callers of a load that does not end in time are all answered within two load timeouts", Feed}
-	FirstLeaves      = Property{"first-leaves", "the first caller hangs up, the others are served", Feed}
+	Heals            = Property{"heals", "after a panicking load no caller hangs, and the key recovers", Feed}
+	Bounded          = Property{"bounded", "callers of a load that does not end are all answered within two load timeouts", Feed}
+	FirstLeaves      = Property{"first-leaves", "when the first caller hangs up, the others are served", Feed}
 	Clean500         = Property{"clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed}
 	ServesOld        = Property{"serves-old", "an old answer is served at once while a new one loads", Feed}
 	StaleIfError     = Property{"stale-if-error", "an old answer is served when the feed fails", Feed}
@@ -46,10 +46,10 @@ var (
 	ShedsLoad        = Property{"sheds-load", "150 keys at once are at most 100 loads; the other callers get a 503 at once", Feed}
 	TraceRequests    = Property{"trace-requests", "every request is a span in its caller's trace", Spans}
 	TraceLoads       = Property{"trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans}
-	TraceJoined      = Property{"trace-joined", "callers who share a load link to its span", FeedSpans}
+	TraceJoined      = Property{"trace-joined", "callers that share a load link to its span", FeedSpans}
 	TraceErrors      = Property{"trace-errors", "a load that panics is an error in the trace", FeedSpans}
-	LetGo            = Property{"let-go", "a caller who hangs up is let go at once, whoever loads", FeedSpans}
-	FleetOneLoad     = Property{"fleet-one-load", "many callers who miss one key at several machines at once make one load", Several}
+	LetGo            = Property{"let-go", "a caller that hangs up is let go at once, even if it leads the load", FeedSpans}
+	FleetOneLoad     = Property{"fleet-one-load", "many callers that miss one key at several machines at once make one load", Several}
 )
 
 // All are the rows, in the order of the tables.

@@ -1,5 +1,5 @@
-// Package report writes the parts of the READMEs that are made from lesson.yaml
-// and from runs, so that a page cannot say what a machine has not seen.
+// Package report writes the generated parts of the READMEs, from lesson.yaml and
+// from runs. So a page cannot say what a machine has not seen.
 package report
 
 import (

@@ -85,8 +85,8 @@ func TestExercise(t *testing.T) {
 		"The file to mend is [exercise/cache.go](exercise/cache.go).\n\n" +
 		"<!-- fails: and lacks 2. -->\n```sh\ngo run ./scripts check --exercise 05\n```\n\n" +
 		"At first it finds:\n\n" +
-		"- ✗ many callers who miss one key at once make one load: 30 loads\n" +
-		"- ✗ callers of a load that does not end in time are all answered within two load timeouts: no end\n\n" +
+		"- ✗ many callers that miss one key at once make one load: 30 loads\n" +
+		"- ✗ callers of a load that does not end are all answered within two load timeouts: no end\n\n" +
 		"and what must stay so:\n\n" +
 		"- ✓ the answer is remembered for 5 s\n" +
 		"- ✓ an answer older than 5 s is loaded again\n\n" +

@@ -154,9 +154,32 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // cell keeps a text inside one cell of a table.
 func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s) }
 
+// library are rows of goroutines that no code of ours started. How many there are
+// differs from run to run, and a page leaves them out.
+var library = regexp.MustCompile(`(transport|batch_span_processor|signal|http/server)\.go:\d+\s*$|^ +in (net|trace|syscall)\.`)
+
+// ours is a screen without libraries' goroutines.
+func ours(screen string) string {
+	var b strings.Builder
+	cut := false
+	for line := range strings.Lines(screen) {
+		switch {
+		case strings.HasPrefix(line, "in libraries:"), library.MatchString(strings.TrimRight(line, "\n")):
+			if !cut {
+				b.WriteString("    …\n")
+			}
+			cut = true
+		case strings.TrimSpace(line) == "" && strings.HasSuffix(b.String(), "\n\n"):
+		default:
+			b.WriteString(strings.TrimRight(line, " \n") + "\n")
+		}
+	}
+	return b.String()
+}
+
 // moment are the parts of a screen that differ from run to run: times, numbers
 // of processes and of traces.
-var moment = regexp.MustCompile(`process \d+|\b[0-9a-f]{32}\b|\b\d+(\.\d+)? (s|ms|min)\b|go\d+\.\d+(\.\d+)?|\b\d+ (goroutines|left out)\b`)
+var moment = regexp.MustCompile(`process \d+|\b[0-9a-f]{32}\b|\b\d+(\.\d+)? (s|ms|min)\b|go\d+\.\d+(\.\d+)?|\b\d+ (goroutines|left out|running spans)\b`)
 
 // sameScreen reports whether two blocks differ in nothing but the moment. Then
 // the one that stands on the page stays: it is a real one, too.

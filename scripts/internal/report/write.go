@@ -183,7 +183,7 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, 
 		w.ran[s] = append(w.ran[s], r)
 		ran := Ran{Name: x.Name, Says: x.Says}
 		for _, a := range r.Acts {
-			did := RanAct{Does: a.Act.Does()}
+			did := RanAct{Does: a.Act.Does(), Screen: ours(a.Screen)}
 			// What 01 to 03 do takes no time that survives the rounding, unless
 			// callers are slow.
 			if len(a.Act.Picture) > 0 && (s.ReadsFeed() || isSlow(a.Act)) {

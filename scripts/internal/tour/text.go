@@ -53,6 +53,13 @@ func Act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Outcome) 
 		}
 		p.Line("")
 	}
+	if a.Screen != "" {
+		p.Line("")
+		for line := range strings.Lines(a.Screen) {
+			fmt.Fprint(p.Out, "    ", line)
+		}
+		p.Line("")
+	}
 	for _, n := range a.Notes {
 		p.Wrap("    note: ", n)
 	}
