@@ -304,7 +304,10 @@ func TestSideBySide(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		acts = append(acts, r.Acts[n])
+		// Without the server's spans, whose names take too much room for two.
+		a := *r.Acts[n]
+		a.Act.Picture = []string{"burst", "ask slowly"}
+		acts = append(acts, &a)
 	}
 	for _, c := range []struct {
 		columns string

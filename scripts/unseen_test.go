@@ -21,7 +21,7 @@ import (
 )
 
 // When a step drops spans, the tour says that they do not agree with the feed's
-// count, and what to do, in the words that the front page quotes.
+// count, and what to do, in the words that the page on traces quotes.
 func TestDroppedSpansAreTold(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
 	s, err := lesson.Find(allLessons(t), "04")
@@ -46,9 +46,9 @@ func TestDroppedSpansAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	tour.Act(say.New(&out), s, e, r.Acts[0])
+	tour.Act(&say.Printer{Out: &out, Width: 1000}, s, e, r.Acts[0])
 
-	page, err := os.ReadFile(filepath.Join(root, "README.md"))
+	page, err := os.ReadFile(filepath.Join(root, "jaeger", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
