@@ -82,10 +82,14 @@ var errStopped = errors.New("stopped")
 // files go first: a second Ctrl-C says so, and the third ends the program at once.
 func interruptible() context.Context {
 	ctx, stop := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
-		<-signals
+		for s := range signals {
+			if ends(s) {
+				break
+			}
+		}
 		stop(errStopped)
 		for s := range signals {
 			if s == os.Interrupt {
@@ -96,6 +100,13 @@ func interruptible() context.Context {
 		}
 	}()
 	return ctx
+}
+
+// ends reports whether a signal ends the program. SIGPIPE also comes for a
+// connection whose other side has gone, which is an everyday event here; it ends
+// us where nobody reads what we print.
+func ends(s os.Signal) bool {
+	return s != syscall.SIGPIPE || broken(os.Stdout) || broken(os.Stderr)
 }
 
 // exitCode says what is to be said of how a command ended.
