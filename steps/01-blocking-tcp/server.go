@@ -1,5 +1,5 @@
 // Command 01-blocking-tcp answers HTTP over bare TCP, one connection at a time. Every
-// client is answered, but one that says nothing keeps the others waiting.
+// client is answered, but an idle one keeps the others waiting.
 package main
 
 import (
@@ -47,7 +47,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 			}
 			continue
 		}
-		handleConnection(ctx, conn, trace.Link{SpanContext: span.SpanContext()}) // nobody is accepted meanwhile
+		handleConnection(ctx, conn, trace.Link{SpanContext: span.SpanContext()}) // until it returns, no other client is accepted
 	}
 }
 
@@ -59,7 +59,7 @@ func handleConnection(ctx context.Context, conn net.Conn, accept trace.Link) {
 	start, peer := trace.WithTimestamp(time.Now()), conn.RemoteAddr().(*net.TCPAddr)
 	limited := &io.LimitedReader{R: conn, N: maxHeader}
 	lines := textproto.NewReader(bufio.NewReader(limited))
-	_, _ = lines.ReadLine() // GET / HTTP/1.1, or anything else. It waits for as long as the client is silent.
+	_, _ = lines.ReadLine() // GET / HTTP/1.1, or anything else. It waits for as long as the client is idle.
 	header, err := lines.ReadMIMEHeader()
 	if err != nil {
 		err = fmt.Errorf("no request in %d of at most %d bytes: %w", maxHeader-limited.N, maxHeader, err)
@@ -76,7 +76,7 @@ func handleConnection(ctx context.Context, conn net.Conn, accept trace.Link) {
 		end(write, err)
 	}
 	end(span, err)
-	if err != nil { // this client's trouble, and nobody else's
+	if err != nil { // which ends one connection, never the server
 		slog.WarnContext(ctx, "connection failed", "error", err)
 	}
 }

@@ -421,7 +421,7 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// A stop waits for an answer that is being sent, but not for ever.
+// A stop waits for an answer that is being sent, but not without end.
 func TestStopWaitsForAnswers(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

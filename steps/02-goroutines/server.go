@@ -1,5 +1,5 @@
-// Command 02-goroutines answers HTTP over bare TCP, a goroutine for each connection. A
-// client that says nothing harms nobody, but stays for as long as it likes.
+// Command 02-goroutines answers HTTP over bare TCP, a goroutine for each connection. An
+// idle client blocks no other, but it stays for as long as it likes.
 package main
 
 import (
@@ -62,7 +62,7 @@ func handleConnection(ctx context.Context, conn net.Conn, accept trace.Link) {
 	start, peer := trace.WithTimestamp(time.Now()), conn.RemoteAddr().(*net.TCPAddr)
 	limited := &io.LimitedReader{R: conn, N: maxHeader}
 	lines := textproto.NewReader(bufio.NewReader(limited))
-	_, _ = lines.ReadLine() // GET / HTTP/1.1, or anything else. It waits for as long as the client is silent.
+	_, _ = lines.ReadLine() // GET / HTTP/1.1, or anything else. It waits for as long as the client is idle.
 	header, err := lines.ReadMIMEHeader()
 	if err != nil {
 		err = fmt.Errorf("no request in %d of at most %d bytes: %w", maxHeader-limited.N, maxHeader, err)
@@ -79,7 +79,7 @@ func handleConnection(ctx context.Context, conn net.Conn, accept trace.Link) {
 		end(write, err)
 	}
 	end(span, err)
-	if err != nil { // this client's trouble, and nobody else's
+	if err != nil { // which ends one connection, never the server
 		slog.WarnContext(ctx, "connection failed", "error", err)
 	}
 }

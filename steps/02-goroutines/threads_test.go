@@ -15,7 +15,7 @@ import (
 
 // What the runtime's poller spares us: a goroutine whose read waits in the
 // kernel holds a thread, so a thousand of them hold a thousand threads. They are
-// counted in a process of their own, because it keeps them until it ends.
+// counted in a separate process, because it keeps them until it ends.
 func TestRawReadsTakeAThreadEach(t *testing.T) {
 	if os.Getenv("PLAQUE_RAW_READS") != "" {
 		fmt.Printf("threads: %d\n", rawReads())

@@ -104,7 +104,7 @@ func TestTwoRequestsOnOneConnection(t *testing.T) {
 }
 
 // Each timeout of the server, to the nanosecond. They are on the server's side
-// alone: these clients would wait for ever.
+// alone: these clients would wait forever.
 func TestTimeouts(t *testing.T) {
 	hello := func(t *testing.T, c client) {
 		if err := c.hello(); err != nil {

@@ -1,7 +1,7 @@
-// The exercise of step 01: a server on bare TCP that waits for whoever connects.
+// The exercise of step 01: a server on bare TCP that never times out.
 //
-// A client that connects and says nothing is never sent away. It stays for as
-// long as it likes, and while it does nobody else is served.
+// A client that connects and sends nothing stays for as long as it likes. Until it
+// leaves, no other client is served.
 //
 // Check it, from the workshop's folder, with
 //
@@ -37,7 +37,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("cannot accept: %w", err)
 		}
-		if err := handle(ctx, conn); err != nil { // this client's trouble, and nobody else's
+		if err := handle(ctx, conn); err != nil { // which ends one connection, never the server
 			slog.WarnContext(ctx, "connection failed", "error", err)
 		}
 	}
@@ -46,7 +46,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 // handle answers one request and hangs up.
 func handle(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
-	// When we are told to stop, whoever is still silent is out of time.
+	// At a stop, a client that has not sent its request is out of time.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 	defer stop()
 	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHeader)))

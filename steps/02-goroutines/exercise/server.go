@@ -1,7 +1,6 @@
 // The exercise of step 02: a goroutine for each connection, and a bound of four.
 //
-// With four clients that connect and say nothing, everybody else waits, for as
-// long as those stay.
+// With four idle clients, all others wait for as long as those stay.
 //
 // Check it, from the workshop's folder, with
 //
@@ -45,7 +44,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 		}
 		open.Go(func() {
 			defer func() { <-slots }()
-			if err := handle(ctx, conn); err != nil { // this client's trouble, and nobody else's
+			if err := handle(ctx, conn); err != nil { // which ends one connection, never the server
 				slog.WarnContext(ctx, "connection failed", "error", err)
 			}
 		})
@@ -55,7 +54,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 // handle answers one request and hangs up.
 func handle(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
-	// When we are told to stop, whoever is still silent is out of time.
+	// At a stop, a client that has not sent its request is out of time.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 	defer stop()
 	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHeader)))

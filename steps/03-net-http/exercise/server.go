@@ -1,6 +1,6 @@
 // The exercise of step 03: the server of net/http, as most programs start it.
 //
-// A client that connects and says nothing is never sent away. It harms nobody,
+// A client that connects and sends nothing never times out. It blocks no other,
 // but its connection and its goroutine are there for as long as it likes.
 //
 // Check it, from the workshop's folder, with

@@ -1,6 +1,6 @@
-// The solution of step 01: who has sent no request after 2 s is sent away.
+// The solution of step 01: a client that has sent no request after 2 s times out.
 //
-// The others still wait for that long, and longer when several are silent.
+// The others still wait for that long, and longer behind several idle clients.
 package main
 
 import (
@@ -33,7 +33,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("cannot accept: %w", err)
 		}
-		if err := handle(ctx, conn); err != nil { // this client's trouble, and nobody else's
+		if err := handle(ctx, conn); err != nil { // which ends one connection, never the server
 			slog.WarnContext(ctx, "connection failed", "error", err)
 		}
 	}
@@ -42,10 +42,10 @@ func serve(ctx context.Context, listener net.Listener) error {
 // handle answers one request and hangs up.
 func handle(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
-	// Once, for the whole header: a deadline for each read would be a new one
-	// after each byte. And before the next lines, whose deadline must win.
+	// Once, for the whole header: with a deadline for each read, each byte would
+	// bring a new one. And before the next lines, because their deadline must win.
 	_ = conn.SetReadDeadline(time.Now().Add(readTimeout))
-	// When we are told to stop, whoever is still silent is out of time.
+	// At a stop, a client that has not sent its request is out of time.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 	defer stop()
 	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHeader)))

@@ -1,6 +1,6 @@
 // The solution of step 02: four requests at a time, and any number of clients
 // that have sent none yet. Those hold a goroutine and a connection each, and
-// block nobody.
+// block no other client.
 package main
 
 import (
@@ -38,7 +38,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 			return fmt.Errorf("cannot accept: %w", err)
 		}
 		open.Go(func() {
-			if err := handle(ctx, conn, slots); err != nil { // this client's trouble, and nobody else's
+			if err := handle(ctx, conn, slots); err != nil { // which ends one connection, never the server
 				slog.WarnContext(ctx, "connection failed", "error", err)
 			}
 		})
@@ -48,14 +48,14 @@ func serve(ctx context.Context, listener net.Listener) error {
 // handle answers one request and hangs up.
 func handle(ctx context.Context, conn net.Conn, slots chan struct{}) error {
 	defer conn.Close()
-	// When we are told to stop, whoever is still silent is out of time.
+	// At a stop, a client that has not sent its request is out of time.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 	defer stop()
 	request, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHeader)))
 	if err != nil {
 		return fmt.Errorf("no request: %w", err)
 	}
-	// Whoever has a slot has asked already, and leaves within writeTimeout.
+	// A client with a slot has sent its request, and is done within writeTimeout.
 	slots <- struct{}{}
 	defer func() { <-slots }()
 	status, text := http.StatusOK, "Hello from plaque!\n"

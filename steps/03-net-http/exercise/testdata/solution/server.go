@@ -1,4 +1,4 @@
-// The solution of step 03: who has sent no header after 2 s is sent away.
+// The solution of step 03: a client that has sent no header after 2 s times out.
 //
 // An answer may take as long as it takes.
 package main
