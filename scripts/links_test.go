@@ -17,8 +17,9 @@ import (
 
 // housePorts are the ports on 127.0.0.1 that a page may send a reader to: a
 // step, its feed, its debug pages; the checker's feed and where it takes spans;
-// Jaeger's pages and its two for spans, and where to move the second.
-var housePorts = []string{"3779", "3780", "3781", "3782", "3783", "16686", "4317", "4318", "14318"}
+// Jaeger's pages, its two for spans, where to move the second, and its health;
+// the three peers of compose.yaml.
+var housePorts = []string{"3779", "3780", "3781", "3782", "3783", "16686", "4317", "4318", "14318", "13133", "3791", "3792", "3793"}
 
 // ours finds addresses of this machine in text that is no link: commands, code.
 var ours = regexp.MustCompile(`(?:127\.0\.0\.1|localhost)[: ](\d+)`)

@@ -1,5 +1,5 @@
 // Command 10-resilient serves the newest video of a YouTube channel out of a
-// cache that bears a feed that is down: see package cache for how.
+// cache that copes with a feed that is down: see package cache for how.
 package main
 
 import (
@@ -28,8 +28,8 @@ func run(ctx context.Context, p *process.Process) error {
 		cache.WithStaleIfError(10*time.Minute),      // an old video is better than none
 		cache.WithBackoff(time.Second, time.Minute), // a feed that is down is left alone
 		cache.WithJitter(0.1),                       // what came together does not expire together
-		cache.WithMaxKeys(1000),                     // a stranger cannot fill the memory,
-		cache.WithMaxLoads(100),                     // nor start loads without end
+		cache.WithMaxKeys(1000),                     // an untrusted client cannot fill the memory,
+		cache.WithMaxLoads(100),                     // nor start an unlimited number of loads
 	)
 
 	mux := http.NewServeMux()

@@ -2,8 +2,8 @@
 // several machines, which make one load of what they are asked for together: see
 // package fleet for how.
 //
-// Without PEERS it starts three peers on this machine, each a process of its
-// own, and a round robin before them. With PEERS and SELF it is one peer.
+// Without PEERS it starts three peers on this machine, each a separate
+// process, and a round robin before them. With PEERS and SELF it is one peer.
 package main
 
 import (

@@ -111,7 +111,7 @@ func peersOf(t *testing.T, s *step) (addr string, pids map[string]int) {
 	return s.log(t, `msg=listening url=http://(\S+)`)[1], pids
 }
 
-// kill ends a process without a word.
+// kill ends a process without warning.
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	p, err := os.FindProcess(pid)
@@ -216,7 +216,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// A peer that does not come up is said to, and nobody waits for ever.
+// A peer that does not come up is said to, and nobody waits forever.
 func TestSettingsFail(t *testing.T) {
 	for _, c := range []struct {
 		env  []string
@@ -331,7 +331,7 @@ func TestNameInstance(t *testing.T) {
 	}
 }
 
-// Only a peer that took no connection is skipped: whoever has heard the question
+// Only a peer that took no connection is skipped: a peer that has heard the question
 // may have acted on it.
 func TestRobin(t *testing.T) {
 	var asked atomic.Int64

@@ -19,7 +19,7 @@ import (
 	"plaque/steps/kit/origin"
 )
 
-// Three peers on a network of their own, each in a network namespace, so that
+// Three peers on a separate network, each in a network namespace, so that
 // packets are lost as they are where a cable is pulled: nobody says so, and what
 // was sent stays under way. Callers and the feed are on another network.
 //

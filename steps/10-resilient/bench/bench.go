@@ -2,6 +2,6 @@
 // in its place, and beside the floors that nothing can be quicker than: see
 // `go run ./scripts bench`.
 //
-// It is a module of its own, outside go.work, because what the peers require
+// It is a separate module, outside go.work, because what the peers require
 // must not raise what the steps require.
 package bench

@@ -80,7 +80,7 @@ var readings = []reading{
 }
 
 // hits runs one hit after the other on every core. Each goroutine asks for
-// asked, one after the other, again and again, from a place of its own.
+// asked, one after the other, again and again, from a separate place.
 func hits(b *testing.B, caches []cacheOf, keys, asked []string) {
 	run := func(b *testing.B, get func(string) string) {
 		b.ReportAllocs()
@@ -157,7 +157,7 @@ func channels(n int) []string {
 }
 
 // BenchmarkLoad makes one load after the other, with nobody else about, and
-// remembers none. Who waits can leave.
+// remembers none. A caller that waits can leave.
 func BenchmarkLoad(b *testing.B) {
 	const key = "UC0123456789012345678901"
 	b.Run("floor=goroutine and channel", func(b *testing.B) {
@@ -253,7 +253,7 @@ func BenchmarkMiss(b *testing.B) {
 }
 
 // BenchmarkWake measures from the end of a load to the moment when all who
-// waited for it have it, each with a context of its own. bytes/waiter is what
+// waited for it have it, each with a separate context. bytes/waiter is what
 // was allocated while they came, less what the floor's took.
 func BenchmarkWake(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
@@ -318,7 +318,7 @@ func wakes(b *testing.B, n int) {
 	})
 }
 
-// wake lets n callers wait, each with a context of its own, opens the gate, and
+// wake lets n callers wait, each with a separate context, opens the gate, and
 // measures until all have gone. start returns what a caller does, and whether
 // all of them have come.
 func wake(b *testing.B, n int, start func(gate chan struct{}) (wait func(context.Context), all func() bool)) {

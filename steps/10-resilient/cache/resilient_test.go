@@ -168,7 +168,7 @@ func TestStaleIfError(t *testing.T) {
 	})
 }
 
-// A feed that is down is asked ever more seldom, whoever asks how often, and the
+// A feed that is down is asked ever more seldom, however often callers ask, and the
 // answer says when. A success ends it.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -359,7 +359,7 @@ func TestFewKeys(t *testing.T) {
 }
 
 // Who would start one load too many is told at once, or gets an old value.
-// Whoever joins a load does not start one. A load that ignores its context counts
+// A caller that joins a load does not start one. A load that ignores its context counts
 // until it returns.
 func TestMaxLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

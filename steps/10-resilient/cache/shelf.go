@@ -145,7 +145,7 @@ func (s *shelf[K, T]) sweep(now time.Duration, most int) (all bool) {
 }
 
 // sweepEnded removes a value that has ended, and reports whether there was one.
-// In a tick that is not over, those that ended first come first, but for jitter.
+// In a tick that is not over, those that ended first come first, except for jitter.
 func (s *shelf[K, T]) sweepEnded(now time.Duration) bool {
 	before := s.len
 	if s.sweep(now, 1); s.len < before {

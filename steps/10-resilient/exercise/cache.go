@@ -1,8 +1,8 @@
 // The exercise of step 10: a panic-safe cache with a bound on its loads, in which
-// whoever would start one too many waits for a place.
+// a caller that would start one too many waits for a place.
 //
-// When the feed is slow and a stranger asks for many channels, everybody waits
-// for everybody, and most get a timeout in the end.
+// When the feed is slow and a client asks for many channels, all callers wait for
+// each other, and most time out in the end.
 //
 // Check it, from the workshop's folder, with
 //
@@ -42,7 +42,7 @@ func newCache(ttl time.Duration, load func(context.Context, string) (string, err
 	return &cache{ttl: ttl, load: load, entries: map[string]entry{}, flights: map[string]*flight{}, places: make(chan struct{}, maxLoads)}
 }
 
-// flight is one load and all who wait for it.
+// flight is one load and all callers that wait for it.
 type flight struct {
 	done  chan struct{} // closed when value and err are set
 	value string

@@ -2,10 +2,10 @@
 //
 // The claim of step 11: however many machines are asked for a key at once, the
 // feed is asked once; and when machines die or cannot reach each other, callers
-// get their answers all the same, for one more load each.
+// still get their answers, for one more load each.
 //
 // groupcache says which machine owns a key, and asks it; its own cache is
-// switched off, because what it keeps it keeps for ever. The owner answers out
+// switched off, because it keeps values until it has no room. The owner answers out
 // of the cache of step 10.
 package fleet
 
@@ -64,7 +64,7 @@ type Config struct {
 	// that; "" means that nobody has to. See CheckSecret.
 	Secret string
 	// Timeout bounds the wait for a peer's answer. It must be longer than a load
-	// may take: whoever gives up before the owner has an answer loads once more.
+	// may take: a peer that gives up before the owner has an answer loads once more.
 	Timeout time.Duration
 	// Key says what is wrong with a key. What one peer refuses, all must.
 	Key func(key string) error
@@ -191,16 +191,16 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	}
 }
 
-// ask has groupcache find the answer. All who ask at once get that of the first,
-// on this machine and on the owner's, so ctx must not end with the first one;
-// and nothing that groupcache calls may panic: it would let the others wait for
-// ever.
+// ask has groupcache find the answer. Callers that ask at once get that of the
+// first, on this machine and on the owner's, so ctx must not end with the first
+// one. Nothing that groupcache calls may panic: the other callers would wait
+// forever.
 func (f *Fleet) ask(ctx context.Context, key string) answer {
 	ctx = context.WithValue(ctx, askedForKey{}, spanName(ctx))
 	var text []byte
 	err := f.group.Get(ctx, nameOf(key), groupcache.AllocatingByteSliceSink(&text))
 	a, bad := decode(text)
-	if err != nil || bad != nil { // a peer that answers nonsense is as good as dead
+	if err != nil || bad != nil { // a peer that answers nonsense counts as dead
 		if err == nil {
 			f.nonsense.Do(func() {
 				slog.WarnContext(ctx, "a peer's answer makes no sense: do all peers run the same version? Its keys are loaded here", "error", bad)

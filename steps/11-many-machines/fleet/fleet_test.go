@@ -217,7 +217,7 @@ func TestTheOwnerIsAsked(t *testing.T) {
 
 func (a answer) encode2() string { return string(a.encode()) }
 
-// A peer that says no, nonsense, too much or nothing is as good as dead: one load
+// A peer that says no, nonsense, too much or nothing counts as dead: one load
 // here, and all are served.
 func TestAPeerThatIsNoGood(t *testing.T) {
 	for name, peer := range map[string]http.HandlerFunc{
@@ -244,7 +244,7 @@ func TestAPeerThatIsNoGood(t *testing.T) {
 		"a value and error":  says(`{"value":"eA==","error":{"text":"e","status":500}}`),
 		"a status that lies": says(`{"error":{"text":"e","status":200}}`),
 		"a status too high":  says(`{"error":{"text":"e","status":1000}}`),
-		"a wait for ever":    says(fmt.Sprintf(`{"error":{"text":"e","status":503,"wait":%d}}`, time.Hour)),
+		"a wait without end": says(fmt.Sprintf(`{"error":{"text":"e","status":503,"wait":%d}}`, time.Hour)),
 		"a wait in the past": says(`{"error":{"text":"e","status":503,"wait":-1}}`),
 		"a long error":       says(fmt.Sprintf(`{"error":{"text":%q,"status":503}}`, strings.Repeat("x", 3000))),
 		"a long header":      func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X", strings.Repeat("x", 2*MaxAnswer)) },
@@ -374,7 +374,7 @@ func TestErrorsAreAnswers(t *testing.T) {
 }
 
 // A panic costs all who wait an error. groupcache's own flight would keep them
-// for ever, so nothing that it calls may panic.
+// forever, so nothing that it calls may panic.
 func TestPanic(t *testing.T) {
 	gate := make(chan struct{})
 	fleet.begin(func(context.Context, string) (string, error) { <-gate; panic("doom") }, never(t))
@@ -495,7 +495,7 @@ func TestHangUp(t *testing.T) {
 			hangUp(bored)
 			if first == "a caller" {
 				if err := <-gone; err != bored {
-					t.Errorf("whoever hung up: %v", err)
+					t.Errorf("the caller that hung up: %v", err)
 				}
 			}
 			for _, o := range crowd(t, 5, key, func() { close(gate) }) {
@@ -518,7 +518,7 @@ func TestHangUp(t *testing.T) {
 	fleet.seen(t, 0, 0)
 }
 
-// Whoever did not lead to the load links to its flight, also when another machine
+// A caller that did not lead to the load links to its flight, also when another machine
 // made it.
 func TestLinks(t *testing.T) {
 	recorder := webtest.Record(t)

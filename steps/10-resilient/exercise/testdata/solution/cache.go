@@ -1,5 +1,5 @@
-// The solution of step 10: a panic-safe cache with a bound on its loads. Who would
-// start one too many is sent away at once.
+// The solution of step 10: a panic-safe cache with a bound on its loads. A caller
+// that would start one too many is refused at once.
 package main
 
 import (
@@ -24,7 +24,7 @@ type cache struct {
 	flights map[string]*flight // loads in the air
 }
 
-// busy is what a caller gets for whom there is no place.
+// busy is what a caller gets if there is no place for it.
 type busy struct{}
 
 func (busy) Error() string             { return "too many loads are in the air" }
@@ -41,7 +41,7 @@ func newCache(ttl time.Duration, load func(context.Context, string) (string, err
 	return &cache{ttl: ttl, load: load, entries: map[string]entry{}, flights: map[string]*flight{}}
 }
 
-// flight is one load and all who wait for it.
+// flight is one load and all callers that wait for it.
 type flight struct {
 	done  chan struct{} // closed when value and err are set
 	value string
