@@ -3,7 +3,7 @@
 //
 // The claim of step 07: one load a key, and a load of one key holds up no caller
 // of another. But the flight lands only if the load returns: after one panic
-// everybody who asks for the key waits forever.
+// all callers of the key wait forever.
 package cache
 
 import (

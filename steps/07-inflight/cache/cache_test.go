@@ -183,7 +183,7 @@ func TestAnotherKeyDoesNotWait(t *testing.T) {
 	})
 }
 
-// An error goes to all who waited, and the next caller loads again.
+// An error goes to all that waited, and the next caller loads again.
 func TestErrorsGoToAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := record(t)
@@ -219,7 +219,7 @@ func TestErrorsGoToAll(t *testing.T) {
 	})
 }
 
-// The load runs under the context of the caller who leads. When it hangs up,
+// The load runs under the leader's context. When it hangs up,
 // the others fail with it.
 func TestFirstCallerHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -268,9 +268,8 @@ func land(c *Cache[string, string]) {
 	close(c.flights["a"].done)
 }
 
-// The incident. The leader's load does not return, for whatever reason, and
-// everybody who asks for the key waits for ever: those who had joined, and all
-// who come later.
+// The incident. The leader's load does not return, for some reason, and all callers
+// of the key wait forever: those that had joined, and all that come later.
 func TestDeadFlight(t *testing.T) {
 	for _, death := range []struct {
 		name string
@@ -295,7 +294,7 @@ func TestDeadFlight(t *testing.T) {
 				}()
 				synctest.Wait()
 				if n := stuck(t, c, 9); n != 9 {
-					t.Errorf("%d of the 9 who joined wait a day later, want all", n)
+					t.Errorf("%d of the 9 that joined wait a day later, want all", n)
 				}
 				if n := stuck(t, c, 10); n != 10 {
 					t.Errorf("%d of the next 10 wait a day later, want all", n)
@@ -336,6 +335,40 @@ func TestLeaderTimesOut(t *testing.T) {
 			t.Errorf("%d of 10 wait a day later, want all", n)
 		}
 		close(forever)
+	})
+}
+
+// careless is a context with a bug.
+type careless struct{ context.Context }
+
+func (careless) Value(any) any { panic("doom") }
+
+// A panic before the lock costs the caller that it happens to, and no other: it
+// holds nothing yet, and nobody waits for it.
+func TestPanicBeforeTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		record(t)
+		loads, load := counted(time.Second)
+		c := New(ttl, load)
+		lost := 0
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() { get(t, c, "a") })
+		}
+		synctest.Wait()
+		func() {
+			defer func() {
+				if recover() != nil {
+					lost++
+				}
+			}()
+			_, _ = c.Get(careless{t.Context()}, "a")
+		}()
+		callers.Wait()
+		get(t, c, "a")
+		if n := loads.Load(); lost != 1 || n != 1 {
+			t.Errorf("%d callers lost and %d loads, want 1 of each", lost, n)
+		}
 	})
 }
 

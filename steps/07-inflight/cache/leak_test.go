@@ -15,7 +15,7 @@ import (
 
 // The leak profile asks the garbage collector whether anybody could still wake a
 // goroutine. As long as the cache points at its dead flight, somebody could; once
-// the cache is let go, nobody can, and all who wait are leaked.
+// the cache is let go, nobody can, and all that wait are leaked.
 //
 // Where Go has no such profile, the test runs itself with it, on CI alone.
 func TestLeakedOnceTheCacheLetsGo(t *testing.T) {
@@ -55,7 +55,7 @@ func TestLeakedOnceTheCacheLetsGo(t *testing.T) {
 	leaked := waiters(t, "goroutineleak", 0)
 	t.Logf("the cache points at the dead flight: %d leaked", leaked)
 	runtime.KeepAlive(c)
-	// From here on nothing reaches c but those who wait in it.
+	// From here on nothing reaches c but those that wait in it.
 	leaked = waiters(t, "goroutineleak", 4)
 	t.Logf("the cache is gone: %d leaked", leaked)
 }

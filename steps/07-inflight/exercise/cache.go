@@ -1,7 +1,7 @@
 // The exercise of step 07: a cache with flights by hand, one load a key.
 //
-// It goes well until a load does not. From then on everybody who asks for that
-// channel waits for ever.
+// It works until a load fails or panics. From then on all callers of that channel
+// wait forever.
 //
 // Check it, from the workshop's folder, with
 //
@@ -34,7 +34,7 @@ func newCache(ttl time.Duration, load func(context.Context, string) (string, err
 	return &cache{ttl: ttl, load: load, entries: map[string]entry{}, flights: map[string]*flight{}}
 }
 
-// flight is one load and all who wait for it.
+// flight is one load and all callers that wait for it.
 type flight struct {
 	done  chan struct{} // closed when value and err are set
 	value string
@@ -42,8 +42,8 @@ type flight struct {
 }
 
 // get returns the value of key: the one that it remembers, if that is younger
-// than the ttl, or else what the key's flight brings. Whoever finds no flight
-// loads, and the others wait.
+// than the ttl, or else what the key's flight brings. A caller that
+// finds no flight loads, and the others wait.
 func (c *cache) get(ctx context.Context, key string) (string, error) {
 	c.mu.Lock()
 	if e, ok := c.entries[key]; ok && time.Since(e.stored) < c.ttl {

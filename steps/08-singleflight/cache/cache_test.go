@@ -186,7 +186,7 @@ func TestAnotherKeyDoesNotWait(t *testing.T) {
 	})
 }
 
-// An error goes to all who waited, and the next caller loads again.
+// An error goes to all that waited, and the next caller loads again.
 func TestErrorsGoToAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := record(t)
@@ -222,7 +222,7 @@ func TestErrorsGoToAll(t *testing.T) {
 	})
 }
 
-// The load runs under the context of the caller who leads. When it hangs up,
+// The load runs under the leader's context. When it hangs up,
 // the others fail with it.
 func TestFirstCallerHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -343,7 +343,7 @@ func end(f func()) (how string) {
 	return <-done
 }
 
-// Do passes a panic, and a Goexit, on to everybody who waits. The key heals.
+// Do passes a panic, and a Goexit, on to every caller. The key recovers.
 func TestDeathGoesToAll(t *testing.T) {
 	for how, die := range map[string]func(){"panic": func() { panic("doom") }, "goexit": runtime.Goexit} {
 		t.Run(how, func(t *testing.T) {
@@ -388,8 +388,8 @@ func TestDeathGoesToAll(t *testing.T) {
 }
 
 // DoChan would let a waiter leave. But where Do panics in its callers'
-// goroutines, DoChan panics in one of its own, which nobody can recover: the
-// process ends, by design.
+// goroutines, DoChan panics in one that it started. Nobody can recover that:
+// the process ends, by design.
 func TestDoChanEndsTheProcess(t *testing.T) {
 	if os.Getenv("PLAQUE_DOCHAN") == "1" {
 		defer func() { _ = recover() }() // of no use

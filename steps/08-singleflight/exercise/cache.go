@@ -1,7 +1,7 @@
 // The exercise of step 08: a cache with singleflight, and nobody may leave.
 //
-// A caller who joins a load and hangs up is kept until the load ends. And if the
-// first caller hangs up, the load fails for all who joined.
+// A caller that joins a load and hangs up is kept until the load ends. If the first
+// caller hangs up, the load fails for all that joined.
 //
 // Check it, from the workshop's folder, with
 //

@@ -61,8 +61,8 @@ func describe(span trace.Span, err error) {
 	span.SetStatus(codes.Error, text(err))
 }
 
-// text is what v says of itself, or its type if that panics. A pointer without a
-// text of its own is not followed: another goroutine may be writing there.
+// text is what v says of itself, or its type if that panics. A pointer that has
+// no text is not followed: another goroutine may be writing there.
 func text(v any) (s string) {
 	defer func() {
 		if recover() != nil {

@@ -36,7 +36,7 @@ func newCache(ttl time.Duration, load func(context.Context, string) (string, err
 	return &cache{ttl: ttl, load: load, entries: map[string]entry{}, flights: map[string]*flight{}}
 }
 
-// flight is one load and all who wait for it.
+// flight is one load and all callers that wait for it.
 type flight struct {
 	done  chan struct{} // closed when value and err are set
 	value string

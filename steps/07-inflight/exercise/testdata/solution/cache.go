@@ -1,6 +1,6 @@
 // The solution of step 07: one landing, in a defer, whichever way the load ends.
 //
-// Whoever waits for a load that panicked gets an error, and the next one loads.
+// A caller that waits for a load that panicked gets an error, and the next one loads.
 package main
 
 import (
@@ -30,7 +30,7 @@ func newCache(ttl time.Duration, load func(context.Context, string) (string, err
 	return &cache{ttl: ttl, load: load, entries: map[string]entry{}, flights: map[string]*flight{}}
 }
 
-// flight is one load and all who wait for it.
+// flight is one load and all callers that wait for it.
 type flight struct {
 	done  chan struct{} // closed when value and err are set
 	value string
@@ -38,8 +38,8 @@ type flight struct {
 }
 
 // get returns the value of key: the one that it remembers, if that is younger
-// than the ttl, or else what the key's flight brings. Whoever finds no flight
-// loads, and the others wait.
+// than the ttl, or else what the key's flight brings. A caller that
+// finds no flight loads, and the others wait.
 func (c *cache) get(ctx context.Context, key string) (string, error) {
 	c.mu.Lock()
 	if e, ok := c.entries[key]; ok && time.Since(e.stored) < c.ttl {

@@ -1,4 +1,4 @@
-// The solution of step 08: whoever hangs up leaves at once, and the load goes on
+// The solution of step 08: a caller that hangs up leaves at once, and the load goes on
 // for the others. A panic in it is their error.
 package main
 
@@ -55,7 +55,7 @@ func (c *cache) get(ctx context.Context, key string) (string, error) {
 
 // fly looks again, since another flight may have landed, and loads and stores.
 func (c *cache) fly(ctx context.Context, key string) (_ string, err error) {
-	// DoChan runs us in a goroutine of its own. A panic that leaves it ends the
+	// DoChan runs us in a goroutine that it starts. A panic that leaves it ends the
 	// process, and no handler is there to stop it.
 	defer func() {
 		if p := recover(); p != nil {

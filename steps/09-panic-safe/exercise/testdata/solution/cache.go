@@ -1,5 +1,5 @@
-// The solution of step 09: an answer that is over is served while the
-// new one loads; for a minute at most.
+// The solution of step 09: an expired answer is served while the new
+// one loads, for a minute at most.
 package main
 
 import (
@@ -33,7 +33,7 @@ func newCache(ttl time.Duration, load func(context.Context, string) (string, err
 	return &cache{ttl: ttl, load: load, entries: map[string]entry{}, flights: map[string]*flight{}}
 }
 
-// flight is one load and all who wait for it.
+// flight is one load and all callers that wait for it.
 type flight struct {
 	done  chan struct{} // closed when value and err are set
 	value string
@@ -58,7 +58,7 @@ func (c *cache) get(ctx context.Context, key string) (string, error) {
 	}
 	c.mu.Unlock()
 	if known && age < c.ttl+maxStale {
-		return e.value, nil // and whoever comes after the landing gets the new one
+		return e.value, nil // callers that come after the landing get the new one
 	}
 
 	select {
