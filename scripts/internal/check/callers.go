@@ -37,7 +37,7 @@ func randomHex(bytes int) string {
 // newChannel is a key that no cache knows.
 func newChannel() string { return "UC" + rand.Text()[:22] }
 
-// call is one request, on a connection of its own.
+// call is one request, on a new connection.
 type call struct {
 	channel string
 	trace   string          // of its burst
@@ -168,8 +168,8 @@ func (s *subject) until(ctx context.Context, most time.Duration, want func(origi
 	return true
 }
 
-// connect opens a connection that says nothing. A server that has just been
-// started anew, by whoever looks after it, may refuse the first ones.
+// connect opens a connection that sends nothing. A server that has just been
+// restarted by its supervisor may refuse the first ones.
 func (s *subject) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerFor)
 	defer cancel()

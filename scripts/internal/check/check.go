@@ -39,7 +39,7 @@ const (
 
 	rounds    = 3
 	atOnce    = 6                // properties of servers that we start ourselves
-	joinFor   = time.Second      // after which callers who can join a load have joined it
+	joinFor   = time.Second      // after which callers that can join a load have joined it
 	answerFor = 2 * time.Second  // in which one is answered whom nothing holds up
 	ttl       = 5 * time.Second  // the contract's
 	timeout   = 3 * time.Second  // of a load: the contract's
@@ -77,7 +77,7 @@ type Verdict struct {
 	Done     string   `json:"done"`
 	Expected string   `json:"expected"`
 	Seen     string   `json:"seen"`             // n/a: why it could not be judged
-	Likely   string   `json:"likely,omitempty"` // the usual cause, where it has it not
+	Likely   string   `json:"likely,omitempty"` // the usual cause, where it lacks the property
 	ByHand   []string `json:"by_hand,omitempty"`
 	Shows    string   `json:"shows,omitempty"` // what the last line by hand prints where a server has it
 }
@@ -202,7 +202,7 @@ func (c *checker) environment() string {
 	return fmt.Sprintf("FEED_URL=http://localhost:%s%s OTEL_EXPORTER_OTLP_ENDPOINT=http://%s", port, origin.Path, cmp.Or(c.Spans, SpansAddr))
 }
 
-// start starts a server with a feed of its own.
+// start starts a server with a new feed.
 func (c *checker) start(ctx context.Context) (*subject, error) {
 	if c.running != nil {
 		return c.running, nil
@@ -342,7 +342,7 @@ func unfit(a caller.Answer, channel string, loads int) error {
 	return nil
 }
 
-// judgeAll judges properties, each with a server of its own and a few at once
+// judgeAll judges properties, each with a separate server and a few at once
 // where we start the servers; else one after the other.
 func (c *checker) judgeAll(ctx context.Context, picked []measured) ([]Verdict, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -414,6 +414,12 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	s.release()
 	if seen.judge != nil {
 		seen.verdict = seen.judge(c.spans.Spans())
+		if seen.has == "no" && !died {
+			// Spans may be late, or end late, because the server lacks a core.
+			if reason := crowded(stretch()); reason != "" {
+				seen = unclear("%s: %s; seen: %s", tooBusy, reason, seen.what)
+			}
+		}
 	}
 	if died {
 		seen.has = "no"

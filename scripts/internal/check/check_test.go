@@ -99,7 +99,8 @@ func long(t *testing.T) {
 	}
 }
 
-// judged is a check's verdicts, which must come without an error.
+// judged is a check's verdicts, which must come without an error. Where the
+// machine was too busy to tell, it is asked again for just that.
 func judged(t *testing.T, o Options) []Verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -107,6 +108,27 @@ func judged(t *testing.T, o Options) []Verdict {
 	verdicts, err := Run(ctx, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for range 5 {
+		var again []string
+		for _, v := range verdicts {
+			if v.Has == "n/a" && strings.HasPrefix(v.Seen, tooBusy) {
+				again = append(again, v.Property)
+			}
+		}
+		if again == nil {
+			break
+		}
+		t.Logf("too busy to tell %q: again", again)
+		o.Only = again
+		told, err := Run(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range told {
+			i := slices.IndexFunc(verdicts, func(w Verdict) bool { return w.Property == v.Property })
+			verdicts[i] = v
+		}
 	}
 	return verdicts
 }
@@ -274,7 +296,7 @@ var spanFaults = []struct {
 	name, file, old, new string
 	lacks                []string
 }{
-	{"requests start traces of their own", "../kit/web/web.go", `return otelhttp.NewHandler(observe(mux), "server", opts...)`,
+	{"requests start traces apart from their callers", "../kit/web/web.go", `return otelhttp.NewHandler(observe(mux), "server", opts...)`,
 		`return otelhttp.NewHandler(observe(mux), "server", append(opts, otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return true }))...)`,
 		[]string{"trace-requests", "trace-loads", "trace-joined", "trace-errors", "let-go"}},
 	{"a load does not tell the feed its trace", "../kit/youtube/youtube.go", "otelhttp.NewTransport(transport,", "otelhttp.NewTransport(transport, otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()),",
@@ -501,7 +523,7 @@ func TestCannotBeJudged(t *testing.T) {
 					return
 				}
 				go func() {
-					// Whoever speaks first may be heard before it was asked.
+					// A server that speaks first may be heard before it was asked.
 					_, _ = conn.Read(make([]byte, 4096))
 					speak(conn)
 				}()
@@ -590,7 +612,7 @@ func TestStopped(t *testing.T) {
 }
 
 // The lines to try by hand show what they say, on a step that has the property
-// and on one that has it not.
+// and on one that lacks it.
 func TestByHand(t *testing.T) {
 	long(t)
 	need.Program(t, "apt install curl", "curl")

@@ -9,13 +9,13 @@ import (
 	"plaque/steps/kit/origin"
 )
 
-// coalescing is who shares a load, and who must not wait for one.
+// coalescing is which callers share a load, and which must not wait for one.
 var coalescing = []measured{
 	{
 		Property: property.OneLoad,
 		done:     fmt.Sprintf("%d callers ask for one new channel while the feed holds its answer, for %v", many, joinFor),
 		expected: fmt.Sprintf("1 load, %d×200", many),
-		likely:   "whoever misses loads: nothing says that a load is in the air, or the look and the note of it are two steps with a gap between them",
+		likely:   "every caller that misses starts a load: nothing records that one is in flight, or the lookup and the record are two steps with a gap between them",
 		hand: []string{
 			setScript(`{"hold":5}`), getAll(keyC, few), count,
 		},
@@ -25,7 +25,7 @@ var coalescing = []measured{
 	{
 		Property: property.OwnAnswer,
 		done:     fmt.Sprintf("%d callers ask for each of two new channels while the feed holds both answers, for %v; then for two that differ in the last letter, and in its case", few, joinFor),
-		expected: "10×200, each with the video of its own channel",
+		expected: "10×200, each with the video of the channel asked for",
 		likely:   "loads are shared by callers of different keys",
 		hand: []string{
 			setScript(`{"hold":2}`), getAll(keyA, 1), get(keyB),

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -17,9 +18,9 @@ import (
 var connections = []measured{
 	{
 		Property: property.SilentClient,
-		done:     fmt.Sprintf("10 clients connect and say nothing; then one more connects and asks, and waits %v", answerFor),
+		done:     fmt.Sprintf("10 clients connect and send nothing; then one more connects and asks, and waits %v", answerFor),
 		expected: "an answer",
-		likely:   "connections are handled one after the other, or in a bounded number of places that a silent client can take",
+		likely:   "connections are handled one after the other, or in a bounded number of places that an idle client can take",
 		hand: []string{
 			"for i in 1 2 3; do timeout 3 nc -d 127.0.0.1 3779 & done; sleep 0.2",
 			"curl -s -m 1 -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:3779/",
@@ -29,7 +30,7 @@ var connections = []measured{
 	},
 	{
 		Property: property.SilentEnds,
-		done:     fmt.Sprintf("a client connects and says nothing, for %v", ttl),
+		done:     fmt.Sprintf("a client connects and sends nothing, for %v", ttl),
 		expected: "the server ends the connection",
 		likely:   "the header is read without a deadline (in Go: http.Server.ReadHeaderTimeout, whose zero value means none)",
 		hand:     []string{"timeout 5 nc -d 127.0.0.1 3779; echo $? # 0: closed, 124: still open"},
@@ -93,17 +94,56 @@ func silentEnds(ctx context.Context, s *subject) seen {
 	return yes("the server ended the connection")
 }
 
+// keepAlive speaks HTTP itself: Go's client gives a connection up where the machine
+// is busy and its write is noted later than the answer.
 func keepAlive(ctx context.Context, s *subject) seen {
-	client := caller.Caller(answerFor)
-	defer client.CloseIdleConnections()
-	url := s.url + "/?channel=" + newChannel()
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return no("it takes no connection: %v", err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/?channel="+newChannel(), nil)
+	if err != nil {
+		return no("%v", err)
+	}
+	limited := &io.LimitedReader{R: conn}
+	answers := bufio.NewReader(limited)
 	for n := range asksOnOne {
-		if a := caller.Ask(ctx, client, http.MethodGet, url, ""); a.Status != http.StatusOK || a.Failed != "" {
-			return no("%s, then %s", say.Plural(n, "answer"), a)
+		limited.N = maxOnOne
+		switch status, err := askOn(conn, answers, req); {
+		case err != nil:
+			return no("%s, then %s", say.Plural(n, "answer"), caller.Classify(err.Error()))
+		case status != http.StatusOK:
+			return no("%s, then %d", say.Plural(n, "answer"), status)
 		}
 	}
 	return yes("%d answers", asksOnOne)
 }
+
+// askOn makes a request on a connection, which it closes where the answer says so.
+func askOn(conn net.Conn, answers *bufio.Reader, req *http.Request) (status int, err error) {
+	_ = conn.SetDeadline(time.Now().Add(answerFor))
+	if err := req.Write(conn); err != nil {
+		return 0, err
+	}
+	for {
+		res, err := http.ReadResponse(answers, req)
+		if err != nil {
+			return 0, err
+		}
+		if res.StatusCode < 200 { // more follows
+			continue
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		if res.Close {
+			_ = conn.Close()
+		}
+		return res.StatusCode, err
+	}
+}
+
+const maxOnOne = 1 << 20 // bytes of an answer, its header included
 
 // asksOnOne is more than a server answers that closes a connection now and then.
 const asksOnOne = 25

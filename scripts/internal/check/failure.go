@@ -43,7 +43,7 @@ var failures = []measured{
 		Property: property.Heals,
 		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks", few, doomFor),
 		expected: "an answer or an end for each of the first, 200 for the last",
-		likely:   "what follows a load (store, clear, wake) does not run when the load panics",
+		likely:   "the steps after a load (store, clear, wake) do not run when it panics",
 		hand: []string{
 			setScript(`{"next":["doom"]}`),
 			"curl -s -m 3 -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "'",
@@ -56,7 +56,7 @@ var failures = []measured{
 		Property: property.Bounded,
 		done:     fmt.Sprintf("%d callers ask for one new channel, whose feed never answers; then as many for one whose feed begins to answer and never ends; then one caller alone; they wait %v", few, boundFor),
 		expected: fmt.Sprintf("%d×504 within %v, and 1×504 within %v", few, 2*timeout, aloneFor),
-		likely:   "a load has no timeout, or those who wait for it try it themselves, one after the other",
+		likely:   "a load has no timeout, or its waiters try it again, one after the other",
 		hand: []string{
 			setScript(`{"next":["hang","hang","hang","hang","hang"]}`),
 			"curl -sZ -m 7 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "&n=[1-5]' | sort | uniq -c",
@@ -68,7 +68,7 @@ var failures = []measured{
 		Property: property.FirstLeaves,
 		done:     fmt.Sprintf("a caller's load is held; 4 more ask for the same channel; %v later the first hangs up, and %v after that the feed answers", leaveFor, leaveFor),
 		expected: "4×200",
-		likely:   "the load runs under the context of the caller who came first",
+		likely:   "the load runs under the context of the first caller",
 		hand: []string{
 			setScript(`{"hold":9,"hold_for":"2s"}`),
 			"curl -s -m 1 -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.5",
@@ -80,7 +80,7 @@ var failures = []measured{
 	{
 		Property: property.Clean500,
 		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks", few, doomFor),
-		expected: "500 for those who have the doomed load, 200 for the others, nothing else",
+		expected: "500 for the callers of the doomed load, 200 for the others, nothing else",
 		likely:   "the panic goes through to the server, which closes the connection, or ends the process",
 		hand: []string{
 			setScript(`{"next":["doom"]}`),

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// The tests' own server meets the contract, but for the one fault that it is
+// The tests' own server meets the contract, except for the one fault that it is
 // told. It is this test's binary, started again with this and the fault.
 const faultPrefix = "fault="
 
@@ -35,14 +35,14 @@ var faults = map[string][]string{
 	"the key is in lower case":      {"own-answer"},
 	"the key is a prefix":           {"own-answer"},
 	"a hit prolongs":                {"expires"},
-	"who comes late loads":          {"one-load"},
+	"a late caller loads":           {"one-load"},
 	"takes rubbish for a video":     {"failure-told"},
 	"takes half a feed":             {"failure-told"},
 	"a load has 5.5 s":              {"bounded"},
 	"Retry-After in words":          {"failure-forgotten"},
 	"Retry-After is a lie":          {"failure-forgotten"},
 	"remembers nothing":             {"remembers"},
-	"remembers for ever":            {"expires"},
+	"remembers forever":             {"expires"},
 	"does not coalesce":             {"one-load"},
 	"one flight for all keys":       {"own-answer"},
 	"a lock across the load":        {"other-key", "bounded"},
@@ -275,7 +275,7 @@ func (f *faulty) get(ctx context.Context, key, channel string) (string, error) {
 		key = "all"
 	}
 	fl := f.flights[key]
-	late := fl != nil && f.fault == "who comes late loads" && time.Since(fl.began) > waveFor/2
+	late := fl != nil && f.fault == "a late caller loads" && time.Since(fl.began) > waveFor/2
 	if fl == nil || f.fault == "does not coalesce" || late {
 		fl = &flying{done: make(chan struct{}), began: time.Now()}
 		f.flights[key] = fl
@@ -318,7 +318,7 @@ func (f *faulty) fly(ctx context.Context, key, entry, channel string, fl *flying
 		}
 		f.mu.Lock()
 		k := kept{fl.value, fl.err, time.Now().Add(ttl)}
-		if f.fault == "remembers for ever" {
+		if f.fault == "remembers forever" {
 			k.until = time.Now().Add(time.Hour)
 		}
 		var coded *statusError

@@ -15,7 +15,7 @@ var fleets = []measured{
 		Property: property.FleetOneLoad,
 		done:     fmt.Sprintf("%d callers ask for one new channel, of whom each of several machines gets some, while the feed holds its answer, for %v; then one caller after another asks, until each machine has answered again", many, joinFor),
 		expected: fmt.Sprintf("1 load, %d×200 from more than one machine", many),
-		likely:   "each machine coalesces for itself: what one loads or has loaded, the others do not know of",
+		likely:   "each machine coalesces for itself: the others share neither its loads nor its answers",
 		hand: []string{
 			setScript(`{"hold":5}`), getAll(keyC, few), count,
 		},
@@ -68,7 +68,7 @@ func fleetOneLoad(ctx context.Context, s *subject) seen {
 		return no("%s, %s from %s", say.Plural(loads, "load"), lab.Answers(got), say.Plural(len(names), "machine"))
 	}
 	if len(names) < 2 {
-		return no("1 load, but all %d callers came to one machine", many).because("whatever spreads the callers sends all of one channel to the same machine")
+		return no("1 load, but all %d callers came to one machine", many).because("the balancer sends all callers of one channel to the same machine")
 	}
 	// Each has the value, or asks the one that has.
 	for n := range machines(newBurst(ctx, s), key, calls[0].answer) {

@@ -17,7 +17,7 @@ var keys = []measured{
 		Property: property.Malformed,
 		done:     "GET /?channel=nonsense; then an ID with a letter too many; then one with a letter too few",
 		expected: "400, no load",
-		likely:   "what a stranger sends goes to the feed, and into the cache, as it is",
+		likely:   "the channel goes to the feed, and into the cache, unchecked",
 		hand:     []string{"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=nonsense'"},
 		shows:    "^400$",
 		take:     malformed,
@@ -38,7 +38,7 @@ var keys = []measured{
 		Property: property.Expires,
 		done:     fmt.Sprintf("three channels, each asked for, again %v later, and again %v after that", midway, midway),
 		expected: "3×200, and each is loaded again at the end",
-		likely:   "what is kept is kept for ever, or every hit prolongs it",
+		likely:   "an entry is kept forever, or every hit prolongs it",
 		hand: []string{
 			setScript(`{}`), get(keyA), "sleep 6", get(keyA), "sleep 1", count,
 		},
@@ -127,7 +127,7 @@ func remembers(ctx context.Context, s *subject) (result seen) {
 			return result
 		}
 	}
-	return unclear("this machine is too busy: three keys could not be asked for three times within %v", ttl-ttl/10)
+	return unclear(tooBusy+": three keys could not be asked for three times within %v", ttl-ttl/10)
 }
 
 func expires(ctx context.Context, s *subject) seen {

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"plaque/scripts/internal/otlp"
@@ -15,7 +17,7 @@ import (
 type measured struct {
 	property.Property
 	done, expected string
-	likely         string   // the usual cause where a server has it not
+	likely         string   // the usual cause where a server lacks it
 	hand           []string // lines for a shell that show the same, with a step's usual ports
 	shows          string   // a regular expression for the last line that they print where a server has it
 
@@ -75,7 +77,7 @@ func (m measured) measure(ctx context.Context, s *subject) seen {
 	var result, untold seen
 	var judges []func([]otlp.Span) verdict
 	for s.round = range cmp.Or(m.times, rounds) {
-		result = onTime(func() seen { return m.take(ctx, s) })
+		result = onTime(func() seen { return m.take(ctx, s) }, stretch)
 		switch {
 		case result.has == "no":
 			return result
@@ -104,21 +106,59 @@ func (m measured) measure(ctx context.Context, s *subject) seen {
 
 // onTime measures again if this machine stood still meanwhile, as a closed laptop
 // does, or a virtual machine that waits for its host: a bound that passes then
-// says nothing about the server. So it does where something is missing and the
-// machine was too busy to tell why. It tries 3 times.
-func onTime(measure func() seen) (result seen) {
-	var gap time.Duration
+// proves nothing about the server. It also measures again where something is
+// missing and the machine was too busy: the checker waited for its turn, or work
+// takes far longer than it should. It tries 3 times.
+func onTime(measure func() seen, stretch func() float64) (result seen) {
+	reason := ""
 	for range 3 {
-		gap = longestGap(func() { result = measure() })
-		if gap < busy || gap < stoodStill && result.has != "no" {
+		gap := longestGap(func() { result = measure() })
+		switch {
+		case gap >= stoodStill || gap >= busy && result.has == "no":
+			reason = fmt.Sprintf("the checker itself had to wait %v for its turn", gap.Round(10*time.Millisecond))
+		case result.has == "no":
+			if reason = crowded(stretch()); reason == "" {
+				return result
+			}
+		default:
 			return result
 		}
 	}
 	if result.has == "no" {
-		return unclear("this machine is too busy to tell: the checker itself had to wait %v for its turn; seen: %s", gap.Round(10*time.Millisecond), result.what)
+		return unclear("%s: %s; seen: %s", tooBusy, reason, result.what)
 	}
 	return result
 }
+
+const tooBusy = "this machine is too busy to tell"
+
+// crowded reports why nobody is to blame for what is missing on this machine, by
+// how much longer work takes than it should; "" where it is quick enough.
+func crowded(stretch float64) string {
+	if stretch < maxStretch {
+		return ""
+	}
+	return fmt.Sprintf("work takes %.0f times as long as it should", stretch)
+}
+
+// stretch is how much longer a little work takes now than it should. A sleeper is
+// woken soon on a busy machine too, so that longestGap alone does not see that a
+// server gets too little of a core.
+func stretch() float64 {
+	const pieces = 100 // each so short that most of them run without a break
+	best, began, sum := time.Duration(math.MaxInt64), time.Now(), uint64(1)
+	for range pieces {
+		at := time.Now()
+		for range 200_000 {
+			sum = sum*6364136223846793005 + 1
+		}
+		best = min(best, time.Since(at))
+	}
+	worked.Store(sum) // so that the work is not optimised away
+	return float64(time.Since(began)) / float64(pieces*max(best, 1))
+}
+
+var worked atomic.Uint64
 
 // longestGap runs a measurement and returns the longest time for which this
 // process did not run meanwhile.
@@ -148,10 +188,11 @@ const (
 	beat       = 20 * time.Millisecond
 	stoodStill = 500 * time.Millisecond // no bound holds
 	busy       = 250 * time.Millisecond // a server that needs its turn some times misses a bound
+	maxStretch = 6                      // with both cores of two taken it is 2
 )
 
 const (
-	many = 30 // callers who miss at once
+	many = 30 // callers that miss at once
 	few  = 5
 
 	// leaveFor is how long a caller that will hang up waits, and how long the load

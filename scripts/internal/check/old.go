@@ -16,7 +16,7 @@ var old = []measured{
 		Property: property.ServesOld,
 		done:     fmt.Sprintf("three channels, each asked for; %v later each is asked for again while the feed holds its answers; the callers wait %v", ttl+time.Second, answerFor),
 		expected: "3×200, and 3 loads",
-		likely:   "what has expired is thrown away, or not looked at",
+		likely:   "an expired answer is thrown away, or not looked at",
 		hand: []string{
 			get(keyA), "sleep 6", setScript(`{"hold":9}`),
 			"curl -s -m 1 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
@@ -29,7 +29,7 @@ var old = []measured{
 		Property: property.StaleIfError,
 		done:     fmt.Sprintf("three channels, each asked for; %v later the feed answers 500 to all, and each is asked for again", ttl+time.Second),
 		expected: "3×200, and the feed is asked again",
-		likely:   "what has expired is thrown away before there is something new",
+		likely:   "an expired answer is thrown away before there is a new one",
 		hand: []string{
 			get(keyA), "sleep 6", setScript(`{"next":["500"]}`),
 			"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
@@ -57,7 +57,7 @@ func servesOld(ctx context.Context, s *subject) seen {
 	}
 	if got[served] == rounds && asked != rounds {
 		return no("%s, and the feed was asked %d times again, want %d", lab.Answers(got), asked, rounds).
-			because("what is old is served, and not loaded again once")
+			because("an old answer is served, and not loaded again once")
 	}
 	return is(got[served] == rounds, "%s", lab.Answers(got))
 }
@@ -72,7 +72,7 @@ func staleIfError(ctx context.Context, s *subject) seen {
 	got, loaded := askOld(ctx, s, keys)
 	if got[served] == rounds && loaded != rounds {
 		return no("%s, and the feed was asked again for %d of the %d", lab.Answers(got), loaded, rounds).
-			because("what is old is served, and not loaded again")
+			because("an old answer is served, and not loaded again")
 	}
 	return is(got[served] == rounds, "%s", lab.Answers(got))
 }

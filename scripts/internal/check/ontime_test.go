@@ -16,14 +16,18 @@ import (
 func TestOnTime(t *testing.T) {
 	for _, c := range []struct {
 		stops, runs int
+		stretch     float64
 		measured    seen
 		has         string
 	}{
-		{0, 1, yes(""), "yes"},
-		{1, 2, yes(""), "yes"},
-		{1, 2, no("late"), "no"},
-		{5, 3, yes(""), "yes"},
-		{5, 3, no("late"), "n/a"},
+		{0, 1, 1, yes(""), "yes"},
+		{1, 2, 1, yes(""), "yes"},
+		{1, 2, 1, no("late"), "no"},
+		{5, 3, 1, yes(""), "yes"},
+		{5, 3, 1, no("late"), "n/a"},
+		{0, 1, 20, yes(""), "yes"},
+		{0, 1, 2, no("late"), "no"}, // both cores have other work
+		{0, 3, 20, no("late"), "n/a"},
 	} {
 		runs := 0
 		result := onTime(func() seen {
@@ -32,9 +36,9 @@ func TestOnTime(t *testing.T) {
 			}
 			time.Sleep(3 * beat)
 			return c.measured
-		})
+		}, func() float64 { return c.stretch })
 		if runs != c.runs || result.has != c.has {
-			t.Errorf("with %d stops, %q was taken %d times and came to %q, want %d times and %q", c.stops, c.measured.has, runs, result.has, c.runs, c.has)
+			t.Errorf("with %d stops and work %.0f times as long, %q was taken %d times and came to %q, want %d times and %q", c.stops, c.stretch, c.measured.has, runs, result.has, c.runs, c.has)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func failureSpared(ctx context.Context, s *subject) seen {
 		loads = s.feed.Stats().Channels[key]
 	}
 	if asked == 1 {
-		return unclear("this machine is too busy: the second caller was answered when the first one's Retry-After was over")
+		return unclear(tooBusy + ": the second caller was answered when the first one's Retry-After was over")
 	}
 	return is(loads == 1 && got["502"] == asked && told == asked, "%s, %s, of which %d say when to come again",
 		say.Plural(loads, "load"), lab.Answers(got), told)
@@ -110,7 +110,7 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		return no("more than %d loads at once", maxLoads)
 	case !settled:
 		return no("callers are neither loaded for nor sent away").
-			because("who would start one load more waits for a place, and holds its connection meanwhile")
+			because("a caller that would start one load more waits for a place, and holds its connection meanwhile")
 	}
 	s.feed.Open()
 	got, told := tally(calls, callFor), 0

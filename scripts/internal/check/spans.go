@@ -17,7 +17,7 @@ import (
 var traces = []measured{
 	{
 		Property: property.TraceRequests,
-		done:     "3 callers ask, each with a traceparent of its own",
+		done:     "3 callers ask, each with a different traceparent",
 		expected: "3 spans that are children of the callers'",
 		likely:   "the header traceparent is not read, or requests have no spans",
 		hand:     []string{"curl -s " + withTrace + " http://127.0.0.1:3779/ # then look for that trace in Jaeger"},
@@ -35,7 +35,7 @@ var traces = []measured{
 		Property: property.TraceJoined,
 		done:     fmt.Sprintf("%d callers ask for one new channel while the feed holds its answer, for %v", many, joinFor),
 		expected: fmt.Sprintf("1 load, and %d callers whose spans link to it", many-1),
-		likely:   "a caller who waits for another's load leaves no link to it, so the time it spends is not explained",
+		likely:   "a caller that waits for another's load leaves no link to it, so its wait is not explained",
 		hand:     []string{"curl -sZ " + withTrace + " 'http://127.0.0.1:3779/?n=[1-5]' # then look for that trace in Jaeger"},
 		take:     traceJoined,
 	},
@@ -54,7 +54,7 @@ var traces = []measured{
 		Property: property.LetGo,
 		done:     fmt.Sprintf("a caller's load is held; another asks for the same channel; %v later it hangs up, and %v after that the feed answers", leaveFor, leaveFor),
 		expected: "its span ends before the feed answers, by the server's clock",
-		likely:   "who waits for a lock or a flight does not look whether its own caller is still there",
+		likely:   "waiting for a lock or a flight goes on when the client has hung up",
 		hand: []string{
 			setScript(`{"hold":9,"hold_for":"2s"}`),
 			"curl -s -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.3",
@@ -224,7 +224,7 @@ func joined(spans map[string]otlp.Span, calls []*call, loader string) seen {
 			}
 		}
 	}
-	// Who came when the load was over shared none. Both times are the server's.
+	// A caller that came when the load was over shared none. Both times are the server's.
 	want, have := 0, 0
 	ended := load[loader].End
 	for _, c := range calls {
