@@ -180,7 +180,12 @@ func properties(n int) string {
 func tellLesson(out *say.Printer, l *lesson.Lesson, verdicts []check.Verdict) {
 	agrees := true
 	for _, v := range verdicts {
-		if want := l.Fingerprint[v.Property]; v.Has != want {
+		switch want := l.Fingerprint[v.Property]; {
+		case v.Has == want:
+		case v.Has == "n/a": // the machine was too busy, and the reason is above
+			agrees = false
+			out.Linef("· the lesson says %q of %s, which was not judged", want, v.Property)
+		default:
 			agrees = false
 			out.Linef("%s: the lesson says %q of %s", out.Bad("✗"), want, v.Property)
 		}
