@@ -123,7 +123,7 @@ func (w *Writer) step(ctx context.Context, s *lesson.Lesson) error {
 		}
 	}
 	if slices.Contains(asks, "error-path") {
-		if blocks["error-path"], err = errorPathBlock(ctx, w.bins.StepPath(s)); err != nil {
+		if blocks["error-path"], err = errorPathBlock(ctx, s, w.bins.StepPath(s)); err != nil {
 			return err
 		}
 	}
