@@ -23,11 +23,13 @@ type RanAct struct {
 
 // A page names what it shows: <!-- generated: run a doomed load --> is one
 // experiment with its pictures, <!-- generated: screen a doomed load --> what
-// `stacks` or `top` printed in it, and <!-- generated: experiments --> a folded
-// table of all the others.
+// `stacks` or `top` printed in it, <!-- generated: table a feed that fails --> a
+// folded table of its acts, and <!-- generated: experiments --> one of all the
+// other experiments.
 const (
 	runBlock    = "run "
 	screenBlock = "screen "
+	tableBlock  = "table "
 	theRest     = "experiments"
 )
 
@@ -51,6 +53,8 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 			kind, of = runBlock, strings.TrimPrefix(name, runBlock)
 		case strings.HasPrefix(name, screenBlock):
 			kind, of = screenBlock, strings.TrimPrefix(name, screenBlock)
+		case strings.HasPrefix(name, tableBlock):
+			kind, of = tableBlock, strings.TrimPrefix(name, tableBlock)
 		default:
 			continue
 		}
@@ -61,6 +65,11 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 		if kind == runBlock {
 			delete(left, of)
 			blocks[name] = r.text()
+			continue
+		}
+		if kind == tableBlock {
+			delete(left, of)
+			blocks[name] = r.acts()
 			continue
 		}
 		screen := r.screen()
@@ -125,6 +134,17 @@ func (r Ran) screen() string {
 		}
 	}
 	return ""
+}
+
+// acts shows an experiment whose acts are alike, a row each, folded.
+func (r Ran) acts() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "<details><summary>%s, in %d acts</summary>\n\n%s\n\n| what is done | what comes out |\n|---|---|\n", capital(r.Name), len(r.Acts), flat(r.Says))
+	for _, a := range r.Acts {
+		fmt.Fprintf(&b, "| %s | %s |\n", cell(a.Does), cell(strings.Join(a.Seen, " · ")))
+	}
+	b.WriteString("\n</details>\n")
+	return b.String()
 }
 
 // table shows experiments that are alike, a row each, folded.

@@ -40,7 +40,14 @@ func TestRuns(t *testing.T) {
 	if len(blocks) != 3 {
 		t.Errorf("%d blocks, want 3: %v", len(blocks), blocks)
 	}
+	blocks, err = Runs(page("run one flight", "table a doomed load"), ranTwo())
+	want := "<details><summary>A doomed load, in 2 acts</summary>\n\nIt panics.\n\n| what is done | what comes out |\n|---|---|\n" +
+		"| a burst | answers: 1×lost · loads: 1 |\n| look inside |  |\n\n</details>\n"
+	if err != nil || blocks["table a doomed load"] != want {
+		t.Errorf("%v, %s\nwant:\n%s", err, blocks["table a doomed load"], want)
+	}
 	for _, c := range []struct{ page, want string }{
+		{page("table two flights", "experiments"), `has no experiment "two flights"`},
 		{page("run one flight"), `does not show the experiment "a doomed load"`},
 		{page("run two flights", "experiments"), `has no experiment "two flights"`},
 		{page("screen one flight", "experiments"), "nobody looks inside"},
