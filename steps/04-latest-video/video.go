@@ -23,30 +23,30 @@ const (
 	// feed that hangs would hang us.
 	timeout = 3 * time.Second
 	// maxFeed bounds what is read of a feed, in bytes. A real one has 15
-	// entries and some 30 kB; an endless one would fill the memory.
+	// entries and about 30 kB. An endless one would fill the memory.
 	maxFeed = 1 << 20
-	// userAgent says who asks, as a feed's operator would want to know.
+	// userAgent names us to the feed's operator.
 	userAgent = "plaque/1.0 (a workshop on request coalescing)"
 )
 
-// videos asks a feed for the newest video of a channel. It may be used at once
-// by many.
+// videos asks a feed for the newest video of a channel. Many goroutines may use
+// it at once.
 type videos struct {
 	feedURL string
 	client  *http.Client // one for all requests: its transport keeps the connections
 }
 
-// transport keeps enough connections for a burst: the default keeps 2 for each
-// host, and of five callers three would connect again.
+// transport keeps enough connections for a burst. The default keeps 2 for each
+// host, so three of five callers would connect again.
 func transport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 10
 	return t
 }
 
-// traced is a client over t. Each request is a span, "HTTP GET", and carries
-// its id to the feed; spans below it say what the connection cost, and whether
-// it was there already.
+// traced is a client over t. Each request is a span, "HTTP GET", whose id goes to
+// the feed. Spans below it show what the connection cost and whether it was
+// reused.
 func traced(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport: otelhttp.NewTransport(t,
@@ -57,17 +57,17 @@ func traced(t http.RoundTripper) *http.Client {
 	}
 }
 
-// Latest is the id of the newest video of a channel. Every error says what
-// status to answer: 504 when the feed took too long, else 502.
+// Latest returns the id of the newest video of a channel. Every error carries the
+// status to answer with: 504 when the feed took too long, otherwise 502.
 func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
-	// Not feedURL + "?channel_id=" + channel: the channel is a stranger's text.
+	// Not feedURL + "?channel_id=" + channel: a client sent it, so it is untrusted.
 	u, err := youtube.FeedOf(v.feedURL, channel)
 	if err != nil {
 		return "", youtube.Failed(err)
 	}
-	// The caller's context ends the load when the caller has gone, and makes the
-	// load's span a child of the request's. With http.Client.Timeout and a wrapped
-	// transport two cancellations would race, and the error's text would vary.
+	// The caller's context cancels the load when the caller disconnects, and makes
+	// the load's span a child of the request's. http.Client.Timeout over a wrapped
+	// transport races two cancellations, so the error's text would vary.
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -83,8 +83,8 @@ func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
 	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end
 		return "", youtube.Failed(fmt.Errorf("it answered %s", res.Status))
 	}
-	// To the end, whatever the status is: a connection with an answer half read
-	// cannot be used again.
+	// To the end, also after an error: a connection with half an answer on it
+	// cannot be reused.
 	document, err := io.ReadAll(io.LimitReader(res.Body, maxFeed+1))
 	switch {
 	case res.StatusCode != http.StatusOK:
@@ -101,8 +101,8 @@ func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
 	return id, nil
 }
 
-// newest is the id of the first video in a feed. A feed without entries, and an
-// entry that is no video, are fine for gofeed; not for us.
+// newest returns the id of the first video in a feed. gofeed accepts a feed
+// without entries, and an entry that is no video. We do not.
 func newest(document []byte) (string, error) {
 	feed, err := gofeed.NewParser().Parse(bytes.NewReader(document))
 	if err != nil {

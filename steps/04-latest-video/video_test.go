@@ -33,7 +33,7 @@ import (
 
 const channel = "UCs4fQRyl1TJvoeOdekW6lYA"
 
-// TestMain lets the test binary be the step itself, in a process of its own.
+// TestMain lets the test binary be the step itself, in a separate process.
 func TestMain(m *testing.M) {
 	if os.Getenv("PLAQUE_TEST_STEP") != "" {
 		main()
@@ -416,7 +416,7 @@ func value(s sdktrace.ReadOnlySpan, key string) string {
 }
 
 // A first load looks the name up and connects; a second one finds the
-// connection, unless it has a transport of its own.
+// connection, unless it has a separate transport.
 func TestSpans(t *testing.T) {
 	feed := origin.New(noop.NewTracerProvider())
 	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
@@ -490,7 +490,7 @@ func TestTraceReachesTheFeed(t *testing.T) {
 	})
 }
 
-// step starts this step in a process of its own, with its standard input as the
+// step starts this step in a separate process, with its standard input as the
 // leash. It returns the step's URL; stop ends it and returns its exit code.
 func step(t *testing.T, feedURL string, args ...string) (url string, stop func() int) {
 	t.Helper()

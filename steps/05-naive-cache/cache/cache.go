@@ -1,8 +1,8 @@
 // Package cache remembers what a load returned, for a while.
 //
 // The claim of step 05: ten callers, one after the other, make one load. But
-// callers that miss at once all load: nobody knows that somebody else is loading
-// already.
+// callers that miss at once all load, because no caller can see that another is
+// already loading.
 package cache
 
 import (
@@ -53,7 +53,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	}
 	span.SetAttributes(attribute.String("cache.result", "miss"))
 
-	// The lock is free while we load, so the next caller misses, too, and loads.
+	// The lock is free while we load, so the next caller also misses and loads.
 	value, err := c.load(ctx, key)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())

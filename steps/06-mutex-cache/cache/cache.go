@@ -2,8 +2,8 @@
 // caller in at a time.
 //
 // The claim of step 06: however many callers miss at once, there is one load.
-// But there is one lock, and it is held across the load: callers of another key
-// wait, too, and callers of a load that hangs wait for each other's timeouts.
+// But there is one lock, and it is held across the load. Callers of another key
+// also wait, and callers of a load that hangs wait for each other's timeouts.
 package cache
 
 import (
@@ -59,7 +59,7 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	}
 	span.SetAttributes(attribute.String("cache.result", "miss"))
 
-	// We hold the lock while we load. Go's compiler has nothing against it.
+	// We hold the lock while we load. Neither the compiler nor vet objects.
 	value, err := c.load(ctx, key)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())

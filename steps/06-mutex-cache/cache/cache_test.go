@@ -85,7 +85,7 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
-// waiting signals each caller who is about to wait for the lock.
+// waiting signals each caller that is about to wait for the lock.
 type waiting struct {
 	sdktrace.SpanProcessor
 	at chan struct{}
@@ -97,7 +97,7 @@ func (w waiting) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 	}
 }
 
-// The lesson: whoever wants b, which is fresh, waits for the load of a.
+// The lesson: a caller that wants b, which is fresh, waits for the load of a.
 func TestAnotherKeyWaits(t *testing.T) {
 	was := tracer
 	defer func() { tracer = was }()
@@ -179,7 +179,7 @@ func TestDoomedLoad(t *testing.T) {
 		_, _ = c.Get(t.Context(), "a")
 	}()
 	if !c.mu.TryLock() {
-		t.Fatal("the lock is held by a caller that is gone: everybody would wait for ever")
+		t.Fatal("the lock is held by a caller that is gone: every caller would wait forever")
 	}
 	c.mu.Unlock()
 	doomed = false
