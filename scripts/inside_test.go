@@ -279,7 +279,7 @@ func TestTopWithoutCache(t *testing.T) {
 	t.Parallel()
 	server, _ := startStep(t, "01")
 	out, _, err := ask(t, "top", "--url", server.Debug, "--every", "100ms")
-	if err != nil || !strings.Contains(out, "no cache in this step") || strings.Contains(out, "since start") || !strings.Contains(out, "main.accept") {
+	if err != nil || !strings.Contains(out, "no cache in this step") || strings.Contains(out, "since start") || !strings.Contains(out, "main.serve") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -195,6 +195,7 @@ func All(root string) ([]*Lesson, error) {
 	}
 	var all []*Lesson
 	var broken []error
+	var unread bool // the step before is broken: what it shows is not known
 	for _, f := range folders {
 		if !f.IsDir() || !stepName.MatchString(f.Name()) {
 			continue
@@ -206,12 +207,14 @@ func All(root string) ([]*Lesson, error) {
 		l, err := Read(dir)
 		if err != nil {
 			broken = append(broken, err)
+			unread = true
 			continue
 		}
-		if l.Beside != "" && (len(all) == 0 || !all[len(all)-1].shows(l.Beside)) {
+		if !unread && l.Beside != "" && (len(all) == 0 || !all[len(all)-1].shows(l.Beside)) {
 			return nil, fmt.Errorf("%s: beside: the step before has no experiment %q with a picture", l.Step, l.Beside)
 		}
 		all = append(all, l)
+		unread = false
 	}
 	if len(all) == 0 && broken == nil {
 		return nil, fmt.Errorf("no steps in %s", filepath.Join(root, "steps"))
