@@ -113,7 +113,10 @@ func keepAlive(ctx context.Context, s *subject) seen {
 		limited.N = maxOnOne
 		switch status, err := askOn(conn, answers, req); {
 		case err != nil:
-			return no("%s, then %s", say.Plural(n, "answer"), caller.Classify(err.Error()))
+			what := caller.Classify(err.Error())
+			result := no("%s, then %s", say.Plural(n, "answer"), what)
+			result.sure = what == "lost" && n > 0
+			return result
 		case status != http.StatusOK:
 			return no("%s, then %d", say.Plural(n, "answer"), status)
 		}

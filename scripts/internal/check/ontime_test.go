@@ -28,6 +28,8 @@ func TestOnTime(t *testing.T) {
 		{0, 1, 20, yes(""), "yes"},
 		{0, 1, 2, no("late"), "no"}, // both cores have other work
 		{0, 3, 20, no("late"), "n/a"},
+		{0, 1, 20, seen{verdict: verdict{has: "no"}, sure: true}, "no"},
+		{1, 1, 20, seen{verdict: verdict{has: "no"}, sure: true}, "no"},
 	} {
 		runs := 0
 		result := onTime(func() seen {
