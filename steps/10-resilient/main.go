@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -13,18 +15,20 @@ import (
 	"plaque/steps/kit/youtube"
 )
 
-// ttl is how long an answer is served before the feed is asked again.
-const ttl = 5 * time.Second
+var ttl = flag.Duration("ttl", 5*time.Second, "how long an answer is served before the feed is asked again")
 
 func main() { process.Main("10-resilient", run) }
 
 func run(ctx context.Context, p *process.Process) error {
+	if *ttl <= 0 {
+		return fmt.Errorf("-ttl %v: it must be more than 0", *ttl)
+	}
 	feed, err := p.Feed(ctx)
 	if err != nil {
 		return err
 	}
-	videos := cache.New(ttl, youtube.NewClient(feed).LatestVideo,
-		cache.WithStaleWhileRevalidate(ttl),         // nobody waits for a refresh
+	videos := cache.New(*ttl, youtube.NewClient(feed).LatestVideo,
+		cache.WithStaleWhileRevalidate(*ttl),        // nobody waits for a refresh
 		cache.WithStaleIfError(10*time.Minute),      // an old video is better than none
 		cache.WithBackoff(time.Second, time.Minute), // a feed that is down is left alone
 		cache.WithJitter(0.1),                       // what came together does not expire together

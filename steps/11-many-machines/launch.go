@@ -118,24 +118,20 @@ func keepUp(ctx context.Context, place *place, env []string) {
 	}
 }
 
-// allUp waits until every peer takes connections.
+// allUp waits until every peer answers. A connection alone shows nothing: until a
+// place is handed on, it is we who listen there.
 func allUp(ctx context.Context, hosts []string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, upWithin, fmt.Errorf("the peers were not up within %v: what they say is above", upWithin))
+	ctx, cancel := context.WithTimeoutCause(ctx, upWithin, fmt.Errorf("the peers were not up within %v: their logs are above", upWithin))
 	defer cancel()
-	for _, host := range hosts {
-		for {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
-			if err == nil {
-				_ = conn.Close()
-				break
-			}
-			select {
-			case <-ctx.Done():
+	look := newRobin(ctx, hosts)
+	defer look.transport.CloseIdleConnections()
+	for _, p := range look.peers {
+		for !look.runs(ctx, p) {
+			if !pause(ctx, 10*time.Millisecond) {
 				if errors.Is(context.Cause(ctx), context.Canceled) {
 					return nil // told to stop before we were up
 				}
 				return context.Cause(ctx)
-			case <-time.After(10 * time.Millisecond):
 			}
 		}
 	}

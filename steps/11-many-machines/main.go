@@ -27,8 +27,9 @@ import (
 const maxLoads = 100
 
 var (
-	alone = flag.Bool("alone", false, "each peer loads by itself, as step 10 does")
-	ttl   = flag.Duration("ttl", 5*time.Second, "how long an answer is served before the feed is asked again")
+	alone   = flag.Bool("alone", false, "each peer loads by itself, as step 10 does")
+	ttl     = flag.Duration("ttl", 5*time.Second, "how long an answer is served before the feed is asked again")
+	timeout = flag.Duration("timeout", youtube.Timeout, "how long a load may take; give -peer-timeout more")
 	// Longer than a load may take: see Config.Timeout.
 	peerTimeout = flag.Duration("peer-timeout", youtube.Timeout+time.Second, "how long to wait for another peer's answer")
 )
@@ -39,8 +40,8 @@ func main() {
 }
 
 func run(ctx context.Context, p *process.Process) error {
-	if *ttl <= 0 || *peerTimeout <= 0 {
-		return fmt.Errorf("-ttl %v -peer-timeout %v: both are more than 0", *ttl, *peerTimeout)
+	if *ttl <= 0 || *timeout <= 0 || *peerTimeout <= 0 {
+		return fmt.Errorf("-ttl %v -timeout %v -peer-timeout %v: all are more than 0", *ttl, *timeout, *peerTimeout)
 	}
 	config, err := readPeers(p.Addr, os.Getenv)
 	if err != nil {
@@ -63,7 +64,7 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 		c.Self = ""
 	}
 	c.Timeout, c.Key = *peerTimeout, checkKey
-	videos, err := fleet.New(c, *ttl, youtube.NewClient(feed).As(name).LatestVideo,
+	videos, err := fleet.New(c, *ttl, youtube.NewClient(feed).As(name).Within(*timeout).LatestVideo,
 		cache.WithStaleWhileRevalidate(*ttl),
 		cache.WithStaleIfError(10*time.Minute),
 		cache.WithBackoff(time.Second, time.Minute),

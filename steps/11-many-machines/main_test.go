@@ -481,6 +481,38 @@ func TestRobinReadsNoFurther(t *testing.T) {
 	}
 }
 
+// A place that is held takes connections. Its peer is up when the peer answers, and
+// no earlier: the round robin would find nobody there, and each caller get a 502.
+func TestAllUp(t *testing.T) {
+	places, err := hold(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, up := places[0].host, make(chan error, 1)
+	go func() { up <- allUp(t.Context(), []string{host}) }()
+	conn, err := places[0].held[0].Accept() // allUp has come
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-up:
+		t.Fatalf("up before the peer listens: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	_ = conn.Close()
+	places[0].handOn()
+	l, err := net.Listen("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := &http.Server{Handler: http.NotFoundHandler()}
+	defer peer.Close()
+	go func() { _ = peer.Serve(l) }()
+	if err := <-up; err != nil {
+		t.Error(err)
+	}
+}
+
 // No two peers get one port, for their callers or for their debug pages, and
 // nobody else gets it before they start.
 func TestHold(t *testing.T) {

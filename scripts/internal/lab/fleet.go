@@ -13,7 +13,10 @@ import (
 
 // fleetFor is how long a caller of a fleet waits: longer than a peer waits for
 // another one and then for a load.
-const fleetFor = 12 * time.Second
+const fleetFor = 25 * time.Second
+
+// gatherFleetFor bounds how long the lab waits for callers to be inside one peer.
+const gatherFleetFor = 8 * time.Second
 
 // fleet is a step that runs as several processes. Each is known to the others by
 // the address of a proxy before it, so they can be cut from each other while

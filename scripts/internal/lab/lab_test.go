@@ -294,7 +294,7 @@ func TestFleetsCanFail(t *testing.T) {
 	cases := []struct{ experiment, old, new, bin string }{
 		{"a panic", "\t\treturn dest.SetBytes(", "\t\tif a := f.here(ctx, key); a.Error != nil {\n\t\t\treturn a.Error\n\t\t}\n\t\treturn dest.SetBytes(", ""},
 		{"the first caller hangs up", "f.ask(context.WithoutCancel(ctx), key)", "f.ask(ctx, key)", ""},
-		{"one trace", "span.AddLink(otlp.Link{SpanContext: flight})", "_ = flight", ""},
+		{"one trace", "span.AddLink(trace.Link{SpanContext: flight})", "_ = flight", ""},
 	}
 	for i, c := range cases {
 		if strings.Count(string(text), c.old) != 1 {

@@ -191,18 +191,36 @@ func (s *scene) gathered(ctx context.Context, out *Outcome, n int) {
 // parked looks until n callers are where they should be, at two looks in a row.
 // Should they not come within the bound, the act goes on and says so.
 func parked(ctx context.Context, out *Outcome, n int, bound time.Duration, where string, look func(context.Context) (int, error)) {
+	if seen, ok := twice(ctx, bound, look, func(seen int) bool { return seen >= n }); !ok {
+		out.Notes = append(out.Notes, fmt.Sprintf("after %v only %d of %d callers were %s", bound, seen, n, where))
+	}
+}
+
+// left looks until no more than n callers are there, as parked does.
+func left(ctx context.Context, out *Outcome, n int, where string, look func(context.Context) (int, error)) {
+	if seen, ok := twice(ctx, gatherFor, look, func(seen int) bool { return seen <= n }); !ok {
+		out.Notes = append(out.Notes, fmt.Sprintf("after %v %d callers were still %s, want %d", gatherFor, seen, where, n))
+	}
+}
+
+// twice looks until what is seen is as wanted at two looks in a row. It returns
+// what the last look saw, and false where the bound was over first.
+func twice(ctx context.Context, bound time.Duration, look func(context.Context) (int, error), want func(int) bool) (seen int, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	for last := 0; ; {
-		seen, err := look(ctx)
-		if err == nil && seen >= n && last >= n {
-			return
+	for before := false; ; {
+		n, err := look(ctx)
+		now := err == nil && want(n)
+		if err == nil {
+			seen = n
 		}
-		last = seen
+		if now && before {
+			return seen, true
+		}
+		before = now
 		select {
 		case <-ctx.Done():
-			out.Notes = append(out.Notes, fmt.Sprintf("after %v only %d of %d callers were %s", bound, seen, n, where))
-			return
+			return seen, false
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

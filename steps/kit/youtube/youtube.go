@@ -117,6 +117,13 @@ func (c *Client) As(name string) *Client {
 	return &named
 }
 
+// Within is the same client whose loads take at most d, and not Timeout.
+func (c *Client) Within(d time.Duration) *Client {
+	bounded := *c
+	bounded.timeout = d
+	return &bounded
+}
+
 // NewHTTPClient is an http.Client with a transport of its own, traced: a span
 // "HTTP GET" for each request, and below it what the connection cost. Share it;
 // the transport keeps the connections.
