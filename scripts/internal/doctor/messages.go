@@ -31,7 +31,7 @@ const (
 var messages = []message{
 	{"no-jaeger", Warning, isItUp,
 		"nothing listens at {otlp}, where spans go: no Jaeger runs",
-		"Start one in a second terminal: `docker compose up`, or " + startJaeger + " where there is no Docker. A step that cannot deliver says so in its log, once: `no spans are delivered`, with the address that it tried; when it stops, it counts the spans that were lost."},
+		"Start one in a second terminal: `docker compose up`, or " + startJaeger + " where there is no Docker. A step that cannot deliver logs `no spans are delivered` once, with the address that it tried. When it stops, it counts the spans that were lost."},
 	{"no-otlp", Failure, isItUp,
 		"a Jaeger answers at {api}, but takes no spans at {otlp}: {what}",
 		"Stop it, and start one that does both with " + startJaeger + "."},

@@ -13,7 +13,7 @@ import (
 
 var _ = does((*scene).keys)
 
-// keys has each caller ask for a channel of its own. A gate opens once all have
+// keys has each caller ask for a separate channel. A gate opens once all have
 // been answered or wait at the feed; where they do not come, it opens after a
 // while.
 func (s *scene) keys(ctx context.Context, k lesson.Keys, out *Outcome) error {

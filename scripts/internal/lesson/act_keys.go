@@ -6,7 +6,7 @@ import (
 	"plaque/scripts/internal/say"
 )
 
-// Keys is n callers, each of whom asks for a channel of its own, c at a time; the
+// Keys is n callers, each of whom asks for a separate channel, c at a time; the
 // channels are the same ones in every act. Where the feed has a gate it opens once
 // all callers have been answered or wait at the feed: all must come at once then.
 type Keys struct {
@@ -29,7 +29,7 @@ func (k Keys) check(a Act) error {
 func (k Keys) expects() []string { return []string{"retry_after"} }
 
 func (k Keys) says() string {
-	return fmt.Sprintf("%s, each for a channel of its own, %d at a time", say.Plural(k.N, "request"), k.C)
+	return fmt.Sprintf("%s, each for a separate channel, %d at a time", say.Plural(k.N, "request"), k.C)
 }
 
 func (k Keys) byHand(*Lesson) string { return "" }

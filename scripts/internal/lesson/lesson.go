@@ -53,8 +53,9 @@ type Lesson struct {
 // Exercise is a small program below exercise/ that is wrong on purpose, and how
 // `check --exercise` tells that a reader has mended it.
 type Exercise struct {
-	Asks string `yaml:"asks"` // the question, as an interviewer would ask it
-	Code string `yaml:"code"` // the file to mend, below exercise/; the solution is below exercise/testdata/solution/
+	Minutes int    `yaml:"minutes"` // of the two hours that it takes; 0 where the hours are without it
+	Asks    string `yaml:"asks"`    // the question, as an interviewer would ask it
+	Code    string `yaml:"code"`    // the file to mend, below exercise/; the solution is below exercise/testdata/solution/
 	// Fails are properties that the unsolved exercise has not and a solution
 	// has, by property.Property.Name, each with words of what the checker sees.
 	Fails map[string]string `yaml:"fails"`

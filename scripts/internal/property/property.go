@@ -43,7 +43,7 @@ var (
 	ServesOld        = Property{"serves-old", "an old answer is served at once while a new one loads", Feed}
 	StaleIfError     = Property{"stale-if-error", "an old answer is served when the feed fails", Feed}
 	FailureSpared    = Property{"failure-spared", "a feed that has just failed is left alone, and callers are told when to come again", Feed}
-	ShedsLoad        = Property{"sheds-load", "150 keys at once are at most 100 loads; the other callers get a 503 at once", Feed}
+	ShedsLoad        = Property{"sheds-load", "150 keys at once are at most 100 loads; other callers get a 503 at once", Feed}
 	TraceRequests    = Property{"trace-requests", "every request is a span in its caller's trace", Spans}
 	TraceLoads       = Property{"trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans}
 	TraceJoined      = Property{"trace-joined", "callers that share a load link to its span", FeedSpans}

@@ -118,7 +118,7 @@ func Map(steps []*lesson.Lesson) string {
 func List(steps []*lesson.Lesson) string {
 	var b strings.Builder
 	for _, s := range steps {
-		fmt.Fprintf(&b, "- %s [%s](steps/%s), %d min: %s\n", s.Number(), s.Title, s.Step, s.Minutes, flat(s.Fixes))
+		fmt.Fprintf(&b, "- %s [%s](steps/%s): %s\n", s.Number(), s.Title, s.Step, flat(s.Fixes))
 	}
 	return b.String()
 }
@@ -149,7 +149,7 @@ func Fingerprints(steps []*lesson.Lesson) string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n✓ has it · ✗ has it not · a dot: not judged, because the step reads no feed, or is one machine\n")
+	b.WriteString("\n✓ has it · ✗ does not have it · a dot: not judged, because the step reads no feed, or is one machine\n")
 	return b.String()
 }
 
