@@ -225,7 +225,7 @@ func TestSettingsFail(t *testing.T) {
 		code int
 	}{
 		{[]string{"PEERS=nonsense", "SELF=nonsense"}, nil, `PEERS: "nonsense" is no peer's URL`, 1},
-		{nil, []string{"-ttl=0s"}, "both are more than 0", 1},
+		{nil, []string{"-ttl=0s"}, "all are more than 0", 1},
 		{nil, []string{"more"}, "takes flags only", 2},
 		{nil, []string{"-ttl=soon"}, "invalid value", 2},
 	} {

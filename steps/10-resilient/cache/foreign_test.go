@@ -28,12 +28,13 @@ func TestErrorMethodsWithOptions(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				release := make(chan struct{})
 				foreign := cachetest.Methods(release)[name]
-				loads := 0
+				var loads atomic.Int64 // the first load may still run when the second one does
 				c := New(ttl, func(context.Context, string) (int, error) {
-					if loads++; loads == 1 {
+					n := loads.Add(1)
+					if n == 1 {
 						return 0, foreign
 					}
-					return loads, nil
+					return int(n), nil
 				}, WithBackoff(time.Second, time.Second), WithStaleIfError(time.Minute), WithMaxLoads(2))
 				took, _, err := ask(t, c, "a")
 				var failed *FailedError
@@ -49,6 +50,8 @@ func TestErrorMethodsWithOptions(t *testing.T) {
 				}
 				close(release)
 				synctest.Wait()
+				c.mu.Lock()
+				defer c.mu.Unlock()
 				if c.running != 0 {
 					t.Errorf("%d loads still hold a place", c.running)
 				}

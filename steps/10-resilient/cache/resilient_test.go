@@ -665,9 +665,13 @@ func TestAlarmLetsGo(t *testing.T) {
 		c := New(ttl, f.load)
 		go func() { _, _ = c.Get(t.Context(), "a") }()
 		synctest.Wait()
+		c.mu.Lock()
 		flight := c.flights["a"]
+		c.mu.Unlock()
 		time.Sleep(50 * time.Millisecond)
 		synctest.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if !flight.landed.Load() || flight.alarm.flight != nil {
 			t.Errorf("the alarm still holds its flight, which has landed: %v", flight.landed.Load())
 		}
