@@ -143,7 +143,7 @@ func (s *shell) inGate(line string) (bool, error) {
 	var run *regexp.Regexp
 	switch {
 	case line == "go test work":
-		run = regexp.MustCompile(`(?m)^go test( -\S+)* work$`)
+		run = regexp.MustCompile(`(?m)^\.ci/bare$`) // which runs the commands with which the README begins
 	case len(words) >= 4 && slices.Equal(words[:4], []string{"go", "run", "./scripts", "tour"}):
 		run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json| --report \S.*)?$`)
 		names := words[4:]
@@ -414,7 +414,7 @@ func TestCommands(t *testing.T) {
 func TestBrokenCommandsAreFound(t *testing.T) {
 	s := newShell(t)
 	gateless := *s
-	gateless.gate = strings.ReplaceAll(strings.ReplaceAll(s.gate, "go test -race work", "# go test -race work"), "go run ./scripts tour", "go run ./scripts tours")
+	gateless.gate = strings.ReplaceAll(strings.ReplaceAll(s.gate, ".ci/bare", "# .ci/bare"), "go run ./scripts tour", "go run ./scripts tours")
 	reportless := *s
 	reportless.gate = strings.ReplaceAll(s.gate, " --report ", " # --report ")
 	for _, c := range []struct {
