@@ -25,7 +25,6 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"plaque/scripts/internal/build"
-	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/debug"
@@ -75,7 +74,7 @@ func request(ctx context.Context, url, traceID string) error {
 func until(t *testing.T, server *server.Server, what string, ok func(*debug.State) bool) *debug.State {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		s, err := look.State(t.Context(), server.Debug)
+		s, err := server.Inside().State(t.Context())
 		if err == nil && ok(s) {
 			return s
 		}

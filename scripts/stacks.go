@@ -53,7 +53,7 @@ func (e *env) lookInside(ctx context.Context, command string, url *string, names
 			return nil, nil, errUsage{err}
 		}
 	}
-	s, err := look.State(ctx, *url)
+	s, err := debug.Client{Base: *url}.State(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(context.Cause(ctx), err)
 	}

@@ -19,8 +19,8 @@ import (
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/say"
+	"plaque/steps/kit/debug"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/telemetry"
@@ -173,7 +173,7 @@ func runsThere(ctx context.Context, s *lesson.Lesson) error {
 	if err != nil {
 		return errUsage{err}
 	}
-	if state, err := look.State(ctx, url); err == nil && state.Step != s.Step {
+	if state, err := (debug.Client{Base: url}).State(ctx); err == nil && state.Step != s.Step {
 		return notThere(state.Step, s)
 	}
 	return nil

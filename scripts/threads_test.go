@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"plaque/scripts/internal/look"
 )
 
 // What the page of 01 says of a silent client: the goroutine is in Read, no
@@ -38,7 +36,7 @@ func TestSilentClientOfThreads(t *testing.T) {
 			t.Fatalf("stacks does not show the read:\n%s", out)
 		}
 	}
-	s, err := look.State(t.Context(), server.Debug)
+	s, err := server.Inside().State(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"strings"
 	"time"
 
@@ -26,23 +26,16 @@ func top(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	inside := debug.Client{Base: *url}
 	v := &look.View{Last: first, HasCache: step == nil || strings.HasPrefix(step.Code, "cache/")}
 	if columns, _ := terminal.Size(e.stdout); columns == 0 {
-		// One picture, and two looks, because what happens in a second takes
-		// two.
-		if !look.Pause(ctx, every) {
-			return context.Cause(ctx)
-		}
-		if v.Last, err = look.State(ctx, *url); err != nil {
-			return err
-		}
-		v.Before = first
-		_, err := io.WriteString(e.stdout, v.Frame(0, 0))
+		picture, err := look.Twice(ctx, inside, first, v.HasCache, every)
+		fmt.Fprint(e.stdout, picture)
 		return err
 	}
 	v.Keys = "Ctrl-C ends"
 	look.Follow(ctx, e.stdout, v, every,
 		func() (int, int) { return terminal.Size(e.stdout) },
-		func() (*debug.State, error) { return look.State(ctx, *url) })
+		func() (*debug.State, error) { return inside.State(ctx) })
 	return nil
 }

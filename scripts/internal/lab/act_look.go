@@ -13,7 +13,8 @@ var _ = does((*scene).look)
 
 // look keeps what the command would print in a pipe.
 func (s *scene) look(ctx context.Context, with lesson.Look, out *Outcome) error {
-	state, err := look.State(ctx, s.server.Debug)
+	inside := s.server.Inside()
+	state, err := inside.State(ctx)
 	if err != nil {
 		return err
 	}
@@ -23,17 +24,6 @@ func (s *scene) look(ctx context.Context, with lesson.Look, out *Outcome) error 
 		out.Screen = b.String()
 		return nil
 	}
-	// What happens in a second takes two looks.
-	select {
-	case <-time.After(time.Second):
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	before := state
-	if state, err = look.State(ctx, s.server.Debug); err != nil {
-		return err
-	}
-	v := look.View{Before: before, Last: state, HasCache: true}
-	out.Screen = v.Frame(0, 0)
-	return nil
+	out.Screen, err = look.Twice(ctx, inside, state, true, time.Second)
+	return err
 }

@@ -16,7 +16,7 @@ var fleetWay = regexp.MustCompile(`/fleet\.\(\*Fleet\)\.Get$`)
 // inCache is how many callers are parked inside the step's cache: in Get,
 // waiting for a lock, a flight or a load.
 func inCache(ctx context.Context, s *server.Server) (int, error) {
-	text, err := s.Profile(ctx, "goroutine", 2)
+	text, err := s.Inside().Profile(ctx, "goroutine", 2)
 	if err != nil {
 		return 0, err
 	}
@@ -25,7 +25,7 @@ func inCache(ctx context.Context, s *server.Server) (int, error) {
 
 // inFleet is how many callers wait inside the step's fleet.
 func inFleet(ctx context.Context, s *server.Server) (int, error) {
-	text, err := s.Profile(ctx, "goroutine", 2)
+	text, err := s.Inside().Profile(ctx, "goroutine", 2)
 	return parkedIn(text, fleetWay), err
 }
 

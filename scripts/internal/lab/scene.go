@@ -14,7 +14,6 @@ import (
 
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/names"
@@ -99,10 +98,10 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Outcome, error) {
 	s.settle(ctx, out)
 	s.count(out)
 	if e := a.Expect; e.Goroutines != nil || e.Threads != nil {
-		if out.goroutines, err = s.server.Count(ctx, "goroutine"); err != nil {
+		if out.goroutines, err = s.server.Inside().Count(ctx, "goroutine"); err != nil {
 			return nil, err
 		}
-		if out.threads, err = s.server.Count(ctx, "threadcreate"); err != nil {
+		if out.threads, err = s.server.Inside().Count(ctx, "threadcreate"); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +120,7 @@ func (s *scene) settle(ctx context.Context, out *Outcome) {
 	for {
 		flights := 0
 		for _, server := range s.servers() {
-			state, err := look.State(ctx, server.Debug)
+			state, err := server.Inside().State(ctx)
 			if err != nil {
 				flights = -1
 				break

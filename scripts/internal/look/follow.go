@@ -20,7 +20,7 @@ func Follow(ctx context.Context, screen io.Writer, v *View, every time.Duration,
 	for {
 		v.At = time.Now()
 		draw(screen, v.Frame(size()))
-		if !Pause(ctx, every) {
+		if !pause(ctx, every) {
 			return
 		}
 		switch s, err := ask(); {
@@ -43,8 +43,20 @@ func draw(w io.Writer, frame string) {
 	_, _ = io.WriteString(w, "\x1b[H"+strings.Join(lines, "\x1b[K\r\n")+"\x1b[K\x1b[J")
 }
 
-// Pause waits, and reports false when ctx ends first.
-func Pause(ctx context.Context, d time.Duration) bool {
+// Twice is one picture after two looks, because what happens in a second takes two.
+func Twice(ctx context.Context, c debug.Client, first *debug.State, hasCache bool, between time.Duration) (string, error) {
+	if !pause(ctx, between) {
+		return "", context.Cause(ctx)
+	}
+	last, err := c.State(ctx)
+	if err != nil {
+		return "", err
+	}
+	return (&View{Before: first, Last: last, HasCache: hasCache}).Frame(0, 0), nil
+}
+
+// pause waits, and reports false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
 		return true

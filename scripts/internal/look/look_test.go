@@ -2,14 +2,8 @@ package look_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"flag"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,62 +165,7 @@ func TestClean(t *testing.T) {
 			t.Errorf("control characters in %q", text)
 		}
 	}
-	if !strings.Contains(v.Frame(80, 24), "a?[2Jb") {
+	if !strings.Contains(v.Frame(80, 24), "a·[2Jb") {
 		t.Error("the key is gone")
-	}
-}
-
-func TestState(t *testing.T) {
-	answer := func(status int, body string) string {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
-		}))
-		t.Cleanup(s.Close)
-		return s.URL
-	}
-	good, err := json.Marshal(doomed())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := look.State(t.Context(), answer(200, string(good))+"/")
-	if err != nil || s.Step != "07-inflight" || len(s.Flights) != 1 || s.Flights[0].Waiters != 4 {
-		t.Fatalf("%+v, %v", s, err)
-	}
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, as a stopped process does
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	half := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"step":`)
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}))
-	defer half.Close()
-	for base, want := range map[string]string{
-		"http://127.0.0.1:1":                "nothing listens on 127.0.0.1:1: start a step in another terminal with `go run ./scripts run 05`",
-		"http://" + silent.Addr().String():  "has not answered within 2s",
-		half.URL:                            "has not answered within 2s",
-		answer(404, "404 page not found"):   "is not the debug pages of a step",
-		answer(200, "Hello from plaque!\n"): "is not the debug pages of a step",
-		answer(200, "{}"):                   "is not the debug pages of a step",
-		"127.0.0.1:3781":                    "write it like http://127.0.0.1:3781",
-		"http://[::1":                       "write it like http://127.0.0.1:3781",
-		"ftp://127.0.0.1:1":                 "write it like http://127.0.0.1:3781",
-	} {
-		began := time.Now()
-		_, err := look.State(t.Context(), base)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v; want %q", base, err, want)
-		}
-		if d := time.Since(began); d > 10*look.Patience {
-			t.Errorf("%s took %v", base, d)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := look.State(ctx, half.URL); err == nil {
-		t.Error("it answers after Ctrl-C")
 	}
 }

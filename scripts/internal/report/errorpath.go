@@ -13,7 +13,6 @@ import (
 
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/look"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 )
@@ -30,7 +29,7 @@ func DoomedAnswers(ctx context.Context, command ...string) (answers []string, er
 		defer callers.Wait()
 		defer feed.Open()
 		for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			s, err := look.State(ctx, server.Debug)
+			s, err := server.Inside().State(ctx)
 			if err == nil && len(s.Flights) == 1 && s.Flights[0].Waiters == len(answers)-1 {
 				return nil
 			}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -19,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"plaque/steps/kit/debug"
 )
 
 const (
@@ -276,37 +277,9 @@ func (s *Server) Stop() error {
 	}
 }
 
-// Profile fetches a pprof profile as text.
-func (s *Server) Profile(ctx context.Context, name string, debug int) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/%s?debug=%d", s.Debug, name, debug), nil)
-	if err != nil {
-		return "", err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
-	return string(b), err
-}
-
-var total = regexp.MustCompile(`total (\d+)`)
-
-// Count is how many goroutines, or how many threads ("threadcreate"), the
-// server has.
-func (s *Server) Count(ctx context.Context, profile string) (int, error) {
-	text, err := s.Profile(ctx, profile, 1)
-	if err != nil {
-		return 0, err
-	}
-	m := total.FindStringSubmatch(text)
-	if m == nil {
-		return 0, fmt.Errorf("the profile %s has no total", profile)
-	}
-	return strconv.Atoi(m[1])
+// Inside asks the debug pages of a step, which may be busy.
+func (s *Server) Inside() debug.Client {
+	return debug.Client{Base: s.Debug, Timeout: 5 * time.Second}
 }
 
 // Kill ends the process at once, with all that it has started: no span of its is

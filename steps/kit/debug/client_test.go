@@ -64,6 +64,13 @@ func TestClientAmongStrangers(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, `{"step":`)
 		}), "unexpected EOF"},
+		"half an answer, and silence": {serve(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, `{"step":`)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}), "has not answered within 100ms"},
+		"text":       {serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello from plaque!\n") }), "(HTTP 200) is not the debug pages"},
+		"half a URL": {"http://[::1", "write it like http://127.0.0.1:3781"},
 	} {
 		began := time.Now()
 		s, err := Client{Base: c.base, Timeout: 100 * time.Millisecond}.State(t.Context())
