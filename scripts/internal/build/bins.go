@@ -113,9 +113,9 @@ func (b *Bins) Dir() string { return b.dir }
 // Close removes the run's folder.
 func (b *Bins) Close() { b.clean() }
 
-// Hey builds hey and returns its path.
+// Hey builds hey, at the version that scripts/go.mod names, and returns its path.
 func (b *Bins) Hey(ctx context.Context) (string, error) {
-	return b.build(ctx, "hey", heyCommand(b.root, ""))
+	return b.build(ctx, "hey", command{dir: filepath.Join(b.root, "scripts"), pkg: "github.com/rakyll/hey"})
 }
 
 // Step builds a step and returns its path.

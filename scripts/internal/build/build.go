@@ -97,16 +97,6 @@ func WriteOverlay(path string, replace map[string]string) error {
 	return os.WriteFile(path, b, 0o644)
 }
 
-// BuildHey compiles hey, at the version that scripts/go.mod names.
-func BuildHey(ctx context.Context, root, binDir string) (string, error) {
-	bin := Exe(filepath.Join(binDir, "hey"))
-	return bin, heyCommand(root, bin).run(ctx)
-}
-
-func heyCommand(root, bin string) command {
-	return command{dir: filepath.Join(root, "scripts"), pkg: "github.com/rakyll/hey", bin: bin}
-}
-
 // Exe is the name of a program's file on this system.
 func Exe(path string) string {
 	if runtime.GOOS == "windows" {
