@@ -270,12 +270,15 @@ func TestHealthy(t *testing.T) {
 	must(t, found, Note, "the real feed cannot be read from here", "refused")
 
 	// The span is there, once, and is the doctor's.
-	traces, err := s.Traces(t.Context(), jaeger.Query{Service: "doctor"})
-	if err != nil || len(traces) != 1 || len(traces[0].Spans) != 1 || traces[0].Spans[0].Name != "doctor" {
-		t.Errorf("Jaeger has %+v, %v; want the doctor's one span", traces, err)
+	ids, err := jaegertest.Search(t.Context(), s, "/search?service=doctor")
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("Jaeger has the traces %q, %v; want the doctor's one", ids, err)
 	}
-	if names, err := s.Services(t.Context()); err != nil || len(names) != 1 {
-		t.Errorf("Jaeger has the services %v, %v; want the doctor alone", names, err)
+	if trace, err := s.Trace(t.Context(), ids[0]); err != nil || len(trace.Spans) != 1 || trace.Spans[0].Name != "doctor" {
+		t.Errorf("Jaeger has %+v, %v; want the doctor's one span", trace, err)
+	}
+	if names := jaegertest.Services(t, s); len(names) != 1 {
+		t.Errorf("Jaeger has the services %v; want the doctor alone", names)
 	}
 }
 

@@ -340,9 +340,7 @@ func (s *Server) Stop() error {
 	return s.stopErr
 }
 
-// Ready waits until Jaeger takes spans and answers questions.
-func (s *Server) Ready(ctx context.Context) error { return s.ready(ctx, startPatience) }
-
+// ready waits until Jaeger takes spans and answers questions.
 func (s *Server) ready(ctx context.Context, patience time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

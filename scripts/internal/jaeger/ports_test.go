@@ -92,7 +92,7 @@ func TestFindJaeger(t *testing.T) {
 	if want := "http://" + p.addr(uiPort); s.UI != want || s.API != want+"/api" || s.OTLP != "http://"+p.addr(otlpHTTPPort) || !s.Pages || s.From != "" {
 		t.Errorf("Find = %+v", s)
 	}
-	if err := s.Ready(t.Context()); err != nil {
+	if err := s.ready(t.Context(), startPatience); err != nil {
 		t.Error(err)
 	}
 

@@ -75,8 +75,8 @@ func TestRealJaeger(t *testing.T) {
 	if s.From != jaeger.FromSource || s.Pages {
 		t.Errorf("From %q, Pages %v; a build from source has no pages", s.From, s.Pages)
 	}
-	if names, err := s.Services(t.Context()); err != nil || len(names) != 0 {
-		t.Errorf("an empty Jaeger has the services %v, %v: does it trace itself?", names, err)
+	if names := jaegertest.Services(t, s); len(names) != 0 {
+		t.Errorf("an empty Jaeger has the services %v: does it trace itself?", names)
 	}
 
 	steps := []string{"05-naive-cache", "07-inflight"}
@@ -101,44 +101,41 @@ func TestRealJaeger(t *testing.T) {
 		t.Fatalf("the trace is %+v", trace)
 	}
 	root, joined := trace.Spans[0], trace.Spans[1]
-	if root.Name != "burst" || root.Service != "load" || root.Parent() != "" || root.Tags["requests"] != int64(10) || root.Failed() {
+	if root.Name != "burst" || root.Service != "load" || jaegertest.Parent(root) != "" || root.Tags["requests"] != json.Number("10") || jaegertest.Failed(root) {
 		t.Errorf("the root is %+v", root)
 	}
-	link := []jaeger.Reference{{Type: jaeger.FollowsFrom, TraceID: strings.Repeat("f", 32), SpanID: strings.Repeat("e", 16)}}
-	if joined.Name != "cache.get" || joined.Service != "plaque" || joined.Parent() != root.ID || !joined.Failed() ||
-		joined.Process["service.version"] != "07-inflight" || joined.Tags["cache.result"] != "joined" || !slices.Equal(joined.Links(), link) ||
-		!joined.Start.Equal(start.Add(time.Millisecond)) || joined.Duration != 50*time.Millisecond ||
+	link := []jaeger.Reference{{Type: "FOLLOWS_FROM", TraceID: strings.Repeat("f", 32), SpanID: strings.Repeat("e", 16)}}
+	if joined.Name != "cache.get" || joined.Service != "plaque" || jaegertest.Parent(joined) != root.ID || !jaegertest.Failed(joined) ||
+		joined.Process["service.version"] != "07-inflight" || joined.Tags["cache.result"] != "joined" || !slices.Equal(jaegertest.Links(joined), link) ||
+		joined.StartTime != start.Add(time.Millisecond).UnixMicro() || joined.Duration != 50_000 ||
 		len(joined.Logs) != 1 || joined.Logs[0].Fields["event"] != "exception" || len(joined.Warnings) != 0 {
 		t.Errorf("the span is %+v", joined)
 	}
 
-	names, err := s.Services(t.Context())
-	slices.Sort(names)
-	if err != nil || !slices.Equal(names, []string{"load", "plaque"}) {
-		t.Errorf("services: %v, %v", names, err)
+	if names := jaegertest.Services(t, s); !slices.Equal(names, []string{"load", "plaque"}) {
+		t.Errorf("services: %v", names)
 	}
-
-	for i, step := range steps {
-		for name, query := range map[string]jaeger.Query{
-			"the step's search":   {Service: "plaque", Tags: map[string]string{"service.version": step}},
-			"the bursts' search":  {Service: "load", Operation: "burst", Tags: map[string]string{"step": step}},
-			"process and own tag": {Service: "plaque", Tags: map[string]string{"service.version": step, "cache.key": "UC1"}, Start: start, End: start.Add(time.Second), Limit: 20000},
-		} {
-			found, err := s.Traces(t.Context(), query)
-			if err != nil || len(found) != 1 || found[0].ID != ids[i] {
-				t.Errorf("%s for %s finds %d traces, %v", name, step, len(found), err)
-			}
-		}
+	second := func(from time.Time) string {
+		return fmt.Sprintf("&lookback=custom&start=%d&end=%d", from.UnixMicro(), from.Add(time.Second).UnixMicro())
 	}
-	for name, query := range map[string]jaeger.Query{
-		"another step":   {Service: "plaque", Tags: map[string]string{"service.version": "06-mutex-cache"}},
-		"another second": {Service: "plaque", Start: start.Add(time.Second)},
+	for _, c := range []struct {
+		query string
+		found []string
+	}{
+		{`service=plaque&limit=20&tags={"service.version":"05-naive-cache"}`, ids[:1]},
+		{`service=plaque&limit=20&tags={"service.version":"07-inflight"}`, ids[1:]},
+		{`service=load&operation=burst&limit=20&tags={"step":"05-naive-cache"}`, ids[:1]},
+		{`service=load&operation=burst&limit=20&tags={"step":"07-inflight"}`, ids[1:]},
+		{`service=plaque&limit=20000&tags={"service.version":"05-naive-cache","cache.key":"UC1"}` + second(start), ids[:1]},
+		{`service=plaque&limit=20000&tags={"service.version":"07-inflight","cache.key":"UC1"}` + second(start), ids[1:]},
+		{`service=plaque&limit=20&tags={"service.version":"06-mutex-cache"}`, nil},
+		{`service=plaque&limit=20` + second(start.Add(time.Second)), nil},
 	} {
-		if found, err := s.Traces(t.Context(), query); err != nil || len(found) != 0 {
-			t.Errorf("%s finds %d traces, %v", name, len(found), err)
+		if found := linkFinds(t, s, "/search?"+c.query); !slices.Equal(found, c.found) {
+			t.Errorf("%s finds %q, want %q", c.query, found, c.found)
 		}
 	}
-	if _, err := s.Traces(t.Context(), jaeger.Query{Service: "plaque", Limit: 20001}); err == nil {
+	if _, err := jaegertest.Search(t.Context(), s, "/search?service=plaque&limit=20001"); err == nil {
 		t.Error("max_traces is not 20000")
 	}
 

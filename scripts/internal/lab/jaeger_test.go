@@ -51,10 +51,7 @@ func TestBurstsInJaeger(t *testing.T) {
 		t.Fatalf("%d spans did not reach Jaeger: %v", failed, err)
 	}
 
-	services, err := server.Services(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	services := jaegertest.Services(t, server)
 	for _, want := range []string{"feed", "load", "plaque"} {
 		if !slices.Contains(services, want) {
 			t.Errorf("Jaeger has the services %q, and not %s", services, want)
@@ -246,13 +243,13 @@ func compare(t *testing.T, got *jaeger.Trace, a *Outcome) {
 	roots := 0
 	for _, s := range got.Spans {
 		names[s.Service+" "+s.Name]++
-		if s.Failed() {
+		if jaegertest.Failed(s) {
 			errorsHere[s.Name]++
 		}
 		if s.Name == flightSpan {
 			flights[s.ID] = true
 		}
-		if s.Parent() == "" {
+		if jaegertest.Parent(s) == "" {
 			roots++
 			if s.Name != "burst" || s.Service != "load" {
 				t.Errorf("%s of %s is a root; want the burst alone", s.Name, s.Service)
@@ -276,7 +273,7 @@ func compare(t *testing.T, got *jaeger.Trace, a *Outcome) {
 	}
 	links := 0
 	for _, s := range got.Spans {
-		for _, l := range s.Links() {
+		for _, l := range jaegertest.Links(s) {
 			if (s.Name == cacheSpan || s.Name == fleetSpan) && flights[l.SpanID] {
 				links++
 			}
@@ -291,11 +288,11 @@ func compare(t *testing.T, got *jaeger.Trace, a *Outcome) {
 		for _, s := range got.Spans {
 			byID[s.ID] = s
 			if s.Name == feedSpan {
-				at = s.Parent()
+				at = jaegertest.Parent(s)
 			}
 		}
 		var way []string
-		for s, ok := byID[at]; ok; s, ok = byID[s.Parent()] {
+		for s, ok := byID[at]; ok; s, ok = byID[jaegertest.Parent(s)] {
 			way = append(way, s.Name)
 		}
 		if !slices.Equal(way, want) {

@@ -3,12 +3,11 @@ package jaegertest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,26 +98,41 @@ func (l LinkPattern) Fill(tags map[string]string) (string, bool) {
 // Search returns the ids of the traces behind a link to the search of Jaeger's
 // pages. It sends the API the link's own query, as the pages do.
 func Search(ctx context.Context, s *jaeger.Server, link string) ([]string, error) {
-	u, err := url.Parse(link)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.API+"/traces?"+u.RawQuery, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	var answer struct{ Data []struct{ TraceID string } }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s, %v", link, resp.Status, err)
-	}
+	_, query, _ := strings.Cut(link, "?")
+	var found []jaeger.Trace
+	err := s.Ask(ctx, "/traces?"+query, &found)
 	var ids []string
-	for _, trace := range answer.Data {
-		ids = append(ids, trace.TraceID)
+	for _, trace := range found {
+		ids = append(ids, trace.ID)
 	}
-	return ids, nil
+	return ids, err
 }
+
+// Services are the services that Jaeger has spans of, by name.
+func Services(tb testing.TB, s *jaeger.Server) []string {
+	tb.Helper()
+	var names []string
+	if err := s.Ask(tb.Context(), "/services", &names); err != nil {
+		tb.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Parent is the id of a span's parent, and "" for a root.
+func Parent(s jaeger.Span) string {
+	for _, r := range s.References {
+		if r.Type == "CHILD_OF" && r.TraceID == s.TraceID {
+			return r.SpanID
+		}
+	}
+	return ""
+}
+
+// Links are the references to spans that s is linked to.
+func Links(s jaeger.Span) []jaeger.Reference {
+	return slices.DeleteFunc(slices.Clone(s.References), func(r jaeger.Reference) bool { return r.Type != "FOLLOWS_FROM" })
+}
+
+// Failed tells whether the span's status is an error.
+func Failed(s jaeger.Span) bool { return s.Tags["error"] == true }
