@@ -17,6 +17,7 @@
 package cache
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -54,9 +55,10 @@ type Cache[K comparable, V any] struct {
 	values   shelf[K, kept[V]]      // read without mu
 	failures shelf[K, *FailedError] // keys whose last load failed; apart, so that they push out no value
 	flights  map[K]*flight[K, V]    // loads in the air
+	timed    list.List              // the *flights in the air that have a timeout, the oldest first
 	running  int                    // goroutines in load, also those whose flight has landed without them
-	sweeper  *time.Timer            // takes what has ended off the shelves
-	sweeping bool                   // the sweeper's timer runs
+	sweeper  alarm[K, V]            // takes what has ended off the shelves
+	watch    alarm[K, V]            // lands the flights whose loads take too long
 }
 
 // kept is a value and until when it is fresh, by the cache's clock.
@@ -69,8 +71,9 @@ type kept[V any] struct {
 type flight[K comparable, V any] struct {
 	key     K
 	cancel  context.CancelFunc // of the load
-	alarm   *alarm[K, V]
-	waiters int // callers that still want the answer; one that was served an old value does, without waiting
+	ends    time.Duration      // when it times out, by the cache's clock
+	place   *list.Element      // among those that do; nil: it does not
+	waiters int                // callers that still want the answer; one that was served an old value does, without waiting
 
 	started chan struct{} // closed when span is there
 	span    trace.Span
@@ -82,13 +85,6 @@ type flight[K comparable, V any] struct {
 	old    bool // the load failed, and value is the one from before
 }
 
-// alarm lands a flight whose load takes too long. The runtime may hold a stopped
-// timer for a while, so what the timer holds lets go of the flight.
-type alarm[K comparable, V any] struct {
-	timer  *time.Timer
-	flight *flight[K, V] // nil: it has landed
-}
-
 // New makes a cache that keeps what load returns for ttl, from the end of the
 // load. With a ttl of 0 or less it keeps nothing, and only coalesces. It panics
 // if load or an option is nil.
@@ -97,6 +93,9 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 		panic("cache.New: load is nil: there is nothing to load with")
 	}
 	c := &Cache[K, V]{ttl: ttl, load: load, born: time.Now(), flights: map[K]*flight[K, V]{}}
+	here := weak.Make(c)
+	c.sweeper = alarm[K, V]{cache: here, ring: (*Cache[K, V]).sweep}
+	c.watch = alarm[K, V]{cache: here, ring: (*Cache[K, V]).timeOut}
 	c.options = options{timeout: DefaultTimeout, maxKeys: DefaultMaxKeys}
 	for i, opt := range opts {
 		if opt == nil {
@@ -225,7 +224,7 @@ func (c *Cache[K, V]) board(ctx context.Context, key K) (a answer[K, V]) {
 	a.flight = c.flights[key]
 	if a.flight == nil {
 		if a.err = c.mayLoad(key, now); a.err == nil {
-			a.flight, a.leads = c.takeOff(ctx, key), true
+			a.flight, a.leads = c.takeOff(ctx, key, now), true
 		}
 	}
 	switch {
@@ -262,7 +261,7 @@ func (c *Cache[K, V]) mayLoad(key K, now time.Duration) error {
 }
 
 // takeOff starts a flight. The caller holds mu.
-func (c *Cache[K, V]) takeOff(ctx context.Context, key K) *flight[K, V] {
+func (c *Cache[K, V]) takeOff(ctx context.Context, key K, now time.Duration) *flight[K, V] {
 	f := &flight[K, V]{key: key, waiters: 1, started: make(chan struct{}), done: make(chan struct{})}
 	// Detached: the load keeps the leader's values, its trace among them, but not
 	// its hang-up. In exchange it gets a separate timeout.
@@ -270,9 +269,8 @@ func (c *Cache[K, V]) takeOff(ctx context.Context, key K) *flight[K, V] {
 	if c.timeout > 0 {
 		ctx, f.cancel = context.WithTimeout(ctx, c.timeout)
 		// A load that ignores its context holds nobody past the timeout.
-		a := &alarm[K, V]{flight: f}
-		a.timer = time.AfterFunc(c.timeout, func() { c.timeOut(a) })
-		f.alarm = a
+		f.ends, f.place = after(now, c.timeout), c.timed.PushBack(f)
+		c.watch.set(c.timeout)
 	} else {
 		ctx, f.cancel = context.WithCancel(ctx)
 	}
@@ -290,11 +288,11 @@ func same[K comparable](a, b K) bool { return a == b }
 // load returns, panics or ends the goroutine.
 func (c *Cache[K, V]) fly(ctx context.Context, f *flight[K, V]) {
 	l := landing[V]{err: ErrGoexit} // until load has returned
-	defer func() { c.land(f, l, true) }()
+	defer func() { c.land(f, &l, true) }()
 	ctx = f.start(ctx)
 	if f.landed.Load() { // the sampler took longer than a load may
 		<-f.done
-		f.end(landing[V]{err: f.err}, time.Now())
+		f.end(f.err, false, time.Now())
 		return
 	}
 	c.call(ctx, f.key, &l)
@@ -314,14 +312,21 @@ func (c *Cache[K, V]) call(ctx context.Context, key K, l *landing[V]) {
 	l.value, l.err = c.load(ctx, key)
 }
 
-// timeOut lands a flight whose load has taken too long.
-func (c *Cache[K, V]) timeOut(a *alarm[K, V]) {
+// timeOut lands the flights whose loads have taken too long. All have the same
+// time, so those that started first come first, and one timer does for all.
+func (c *Cache[K, V]) timeOut() {
 	c.mu.Lock()
-	f := a.flight
-	c.mu.Unlock()
-	if f != nil {
+	defer c.mu.Unlock()
+	c.watch.on = false
+	for oldest := c.timed.Front(); oldest != nil; oldest = c.timed.Front() {
+		f := oldest.Value.(*flight[K, V])
+		if left := f.ends - c.now(); left > 0 {
+			c.watch.set(left)
+			return
+		}
+		c.timed.Remove(oldest)
 		err := fmt.Errorf("the load did not end within %v: %w", c.timeout, context.DeadlineExceeded)
-		c.land(f, landing[V]{err: err}, false)
+		go c.land(f, &landing[V]{err: err}, false)
 	}
 }
 
@@ -336,7 +341,7 @@ type landing[V any] struct {
 // land gives a flight its end. The first end counts: the load's, or its timeout.
 // What the flight holds is given back before a caller wakes; only then do
 // methods of the error and of the span run.
-func (c *Cache[K, V]) land(f *flight[K, V], l landing[V], returned bool) {
+func (c *Cache[K, V]) land(f *flight[K, V], l *landing[V], returned bool) {
 	c.mu.Lock()
 	if returned {
 		c.running--
@@ -356,9 +361,8 @@ func (c *Cache[K, V]) land(f *flight[K, V], l landing[V], returned bool) {
 			c.fail(f, l)
 		}
 	}
-	if f.alarm != nil {
-		f.alarm.timer.Stop()
-		f.alarm.flight = nil
+	if f.place != nil {
+		c.timed.Remove(f.place)
 	}
 	c.loads.Add(1)
 	if l.err != nil {
@@ -368,7 +372,7 @@ func (c *Cache[K, V]) land(f *flight[K, V], l landing[V], returned bool) {
 	f.cancel() // the load's context, if it still runs; its timer, if not
 	landed := time.Now()
 	close(f.done)
-	f.end(l, landed)
+	f.end(l.err, l.panicked, landed)
 }
 
 // keep stores a new value. The caller holds mu.
@@ -380,7 +384,7 @@ func (c *Cache[K, V]) keep(key K, value V) {
 	now := c.now()
 	fresh := after(now, c.ttl-time.Duration(c.jitter*rand.Float64()*float64(c.ttl)))
 	c.values.put(key, kept[V]{value, fresh}, after(fresh, max(c.whileRevalidate, c.ifError)), now)
-	c.sweepLater()
+	c.sweeper.set(c.values.tick)
 }
 
 // leave takes one waiter off a flight. When the last one has left, nobody wants
@@ -398,27 +402,6 @@ func (c *Cache[K, V]) leave(f *flight[K, V]) {
 	}
 }
 
-// sweepLater starts the sweeper where it does not run. The caller holds mu.
-//
-// The timer holds the cache weakly: one that nobody uses any more goes at once,
-// and not when its last value has ended.
-func (c *Cache[K, V]) sweepLater() {
-	switch {
-	case c.sweeping:
-		return
-	case c.sweeper != nil:
-		c.sweeper.Reset(c.values.tick)
-	default:
-		here := weak.Make(c)
-		c.sweeper = time.AfterFunc(c.values.tick, func() {
-			if c := here.Value(); c != nil {
-				c.sweep()
-			}
-		})
-	}
-	c.sweeping = true
-}
-
 // sweep takes what has ended off the shelves, some at a time, so that callers
 // get at the lock in between.
 func (c *Cache[K, V]) sweep() {
@@ -428,13 +411,41 @@ func (c *Cache[K, V]) sweep() {
 		now := c.now()
 		more = !c.values.sweep(now, some) || !c.failures.sweep(now, some)
 		if !more {
-			c.sweeping = false
+			c.sweeper.on = false
 			if c.values.len+c.failures.len > 0 {
-				c.sweepLater()
+				c.sweeper.set(c.values.tick)
 			}
 		}
 		c.mu.Unlock()
 	}
+}
+
+// alarm is one timer for all that a cache waits for. It holds the cache weakly: one
+// that nobody uses any more goes at once, and not when the timer fires. The cache's
+// mu protects it.
+type alarm[K comparable, V any] struct {
+	cache weak.Pointer[Cache[K, V]]
+	ring  func(*Cache[K, V]) // sets on to false
+	timer *time.Timer        // nil: it was never set
+	on    bool
+}
+
+// set calls ring after d, unless the alarm is on already.
+func (a *alarm[K, V]) set(d time.Duration) {
+	switch {
+	case a.on:
+		return
+	case a.timer != nil:
+		a.timer.Reset(d)
+	default:
+		cache, ring := a.cache, a.ring
+		a.timer = time.AfterFunc(d, func() {
+			if c := cache.Value(); c != nil {
+				ring(c)
+			}
+		})
+	}
+	a.on = true
 }
 
 // ErrGoexit is what callers get when the load ended its goroutine with

@@ -109,7 +109,7 @@ func guard(f func()) {
 
 // fail decides what the callers of a failed flight get, and the next ones. The
 // caller holds mu.
-func (c *Cache[K, V]) fail(f *flight[K, V], l landing[V]) {
+func (c *Cache[K, V]) fail(f *flight[K, V], l *landing[V]) {
 	now := c.now()
 	if c.backoff > 0 {
 		f.err = c.remember(f.key, l, now)
@@ -125,7 +125,7 @@ func (c *Cache[K, V]) fail(f *flight[K, V], l landing[V]) {
 
 // remember notes that key's load has failed, and returns what its callers get.
 // The caller holds mu.
-func (c *Cache[K, V]) remember(key K, l landing[V], now time.Duration) *FailedError {
+func (c *Cache[K, V]) remember(key K, l *landing[V], now time.Duration) *FailedError {
 	next := c.backoff
 	if before, ok := c.failures.get(key); ok {
 		next = before.wait
@@ -135,6 +135,6 @@ func (c *Cache[K, V]) remember(key K, l landing[V], now time.Duration) *FailedEr
 	e := &FailedError{Err: l.err, broken: l.broken, Until: time.Now().Add(wait), until: after(now, wait), wait: min(after(next, next), c.maxBackoff)}
 	// For as long again as it may wait at most, it is known that it has failed before.
 	c.failures.put(key, e, after(e.until, c.maxBackoff), now)
-	c.sweepLater()
+	c.sweeper.set(c.values.tick)
 	return e
 }

@@ -16,6 +16,8 @@ import (
 	"unicode/utf8"
 	"weak"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"plaque/steps/kit/cachetest"
 )
 
@@ -124,6 +126,39 @@ func TestSampler(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So is a span processor. One that blocks at the end of a flight holds nobody, not
+// even where several flights time out at once.
+func TestSpanProcessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cachetest.Record(t)
+		release := make(chan struct{})
+		cachetest.Processor(t, "flight", func() { <-release })
+		c := New(ttl, func(_ context.Context, key string) (int, error) {
+			if key != "quick" {
+				<-release
+			}
+			return 1, nil
+		})
+		var callers sync.WaitGroup
+		for _, key := range []string{"a", "b", "c"} {
+			callers.Go(func() {
+				if took, _, err := ask(t, c, key); took != DefaultTimeout || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Get: %v after %v, want a timeout after %v", err, took, DefaultTimeout)
+				}
+			})
+		}
+		callers.Wait()
+		if took, _, err := ask(t, c, "quick"); took != 0 || err != nil {
+			t.Errorf("Get: %v after %v, want a value at once", err, took)
+		}
+		close(release)
+		synctest.Wait()
+		if c.running != 0 {
+			t.Errorf("%d loads still hold a place", c.running)
+		}
+	})
 }
 
 // What a span says is text, whatever the key or the error is.
@@ -242,6 +277,22 @@ func TestHitAllocatesNothing(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(1000, func() { _, _ = c.Get(ctx, key) }); n != 0 {
 			t.Errorf("a hit allocates %v times, with room for %d keys", n, keys)
+		}
+	}
+}
+
+// A load pays nothing for the end of a span that nobody records, nor for a failure
+// that its key might have had.
+func TestLoadPaysForNothing(t *testing.T) {
+	f := &flight[string, int]{started: make(chan struct{}), span: noop.Span{}}
+	close(f.started)
+	failures := newShelf[string, *FailedError](0, time.Second)
+	for what, do := range map[string]func(){
+		"the end of a span": func() { f.end(nil, false, time.Time{}) },
+		"no failure":        func() { failures.drop(f.key) },
+	} {
+		if n := testing.AllocsPerRun(1000, do); n != 0 {
+			t.Errorf("%s allocates %v times", what, n)
 		}
 	}
 }

@@ -657,23 +657,54 @@ func TestBackoffIsRemembered(t *testing.T) {
 	})
 }
 
-// A timer that is stopped can stay in the runtime until it would have fired, and
-// holds no flight.
-func TestAlarmLetsGo(t *testing.T) {
+// One timer does for all flights, and holds none that has landed.
+func TestWatchLetsGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f feed
 		c := New(ttl, f.load)
-		go func() { _, _ = c.Get(t.Context(), "a") }()
-		synctest.Wait()
-		c.mu.Lock()
-		flight := c.flights["a"]
-		c.mu.Unlock()
-		time.Sleep(50 * time.Millisecond)
-		synctest.Wait()
+		for range 3 {
+			want(t, c, 50*time.Millisecond, f.count()+1)
+			c.Forget("a")
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !flight.landed.Load() || flight.alarm.flight != nil {
-			t.Errorf("the alarm still holds its flight, which has landed: %v", flight.landed.Load())
+		if c.timed.Len() != 0 {
+			t.Errorf("%d flights that have landed are held", c.timed.Len())
+		}
+	})
+}
+
+// Flights time out each at its time, whichever started first and however many have
+// landed in between.
+func TestTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(ttl, func(_ context.Context, key int) (int, error) {
+			if key%2 == 0 {
+				time.Sleep(time.Hour) // deaf
+			}
+			return key, nil
+		})
+		var callers sync.WaitGroup
+		for key := range 20 {
+			callers.Go(func() {
+				time.Sleep(time.Duration(key/2) * 400 * time.Millisecond)
+				began := time.Now()
+				_, err := c.Get(t.Context(), key)
+				took, want := time.Since(began), time.Duration(0)
+				if key%2 == 0 {
+					want = DefaultTimeout
+				}
+				if took != want || errors.Is(err, context.DeadlineExceeded) != (want > 0) {
+					t.Errorf("key %d: %v after %v, want it after %v", key, err, took, want)
+				}
+			})
+		}
+		callers.Wait()
+		time.Sleep(2 * time.Hour)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.watch.on || c.running != 0 {
+			t.Errorf("at the end %d loads run, and the timer does: %v", c.running, c.watch.on)
 		}
 	})
 }

@@ -18,14 +18,14 @@ type shelf[K comparable, T any] struct {
 
 	// Without a timer for each value: those of one tick are one list, and a sweep
 	// takes the lists whose tick is over.
-	ticks map[int64]*list[K, T]
+	ticks map[int64]*chain[K, T]
 	swept int64 // the ticks before this one have no list
 
 	// With a bound, the value that makes room is found with SIEVE (Zhang et al., NSDI
 	// 2024): a hand goes from the oldest value to the newest, spares the values that
 	// were used since it last came by, and takes the first that was not. A crowd of
 	// keys that are asked for once takes the places of its like.
-	order list[K, T] // from the oldest to the newest
+	order chain[K, T] // from the oldest to the newest
 	hand  *item[K, T]
 }
 
@@ -47,7 +47,7 @@ const (
 )
 
 func newShelf[K comparable, T any](room int, tick time.Duration) shelf[K, T] {
-	return shelf[K, T]{room: room, tick: tick, ticks: map[int64]*list[K, T]{}, order: list[K, T]{kind: byAge}}
+	return shelf[K, T]{room: room, tick: tick, ticks: map[int64]*chain[K, T]{}, order: chain[K, T]{kind: byAge}}
 }
 
 // get returns the value of key, which may have ended.
@@ -81,7 +81,7 @@ func (s *shelf[K, T]) put(key K, value T, end, now time.Duration) {
 	s.order.push(i)
 	l := s.ticks[int64(end/s.tick)]
 	if l == nil {
-		l = &list[K, T]{kind: byTick}
+		l = &chain[K, T]{kind: byTick}
 		s.ticks[int64(end/s.tick)] = l
 	}
 	l.push(i)
@@ -89,6 +89,9 @@ func (s *shelf[K, T]) put(key K, value T, end, now time.Duration) {
 
 // drop removes the value of key, if there is one.
 func (s *shelf[K, T]) drop(key K) {
+	if s.len == 0 { // no look, which costs an allocation
+		return
+	}
 	if i, ok := s.items.LoadAndDelete(key); ok {
 		s.unlink(i.(*item[K, T]))
 	}
@@ -159,13 +162,13 @@ func (s *shelf[K, T]) sweepEnded(now time.Duration) bool {
 	return true
 }
 
-// list is a list of items, linked in the items themselves.
-type list[K comparable, T any] struct {
+// chain is a list of items, linked in the items themselves.
+type chain[K comparable, T any] struct {
 	kind        int
 	first, last *item[K, T]
 }
 
-func (l *list[K, T]) push(i *item[K, T]) {
+func (l *chain[K, T]) push(i *item[K, T]) {
 	i.links[l.kind] = links[K, T]{before: l.last}
 	if l.last == nil {
 		l.first = i
@@ -175,7 +178,7 @@ func (l *list[K, T]) push(i *item[K, T]) {
 	l.last = i
 }
 
-func (l *list[K, T]) remove(i *item[K, T]) {
+func (l *chain[K, T]) remove(i *item[K, T]) {
 	at := i.links[l.kind]
 	if at.before == nil {
 		l.first = at.behind

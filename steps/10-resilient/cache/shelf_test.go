@@ -44,7 +44,7 @@ func TestEndedValuesLeave(t *testing.T) {
 							t.Errorf("%d failures are in memory", failures)
 						}
 						time.Sleep(ttl)
-						if c.sweeping || len(c.values.ticks)+len(c.failures.ticks) > 0 {
+						if c.sweeper.on || len(c.values.ticks)+len(c.failures.ticks) > 0 {
 							t.Error("the sweeper goes on, with nothing to sweep")
 						}
 					})

@@ -69,22 +69,30 @@ func (f *flight[K, V]) link(ctx context.Context, span trace.Span) {
 }
 
 // end ends the flight's span, after its callers have been woken.
-func (f *flight[K, V]) end(l landing[V], at time.Time) {
+func (f *flight[K, V]) end(err error, panicked bool, at time.Time) {
 	select {
 	case <-f.started:
 	default: // the sampler has not returned
 		return
 	}
 	defer func() { _ = recover() }()
-	defer f.span.End(trace.WithTimestamp(at))
-	if l.err == nil {
+	if !f.span.IsRecording() { // the options of an end cost two allocations
 		return
 	}
-	f.span.SetStatus(codes.Error, fmt.Sprintf("(%T)", l.err)) // for an error that has no words
-	words := text(l.err)
-	f.span.SetStatus(codes.Error, words)
-	if p, ok := l.err.(*PanicError); ok && l.panicked {
-		f.span.AddEvent("exception", trace.WithAttributes(attribute.String("exception.type", fmt.Sprintf("%T", p.Value)),
+	defer f.span.End(trace.WithTimestamp(at))
+	if err != nil {
+		describe(f.span, err, panicked)
+	}
+}
+
+// describe says of a flight's span what err is, and where the load panicked, if it
+// did.
+func describe(span trace.Span, err error, panicked bool) {
+	span.SetStatus(codes.Error, fmt.Sprintf("(%T)", err)) // for an error that has no words
+	words := text(err)
+	span.SetStatus(codes.Error, words)
+	if p, ok := err.(*PanicError); ok && panicked {
+		span.AddEvent("exception", trace.WithAttributes(attribute.String("exception.type", fmt.Sprintf("%T", p.Value)),
 			attribute.String("exception.message", words), attribute.String("exception.stacktrace", string(p.Stack))))
 	}
 }

@@ -3,6 +3,7 @@
 // fs.FS runs testing/fstest:
 //
 //	func TestContract(t *testing.T)     { cachetest.Run(t, subject) }
+//	func TestForeign(t *testing.T)      { cachetest.Foreign(t, subject) }
 //	func TestSchedules(t *testing.T)    { cachetest.Schedules(t, subject) }
 //	func FuzzSchedules(f *testing.F)    { cachetest.Fuzz(f, subject) }
 //	func TestSoak(t *testing.T)         { cachetest.Soak(t, subject) }
@@ -59,9 +60,6 @@ type Subject struct {
 	Stats func(c Cache) Stats
 	// Quiet says that a caller without a recorded span makes no cache.get.
 	Quiet bool
-	// Late says that a timer removes values, and that it may be late: a value can be
-	// served for a moment after it has expired.
-	Late bool
 	// Entries is how many values the cache holds, expired ones included. A cache
 	// that has it lets go of a value within a second or a tenth of the ttl after
 	// it has expired, whichever is longer.
@@ -78,8 +76,9 @@ var tracer = otel.Tracer("plaque/cachetest")
 
 // relay hands the spans of the process to the test that runs.
 type relay struct {
-	to  atomic.Pointer[tracetest.SpanRecorder]
-	act atomic.Pointer[act]
+	to    atomic.Pointer[tracetest.SpanRecorder]
+	start atomic.Pointer[act]
+	end   atomic.Pointer[act]
 }
 
 func (r *relay) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
@@ -89,6 +88,7 @@ func (r *relay) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 }
 
 func (r *relay) OnEnd(s sdktrace.ReadOnlySpan) {
+	r.end.Load().on(s.Name())
 	if to := r.to.Load(); to != nil {
 		to.OnEnd(s)
 	}
@@ -105,25 +105,39 @@ var provider = sync.OnceValue(func() *relay {
 
 // ShouldSample records every span. A test may have it do more.
 func (r *relay) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if act := r.act.Load(); act != nil && act.name == p.Name {
-		act.do()
-	}
+	r.start.Load().on(p.Name)
 	return sdktrace.AlwaysSample().ShouldSample(p)
 }
 
 func (*relay) Description() string { return "cachetest" }
 
-// act is what a sampler does at a span's start.
+// act is what is done at the start or the end of spans with a name.
 type act struct {
 	name string
 	do   func()
 }
 
+func (a *act) on(name string) {
+	if a != nil && a.name == name {
+		a.do()
+	}
+}
+
 // Sampler lets the sampler call do when a span with that name starts, until the
 // test ends or stop is called.
 func Sampler(t testing.TB, name string, do func()) (stop func()) {
-	stop = func() { provider().act.Store(nil) }
-	provider().act.Store(&act{name, do})
+	return during(t, &provider().start, name, do)
+}
+
+// Processor lets the span processor call do when a span with that name ends, until
+// the test ends or stop is called.
+func Processor(t testing.TB, name string, do func()) (stop func()) {
+	return during(t, &provider().end, name, do)
+}
+
+func during(t testing.TB, at *atomic.Pointer[act], name string, do func()) (stop func()) {
+	at.Store(&act{name, do})
+	stop = func() { at.Store(nil) }
 	t.Cleanup(stop)
 	return stop
 }

@@ -147,9 +147,6 @@ func (s Subject) expiry(t *testing.T) {
 		get(t, c, "a")
 		loaded(t, loads, 1, "a nanosecond before the value expires")
 		time.Sleep(time.Nanosecond)
-		if s.Late {
-			synctest.Wait()
-		}
 		get(t, c, "a")
 		loaded(t, loads, 2, "when the value has expired")
 	})
