@@ -19,8 +19,7 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	server := fs.Bool("server", false, "measure servers, with hey and with wrk where it is installed")
 	watched := fs.Bool("watched", false, "measure what it costs to watch the cache: with tracing off, on, and with its debug pages read")
 	fleet := fs.Bool("fleet", false, "measure what a hit costs in a fleet, at the owner and elsewhere, beside one machine")
-	names, err := e.parse(fs, args)
-	if err != nil {
+	if err := e.parseFlags(fs, args); err != nil {
 		return err
 	}
 	kind := (*bench.Bench).Caches
@@ -33,8 +32,6 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 		kind = (*bench.Bench).Fleet
 	}
 	switch {
-	case len(names) > 0:
-		return errUsage{fmt.Errorf("bench takes no %q, only flags: `go run ./scripts help bench` lists them", names[0])}
 	case b.Rounds < 1 || b.Rounds > 100:
 		return errUsage{fmt.Errorf("--count %d: it can be 1 to 100", b.Rounds)}
 	case b.Only != "." && (*server || *watched || *fleet):

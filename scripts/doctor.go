@@ -19,12 +19,8 @@ var errSick = errors.New("not everything is as it should be: see each ✗")
 func doctorCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("doctor")
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
-	rest, err := e.parse(fs, args)
-	if err != nil {
+	if err := e.parseFlags(fs, args); err != nil {
 		return err
-	}
-	if len(rest) > 0 {
-		return errUsage{fmt.Errorf("doctor takes no %q", rest[0])}
 	}
 	began := time.Now()
 	found := doctor.Examine(ctx, doctor.Options{Root: e.root})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,19 @@ func Caller(timeout time.Duration) *http.Client {
 				return conn, err
 			}},
 	}
+}
+
+// Listens is an error where nobody takes connections at a URL's host and port.
+func Listens(ctx context.Context, at string) error {
+	u, err := url.Parse(at)
+	if err != nil {
+		return err
+	}
+	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // Answer is what one caller got.

@@ -21,7 +21,7 @@ func (s *scene) hey(ctx context.Context, h lesson.Hey, out *Outcome) error {
 			s.feed.Open()
 		}
 	}()
-	report, answers, err := RunHey(ctx, s.heyBin, h, Traceparent(ctx), s.server.URL)
+	report, answers, err := runHey(ctx, s.heyBin, h, Traceparent(ctx), s.server.URL)
 	<-opened
 	out.Hey, out.Answers = report, answers
 	return err

@@ -5,18 +5,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
 )
 
-// HeyArgs are hey's arguments for a burst.
-func HeyArgs(h lesson.Hey, traceparent, url string) []string {
+// Load has hey load the server at url under one root span of tp's, writes its call
+// and its report to w, and returns the id of the burst's trace.
+func Load(ctx context.Context, tp trace.TracerProvider, bin, step string, h lesson.Hey, url string, w io.Writer) (id string, err error) {
+	ctx, burst := startBurst(ctx, tp.Tracer(tracerName), step, h.Requests, h.Concurrency)
+	defer burst.End()
+	parent := Traceparent(ctx)
+	args := heyArgs(h, parent, url)
+	for i, a := range args {
+		if strings.Contains(a, " ") { // as a shell needs it
+			args[i] = `"` + a + `"`
+		}
+	}
+	fmt.Fprintf(w, "$ hey %s\n\n", strings.Join(args, " "))
+	report, answers, err := runHey(ctx, bin, h, parent, url)
+	if err != nil {
+		burst.SetStatus(codes.Error, err.Error())
+	}
+	burst.SetAttributes(attribute.String("answers", Answers(answers)))
+	fmt.Fprint(w, report)
+	return burst.SpanContext().TraceID().String(), err
+}
+
+// heyArgs are hey's arguments for a burst.
+func heyArgs(h lesson.Hey, traceparent, url string) []string {
 	much := []string{"-n", strconv.Itoa(h.Requests)}
 	if h.For > 0 {
 		much = []string{"-z", strconv.Itoa(h.For) + "s", "-q", strconv.Itoa(h.Rate)}
@@ -25,18 +52,18 @@ func HeyArgs(h lesson.Hey, traceparent, url string) []string {
 		"-H", "traceparent: "+traceparent, url)
 }
 
-// RunHey runs hey and returns what it printed, and the answers by status.
+// runHey runs hey and returns what it printed, and the answers by status.
 //
 // hey exits with 0 whatever happens, so its report is read. Its own timeout
 // bounds each request; ours bounds the whole, in case that it hangs.
-func RunHey(ctx context.Context, bin string, h lesson.Hey, traceparent, url string) (string, map[string]int, error) {
+func runHey(ctx context.Context, bin string, h lesson.Hey, traceparent, url string) (string, map[string]int, error) {
 	longest := h.For + h.Seconds()
 	if h.For == 0 {
 		longest = h.Requests / h.Concurrency * h.Seconds()
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(longest+10)*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, bin, HeyArgs(h, traceparent, url)...)
+	cmd := exec.CommandContext(ctx, bin, heyArgs(h, traceparent, url)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -141,12 +141,7 @@ func (s *scene) settle(ctx context.Context, out *Outcome) {
 // tracerName is the scope of the spans that callers make.
 const tracerName = "plaque/load"
 
-// StartBurst starts the root span, made by tp, under which a burst becomes one
-// trace.
-func StartBurst(ctx context.Context, tp oteltrace.TracerProvider, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
-	return startBurst(ctx, tp.Tracer(tracerName), step, requests, concurrency)
-}
-
+// startBurst starts the root span under which a burst becomes one trace.
 func startBurst(ctx context.Context, tracer oteltrace.Tracer, step string, requests, concurrency int) (context.Context, oteltrace.Span) {
 	return tracer.Start(ctx, names.Burst, oteltrace.WithNewRoot(), oteltrace.WithAttributes(
 		attribute.String("step", step), attribute.Int("requests", requests), attribute.Int("concurrency", concurrency)))
