@@ -13,210 +13,20 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace"
+
+	"plaque/steps/kit/cachetest"
 )
 
 const ttl = 5 * time.Second
 
-// record collects the spans of a test.
-func record(t *testing.T) *tracetest.SpanRecorder {
-	spans := tracetest.NewSpanRecorder()
-	was := tracer
-	tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
-	t.Cleanup(func() { tracer = was })
-	return spans
+var subject = cachetest.Subject{
+	New:   func(ttl time.Duration, load cachetest.Load) cachetest.Cache { return New(ttl, load) },
+	Words: true,
 }
 
-// says is what a span says of key.
-func says(s sdktrace.ReadOnlySpan, key string) string {
-	for _, kv := range s.Attributes() {
-		if string(kv.Key) == key {
-			return kv.Value.String()
-		}
-	}
-	return ""
-}
-
-// results counts the cache.get spans by cache.result.
-func results(spans *tracetest.SpanRecorder) map[string]int {
-	n := map[string]int{}
-	for _, s := range spans.Ended() {
-		if s.Name() == "cache.get" {
-			n[says(s, "cache.result")]++
-		}
-	}
-	return n
-}
-
-// counted is a load that takes d and counts its calls.
-func counted(d time.Duration) (*atomic.Int64, func(context.Context, string) (string, error)) {
-	var n atomic.Int64
-	return &n, func(_ context.Context, key string) (string, error) {
-		n.Add(1)
-		time.Sleep(d)
-		return "value of " + key, nil
-	}
-}
-
-// get fails the test unless key has its value.
-func get(t *testing.T, c *Cache[string, string], key string) {
-	t.Helper()
-	if v, err := c.Get(t.Context(), key); v != "value of "+key || err != nil {
-		t.Errorf("Get(%q) = %q, %v", key, v, err)
-	}
-}
-
-// ended are the spans with that name.
-func ended(spans *tracetest.SpanRecorder, name string) []sdktrace.ReadOnlySpan {
-	var found []sdktrace.ReadOnlySpan
-	for _, s := range spans.Ended() {
-		if s.Name() == name {
-			found = append(found, s)
-		}
-	}
-	return found
-}
-
-// A hundred callers, one load. All wait as long as it takes, and every waiter's
-// span links to the flight.
-func TestOneFlight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		spans := record(t)
-		loads, load := counted(50 * time.Millisecond)
-		c := New(ttl, load)
-		var callers sync.WaitGroup
-		for range 100 {
-			callers.Go(func() { get(t, c, "a") })
-		}
-		callers.Wait()
-		if n := loads.Load(); n != 1 {
-			t.Errorf("%d loads, want 1", n)
-		}
-		if r := results(spans); r["miss"] != 1 || r["joined"] != 99 {
-			t.Errorf("cache.result: %v, want 1 miss and 99 joined", r)
-		}
-		flights := ended(spans, "flight")
-		if len(flights) != 1 {
-			t.Fatalf("%d flights, want 1", len(flights))
-		}
-		if d := flights[0].EndTime().Sub(flights[0].StartTime()); d != 50*time.Millisecond {
-			t.Errorf("the flight took %v, want 50ms", d)
-		}
-		for _, s := range ended(spans, "cache.get") {
-			if d := s.EndTime().Sub(s.StartTime()); d != 50*time.Millisecond {
-				t.Errorf("a caller waited %v, want 50ms", d)
-			}
-			links := 0
-			for _, l := range s.Links() {
-				if l.SpanContext.SpanID() == flights[0].SpanContext().SpanID() {
-					links++
-				}
-			}
-			switch says(s, "cache.result") {
-			case "miss":
-				if flights[0].Parent().SpanID() != s.SpanContext().SpanID() {
-					t.Error("the flight is no child of its leader")
-				}
-				if links != 0 {
-					t.Error("the leader links to its own flight")
-				}
-			case "joined":
-				if links != 1 {
-					t.Errorf("a waiter has %d links to its flight, want 1", links)
-				}
-			}
-		}
-	})
-}
-
-func TestLoadRunsUnderTheFlight(t *testing.T) {
-	spans := record(t)
-	var inLoad trace.SpanContext
-	c := New(ttl, func(ctx context.Context, key string) (string, error) {
-		inLoad = trace.SpanContextFromContext(ctx)
-		return "value of " + key, nil
-	})
-	get(t, c, "a")
-	flights := ended(spans, "flight")
-	if len(flights) != 1 || inLoad.SpanID() != flights[0].SpanContext().SpanID() {
-		t.Error("the load does not run under the flight")
-	}
-	if k := says(ended(spans, "cache.get")[0], "cache.key"); k != "a" {
-		t.Errorf("cache.key is %q", k)
-	}
-}
-
-func TestExpiry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(0)
-		c := New(ttl, load)
-		get(t, c, "a")
-		time.Sleep(ttl - 1)
-		get(t, c, "a")
-		if n := loads.Load(); n != 1 {
-			t.Errorf("%d loads a nanosecond before the value expires, want 1", n)
-		}
-		time.Sleep(time.Nanosecond)
-		get(t, c, "a")
-		if n := loads.Load(); n != 2 {
-			t.Errorf("%d loads when the value has expired, want 2", n)
-		}
-	})
-}
-
-func TestAnotherKeyDoesNotWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, load := counted(time.Second)
-		c := New(time.Hour, load)
-		get(t, c, "b")
-		var callers sync.WaitGroup
-		callers.Go(func() { get(t, c, "a") })
-		synctest.Wait() // a is loading
-		began := time.Now()
-		get(t, c, "b")
-		if d := time.Since(began); d != 0 {
-			t.Errorf("b, fresh, took %v while a was loading", d)
-		}
-		callers.Wait()
-	})
-}
-
-// An error goes to all that waited, and the next caller loads again.
-func TestErrorsGoToAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		spans := record(t)
-		broken := errors.New("broken")
-		loads := 0
-		c := New(ttl, func(context.Context, string) (string, error) {
-			loads++
-			time.Sleep(50 * time.Millisecond)
-			return "", broken
-		})
-		for round := range 2 {
-			var callers sync.WaitGroup
-			for range 5 {
-				callers.Go(func() {
-					if _, err := c.Get(t.Context(), "a"); !errors.Is(err, broken) {
-						t.Errorf("Get: %v, want the load's error", err)
-					}
-				})
-			}
-			callers.Wait()
-			if loads != round+1 {
-				t.Errorf("%d loads after %d bursts", loads, round+1)
-			}
-		}
-		if s := ended(spans, "flight")[0].Status(); s.Code != codes.Error || s.Description != "broken" {
-			t.Errorf("the flight has the status %v, want the error", s)
-		}
-		for _, span := range ended(spans, "cache.get") {
-			if s := span.Status(); s.Code != codes.Error || s.Description != "broken" {
-				t.Errorf("cache.get has the status %v, want the error: its flight may be in a trace that nobody sampled", s)
-			}
-		}
-	})
+// The promises of step 09 that are kept already.
+func TestContract(t *testing.T) {
+	cachetest.RunSome(t, subject, "OneFlight", "LoadRunsUnderTheFlight", "Expiry", "AnotherKeyDoesNotWait", "ErrorsGoToAll")
 }
 
 // The load runs under the leader's context. When it hangs up,
@@ -280,7 +90,7 @@ func TestDeadFlight(t *testing.T) {
 	} {
 		t.Run(death.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				spans := record(t)
+				spans := cachetest.Record(t)
 				loads := 0
 				c := New(ttl, func(context.Context, string) (string, error) {
 					loads++
@@ -302,7 +112,7 @@ func TestDeadFlight(t *testing.T) {
 				if loads != 1 {
 					t.Errorf("%d loads, want 1", loads)
 				}
-				if s := ended(spans, "flight")[0].Status(); s.Code != codes.Error {
+				if s := spans.Named("flight")[0].Status(); s.Code != codes.Error {
 					t.Errorf("the flight has the status %v, want an error", s)
 				}
 				land(c)
@@ -347,13 +157,13 @@ func (careless) Value(any) any { panic("doom") }
 // holds nothing yet, and nobody waits for it.
 func TestPanicBeforeTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		record(t)
-		loads, load := counted(time.Second)
+		cachetest.Record(t)
+		loads, load := cachetest.Counted(time.Second)
 		c := New(ttl, load)
 		lost := 0
 		var callers sync.WaitGroup
 		for range 4 {
-			callers.Go(func() { get(t, c, "a") })
+			callers.Go(func() { cachetest.Get(t, c, "a") })
 		}
 		synctest.Wait()
 		func() {
@@ -365,7 +175,7 @@ func TestPanicBeforeTheLock(t *testing.T) {
 			_, _ = c.Get(careless{t.Context()}, "a")
 		}()
 		callers.Wait()
-		get(t, c, "a")
+		cachetest.Get(t, c, "a")
 		if n := loads.Load(); lost != 1 || n != 1 {
 			t.Errorf("%d callers lost and %d loads, want 1 of each", lost, n)
 		}

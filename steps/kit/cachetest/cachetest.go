@@ -8,6 +8,9 @@
 //	func FuzzSchedules(f *testing.F)    { cachetest.Fuzz(f, subject) }
 //	func TestSoak(t *testing.T)         { cachetest.Soak(t, subject) }
 //
+// A step whose cache keeps some of the promises names those to RunSome, and takes
+// Record, Counted and Get for what it tests besides.
+//
 // The tests see a cache from outside. They set the global TracerProvider once,
 // so that the spans of a tracer from otel.Tracer can be read. Callers and loads
 // run in fake time (testing/synctest), except in Soak.
@@ -60,6 +63,8 @@ type Subject struct {
 	Stats func(c Cache) Stats
 	// Quiet says that a caller without a recorded span makes no cache.get.
 	Quiet bool
+	// Words says that a caller's span has the words of the error that it got.
+	Words bool
 	// Entries is how many values the cache holds, expired ones included. A cache
 	// that has it lets go of a value within a second or a tenth of the ttl after
 	// it has expired, whichever is longer.
@@ -199,8 +204,8 @@ func Watched(t testing.TB) context.Context {
 	return ctx
 }
 
-// counted is a load that takes d and counts its calls.
-func counted(d time.Duration) (*atomic.Int64, Load) {
+// Counted is a load that takes d and counts its calls.
+func Counted(d time.Duration) (*atomic.Int64, Load) {
 	var n atomic.Int64
 	return &n, func(_ context.Context, key any) (any, error) {
 		n.Add(1)
@@ -212,11 +217,13 @@ func counted(d time.Duration) (*atomic.Int64, Load) {
 // valueOf is what most loads return for a key.
 func valueOf(key any) any { return "value of " + key.(string) }
 
-// get fails the test unless key has its value.
-func get(t *testing.T, c Cache, key string) {
+// Get fails the test unless key, a string, has the value that a Counted load brings.
+func Get[K, V any](t *testing.T, c interface {
+	Get(context.Context, K) (V, error)
+}, key K) {
 	t.Helper()
-	if v, err := c.Get(Watched(t), key); v != valueOf(key) || err != nil {
-		t.Errorf("Get(%q) = %v, %v", key, v, err)
+	if v, err := c.Get(Watched(t), key); any(v) != valueOf(key) || err != nil {
+		t.Errorf("Get(%v) = %v, %v", key, v, err)
 	}
 }
 

@@ -17,38 +17,42 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+// promises are what a caller of a cache can count on, alone or among others.
+var promises = []struct {
+	name string
+	test func(Subject, *testing.T)
+}{
+	{"OneFlight", Subject.oneFlight},
+	{"LoadRunsUnderTheFlight", Subject.loadRunsUnderTheFlight},
+	{"Expiry", Subject.expiry},
+	{"AnotherKeyDoesNotWait", Subject.anotherKeyDoesNotWait},
+	{"ErrorsAreNotRemembered", Subject.errorsAreNotRemembered},
+	{"ErrorsGoToAll", Subject.errorsGoToAll},
+	{"FirstCallerHangsUp", Subject.firstCallerHangsUp},
+	{"SecondLook", Subject.secondLook},
+	{"Deaths", Subject.deaths},
+	{"PanicIsInTheTrace", Subject.panicIsInTheTrace},
+	{"LateValueIsNotStored", Subject.lateValueIsNotStored},
+	{"AllLeave", Subject.allLeave},
+	{"OwnDeadline", Subject.ownDeadline},
+	{"ContextAlreadyOver", Subject.contextAlreadyOver},
+	{"KeyIsFreeAtOnce", Subject.keyIsFreeAtOnce},
+	{"Detached", Subject.detached},
+	{"LoadUsesTheCache", Subject.loadUsesTheCache},
+	{"PanicOfAnotherLoad", Subject.panicOfAnotherLoad},
+	{"KeyThatCannotBe", Subject.keyThatCannotBe},
+	{"NoTTL", Subject.noTTL},
+	{"LastLeavesAnotherComes", Subject.lastLeavesAnotherComes},
+	{"NothingIsHeld", Subject.nothingIsHeld},
+	{"ResultIsInTheTrace", Subject.resultIsInTheTrace},
+	{"ZeroValueIsRemembered", Subject.zeroValueIsRemembered},
+	{"ExpiryCountsFromTheEnd", Subject.expiryCountsFromTheEnd},
+}
+
 // Run tests everything that a subject promises to one caller or many, each
 // promise as a subtest.
 func Run(t *testing.T, s Subject) {
-	for _, promise := range []struct {
-		name string
-		test func(Subject, *testing.T)
-	}{
-		{"OneFlight", Subject.oneFlight},
-		{"LoadRunsUnderTheFlight", Subject.loadRunsUnderTheFlight},
-		{"Expiry", Subject.expiry},
-		{"AnotherKeyDoesNotWait", Subject.anotherKeyDoesNotWait},
-		{"ErrorsGoToAll", Subject.errorsGoToAll},
-		{"FirstCallerHangsUp", Subject.firstCallerHangsUp},
-		{"SecondLook", Subject.secondLook},
-		{"Deaths", Subject.deaths},
-		{"PanicIsInTheTrace", Subject.panicIsInTheTrace},
-		{"LateValueIsNotStored", Subject.lateValueIsNotStored},
-		{"AllLeave", Subject.allLeave},
-		{"OwnDeadline", Subject.ownDeadline},
-		{"ContextAlreadyOver", Subject.contextAlreadyOver},
-		{"KeyIsFreeAtOnce", Subject.keyIsFreeAtOnce},
-		{"Detached", Subject.detached},
-		{"LoadUsesTheCache", Subject.loadUsesTheCache},
-		{"PanicOfAnotherLoad", Subject.panicOfAnotherLoad},
-		{"KeyThatCannotBe", Subject.keyThatCannotBe},
-		{"NoTTL", Subject.noTTL},
-		{"LastLeavesAnotherComes", Subject.lastLeavesAnotherComes},
-		{"NothingIsHeld", Subject.nothingIsHeld},
-		{"ResultIsInTheTrace", Subject.resultIsInTheTrace},
-		{"ZeroValueIsRemembered", Subject.zeroValueIsRemembered},
-		{"ExpiryCountsFromTheEnd", Subject.expiryCountsFromTheEnd},
-	} {
+	for _, promise := range promises {
 		t.Run(promise.name, func(t *testing.T) { promise.test(s, t) })
 	}
 	if s.Quiet {
@@ -59,16 +63,31 @@ func Run(t *testing.T, s Subject) {
 	}
 }
 
+// RunSome tests those promises that a cache keeps which does not keep them all.
+func RunSome(t *testing.T, s Subject, names ...string) {
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			for _, promise := range promises {
+				if promise.name == name {
+					promise.test(s, t)
+					return
+				}
+			}
+			t.Errorf("no promise has the name %q", name)
+		})
+	}
+}
+
 // A hundred callers, one load. All wait as long as it takes, and every waiter's
 // span links to the flight.
 func (s Subject) oneFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := Record(t)
-		loads, load := counted(50 * time.Millisecond)
+		loads, load := Counted(50 * time.Millisecond)
 		c := s.New(ttl, load)
 		var callers sync.WaitGroup
 		for range 100 {
-			callers.Go(func() { get(t, c, "a") })
+			callers.Go(func() { Get(t, c, "a") })
 		}
 		callers.Wait()
 		synctest.Wait() // a flight's span may end after its callers'
@@ -124,7 +143,7 @@ func (s Subject) loadRunsUnderTheFlight(t *testing.T) {
 			inLoad = trace.SpanContextFromContext(ctx)
 			return valueOf(key), nil
 		})
-		get(t, c, "a")
+		Get(t, c, "a")
 		synctest.Wait()
 		flights := spans.Named("flight")
 		if len(flights) != 1 || inLoad.SpanID() != flights[0].SpanContext().SpanID() {
@@ -140,28 +159,28 @@ func (s Subject) loadRunsUnderTheFlight(t *testing.T) {
 // busy the cores are: nothing else runs between the clock's step and the call.
 func (s Subject) expiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(0)
+		loads, load := Counted(0)
 		c := s.New(ttl, load)
-		get(t, c, "a")
+		Get(t, c, "a")
 		time.Sleep(ttl - 1)
-		get(t, c, "a")
+		Get(t, c, "a")
 		loaded(t, loads, 1, "a nanosecond before the value expires")
 		time.Sleep(time.Nanosecond)
-		get(t, c, "a")
+		Get(t, c, "a")
 		loaded(t, loads, 2, "when the value has expired")
 	})
 }
 
 func (s Subject) anotherKeyDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, load := counted(time.Second)
+		_, load := Counted(time.Second)
 		c := s.New(time.Hour, load)
-		get(t, c, "b")
+		Get(t, c, "b")
 		var callers sync.WaitGroup
-		callers.Go(func() { get(t, c, "a") })
+		callers.Go(func() { Get(t, c, "a") })
 		synctest.Wait() // a is loading
 		began := time.Now()
-		get(t, c, "b")
+		Get(t, c, "b")
 		if d := time.Since(began); d != 0 {
 			t.Errorf("b, fresh, took %v while a was loading", d)
 		}
@@ -198,13 +217,46 @@ func (s Subject) errorsGoToAll(t *testing.T) {
 		if s := spans.Named("flight")[0].Status(); s.Code != codes.Error || s.Description != "broken" {
 			t.Errorf("the flight has the status %v, want the error", s)
 		}
+		s.failedGets(t, spans, 10)
 	})
+}
+
+// An error is told, and the next caller loads again.
+func (s Subject) errorsAreNotRemembered(t *testing.T) {
+	spans := Record(t)
+	broken := errors.New("broken")
+	var loads atomic.Int64
+	c := s.New(ttl, func(context.Context, any) (any, error) {
+		loads.Add(1)
+		return nil, broken
+	})
+	for range 2 {
+		if _, err := c.Get(Watched(t), "a"); !errors.Is(err, broken) {
+			t.Errorf("Get: %v, want the load's error", err)
+		}
+	}
+	loaded(t, &loads, 2, "for two callers, one after the other")
+	s.failedGets(t, spans, 2)
+}
+
+// failedGets fails the test unless there are so many cache.get, and each has failed.
+func (s Subject) failedGets(t *testing.T, spans Spans, want int) {
+	t.Helper()
+	gets := spans.Named("cache.get")
+	if len(gets) != want {
+		t.Errorf("%d cache.get, want %d", len(gets), want)
+	}
+	for _, span := range gets {
+		if got := span.Status(); got.Code != codes.Error || s.Words && got.Description != "broken" {
+			t.Errorf("cache.get has the status %v, want the error: its flight may be in a trace that nobody sampled", got)
+		}
+	}
 }
 
 // The first caller hangs up, and gets its answer at once. The others are served.
 func (s Subject) firstCallerHangsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(time.Second)
+		loads, load := Counted(time.Second)
 		c := s.New(ttl, load)
 		leader, hangUp := context.WithCancel(t.Context())
 		var callers sync.WaitGroup
@@ -219,7 +271,7 @@ func (s Subject) firstCallerHangsUp(t *testing.T) {
 		})
 		synctest.Wait()
 		for range 4 {
-			callers.Go(func() { get(t, c, "a") })
+			callers.Go(func() { Get(t, c, "a") })
 		}
 		time.Sleep(100 * time.Millisecond)
 		hangUp()
@@ -233,10 +285,10 @@ func (s Subject) firstCallerHangsUp(t *testing.T) {
 // no lock is held while the caller's context is asked.
 func (s Subject) secondLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(0)
+		loads, load := Counted(0)
 		c := s.New(time.Hour, load)
 		ctx := &slowContext{Context: t.Context()}
-		ctx.between = func() { get(t, c, "a") }
+		ctx.between = func() { Get(t, c, "a") }
 		if _, err := c.Get(ctx, "a"); err != nil {
 			t.Fatal(err)
 		}
@@ -330,11 +382,11 @@ func (s Subject) deaths(t *testing.T) {
 				if linked != 4 {
 					t.Errorf("%d callers link to the dead flight, want the 4 that joined", linked)
 				}
-				get(t, c, "a") // the key heals
+				Get(t, c, "a") // the key heals
 				time.Sleep(time.Hour + time.Minute)
 				// What the dead load brought in the end was not stored: the
 				// value was, and has expired.
-				get(t, c, "a")
+				Get(t, c, "a")
 				loaded(t, &loads, 3, "in all")
 			})
 		})
@@ -377,9 +429,9 @@ func (s Subject) lateValueIsNotStored(t *testing.T) {
 		if _, err := c.Get(Watched(t), "a"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Get: %v, want a timeout", err)
 		}
-		get(t, c, "a")
+		Get(t, c, "a")
 		time.Sleep(2 * time.Minute)
-		get(t, c, "a")
+		Get(t, c, "a")
 		loaded(t, &loads, 2, "in all")
 	})
 }
@@ -419,7 +471,7 @@ func (s Subject) allLeave(t *testing.T) {
 			}
 		}
 		callers.Wait()
-		get(t, c, "a") // while the cancelled load still cleans up
+		Get(t, c, "a") // while the cancelled load still cleans up
 		loaded(t, &loads, 2, "in all")
 		time.Sleep(time.Second) // until it has cleaned up
 	})
@@ -429,7 +481,7 @@ func (s Subject) allLeave(t *testing.T) {
 // else's.
 func (s Subject) ownDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(time.Second)
+		loads, load := Counted(time.Second)
 		c := s.New(ttl, load)
 		tired := errors.New("tired of waiting")
 		var callers sync.WaitGroup
@@ -440,7 +492,7 @@ func (s Subject) ownDeadline(t *testing.T) {
 				t.Errorf("Get: %v, want the cause of the caller's context", err)
 			}
 		})
-		callers.Go(func() { get(t, c, "a") })
+		callers.Go(func() { Get(t, c, "a") })
 		callers.Wait()
 		loaded(t, loads, 1, "in all")
 	})
@@ -449,7 +501,7 @@ func (s Subject) ownDeadline(t *testing.T) {
 // A caller whose context is over starts nothing, but gets what is there.
 func (s Subject) contextAlreadyOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(0)
+		loads, load := Counted(0)
 		c := s.New(time.Hour, load)
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -458,7 +510,7 @@ func (s Subject) contextAlreadyOver(t *testing.T) {
 		}
 		synctest.Wait()
 		loaded(t, loads, 0, "for a caller whose context is over")
-		get(t, c, "a")
+		Get(t, c, "a")
 		if v, err := c.Get(over, "a"); v != valueOf("a") || err != nil {
 			t.Errorf("a hit for a caller whose context is over: %v, %v", v, err)
 		}
@@ -484,7 +536,7 @@ func (s Subject) keyIsFreeAtOnce(t *testing.T) {
 		if _, err := c.Get(ctx, "a"); !errors.Is(err, context.Canceled) {
 			t.Fatalf("Get: %v, want context canceled", err)
 		}
-		get(t, c, "a")
+		Get(t, c, "a")
 	}
 }
 
@@ -647,11 +699,11 @@ func (s Subject) keyThatCannotBe(t *testing.T) {
 // of no length is quick but not at once.
 func (s Subject) noTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{0, -time.Second} {
-		loads, load := counted(0)
+		loads, load := Counted(0)
 		c := s.New(ttl, load)
 		const tries = 50_000
 		for range tries {
-			get(t, c, "a")
+			Get(t, c, "a")
 		}
 		loaded(t, loads, tries, "with a ttl of "+ttl.String())
 	}
@@ -673,7 +725,7 @@ func (s Subject) lastLeavesAnotherComes(t *testing.T) {
 		var callers sync.WaitGroup
 		callers.Go(func() { _, _ = c.Get(ctx, "a") })
 		callers.Go(func() { runtime.Gosched(); hangUp() })
-		callers.Go(func() { get(t, c, "a") })
+		callers.Go(func() { Get(t, c, "a") })
 		callers.Wait()
 	}
 }
@@ -732,13 +784,13 @@ func released(t *testing.T, make func() *[1 << 10]byte) {
 func (s Subject) resultIsInTheTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := Record(t)
-		_, load := counted(0)
+		_, load := Counted(0)
 		c := s.New(time.Hour, load)
 		over, cancel := context.WithCancel(Watched(t))
 		cancel()
 		_, _ = c.Get(over, "a")
-		get(t, c, "a")
-		get(t, c, "a")
+		Get(t, c, "a")
+		Get(t, c, "a")
 		var seen []string
 		for _, span := range spans.Named("cache.get") {
 			seen = append(seen, Attribute(span, "cache.result"))
@@ -768,11 +820,11 @@ func (s Subject) zeroValueIsRemembered(t *testing.T) {
 // Expiry counts from the load's end, not from its start.
 func (s Subject) expiryCountsFromTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		loads, load := counted(time.Second)
+		loads, load := Counted(time.Second)
 		c := s.New(ttl, load)
-		get(t, c, "a")
+		Get(t, c, "a")
 		time.Sleep(ttl - 1)
-		get(t, c, "a")
+		Get(t, c, "a")
 		loaded(t, loads, 1, "in all")
 	})
 }
@@ -782,7 +834,7 @@ func (s Subject) expiryCountsFromTheEnd(t *testing.T) {
 func (s Subject) unwatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := Record(t)
-		_, load := counted(0)
+		_, load := Counted(0)
 		c := s.New(time.Hour, load)
 		for range 2 {
 			if _, err := c.Get(context.Background(), "a"); err != nil {

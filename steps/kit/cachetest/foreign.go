@@ -97,7 +97,7 @@ func (s Subject) burst(t *testing.T, c Cache, loads *atomic.Int64, check func(v 
 		})
 	}
 	callers.Wait()
-	get(t, c, "a")
+	Get(t, c, "a")
 	loaded(t, loads, 2, "in all")
 	if n := s.Flights(c); n != 0 {
 		t.Errorf("%d flights are left in the air", n)
