@@ -29,6 +29,14 @@ func (e *env) printer() *say.Printer {
 	return p
 }
 
+// printerUnless is printer, or writes nothing where a document is asked for.
+func (e *env) printerUnless(asJSON bool) *say.Printer {
+	if asJSON {
+		return &say.Printer{Out: io.Discard, Width: say.Elsewhere}
+	}
+	return e.printer()
+}
+
 // steps picks the lessons with these names; none means all.
 func (e *env) steps(names []string) ([]*lesson.Lesson, error) {
 	if len(names) == 0 {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/page"
-	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/tour"
 )
 
@@ -34,10 +32,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 	}
-	t := &tour.Tour{Steps: steps, Out: e.printer(), Log: e.stderr}
-	if *asJSON {
-		t.Out = &say.Printer{Out: io.Discard, Width: say.Elsewhere}
-	}
+	t := &tour.Tour{Steps: steps, Out: e.printerUnless(*asJSON), Log: e.stderr}
 	began := time.Now()
 
 	// Jaeger is nice to have: the tour receives the spans itself.

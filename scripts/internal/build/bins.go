@@ -128,6 +128,11 @@ func (b *Bins) DebugStep(ctx context.Context, s *lesson.Lesson) (string, error) 
 	return b.build(ctx, "debug-"+s.Step, command{dir: s.Dir, pkg: ".", flags: []string{"-ldflags="}})
 }
 
+// Exercise builds a step's exercise and returns its path.
+func (b *Bins) Exercise(ctx context.Context, s *lesson.Lesson) (string, error) {
+	return b.build(ctx, "exercise-"+s.Step, command{dir: s.Dir, pkg: "./exercise"})
+}
+
 // HeyPath and StepPath are where a program is once it has been built.
 func (b *Bins) HeyPath() string { return b.path("hey") }
 

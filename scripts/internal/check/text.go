@@ -1,8 +1,104 @@
 package check
 
 import (
+	"context"
+	"encoding/json"
+	"io"
+	"strings"
+
+	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/say"
 )
+
+// Subject is the server that is judged, for people.
+type Subject struct {
+	Name     string
+	Lesson   *lesson.Lesson // whose step or exercise it is; nil: somebody's
+	Exercise bool
+}
+
+// Tell judges a server, and tells of each verdict as it comes and of the whole at
+// the end.
+func Tell(ctx context.Context, out *say.Printer, s Subject, o Options) (verdicts []Verdict, notes []string, err error) {
+	o.Each = func(v Verdict) {
+		if v.Has != "n/a" {
+			Write(out, v)
+		}
+	}
+	o.Note = func(note string) { notes = append(notes, note) }
+	out.Line("judging " + s.Name)
+	out.Line("")
+	if verdicts, err = Run(ctx, o); err != nil {
+		return verdicts, notes, err
+	}
+	out.Line("")
+	has, hasNot, _ := Count(verdicts)
+	what := "properties"
+	if has == 1 {
+		what = "property"
+	}
+	out.Linef("It has %d %s, and lacks %d.", has, what, hasNot)
+	var reasons []string
+	names := map[string][]string{}
+	for _, v := range verdicts {
+		if v.Has == "n/a" {
+			if names[v.Seen] == nil {
+				reasons = append(reasons, v.Seen)
+			}
+			names[v.Seen] = append(names[v.Seen], v.Property)
+		}
+	}
+	for _, why := range reasons {
+		out.Wrap("Not judged, because "+why+": ", strings.Join(names[why], ", "))
+	}
+	for _, note := range notes {
+		out.Wrap("", note)
+	}
+	switch {
+	case s.Exercise && hasNot == 0:
+		out.Line("That is the exercise solved.")
+	case s.Lesson != nil && !s.Exercise:
+		tellLesson(out, s.Lesson, verdicts)
+	}
+	return verdicts, notes, nil
+}
+
+// tellLesson says whether a step is as its lesson has it.
+func tellLesson(out *say.Printer, l *lesson.Lesson, verdicts []Verdict) {
+	agrees := true
+	for _, v := range verdicts {
+		want := l.Fingerprint[v.Property]
+		if v.Has == want {
+			continue
+		}
+		agrees = false
+		if v.Has == "n/a" { // the machine was too busy, and the reason is above
+			out.Linef("· the lesson says %q of %s, which was not judged", want, v.Property)
+		} else {
+			out.Linef("%s: the lesson says %q of %s", out.Bad("✗"), want, v.Property)
+		}
+	}
+	if agrees {
+		out.Line("That is what its lesson claims, row by row.")
+	}
+}
+
+// WriteJSON writes one document: failed is why the rest of the verdicts is
+// missing, or nil.
+func WriteJSON(w io.Writer, s Subject, verdicts []Verdict, notes []string, failed error) error {
+	doc := struct {
+		Judged     string    `json:"judged"`
+		Properties []Verdict `json:"properties"`
+		Notes      []string  `json:"notes,omitempty"`
+		Error      string    `json:"error,omitempty"`
+	}{s.Name, append([]Verdict{}, verdicts...), notes, ""}
+	if failed != nil {
+		doc.Error = failed.Error()
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
+}
 
 // Write writes a verdict for people.
 func Write(out *say.Printer, v Verdict) {
