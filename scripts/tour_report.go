@@ -39,6 +39,9 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 		Took: t.Took, When: when, On: fmt.Sprintf("%s, %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH),
 		Private: e.private(t.Bins.Dir()), Notes: tour.Notes,
 	}
+	if t.Jaeger != nil {
+		p.Jaeger = t.Jaeger.TraceURL
+	}
 	switch {
 	case ended != nil && ctx.Err() != nil:
 		p.Ended = "Somebody stopped it."
@@ -46,23 +49,12 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 		p.Ended = ended.Error()
 	}
 	for _, r := range t.Visits {
-		s := page.Step{Lesson: r.Lesson, Before: lesson.Before(e.lessons, r.Lesson)}
+		s := page.Step{Lesson: r.Lesson, Before: lesson.Before(e.lessons, r.Lesson), Results: r.Results}
 		if s.Before != nil {
 			var err error
 			if s.Diff, err = diff.Steps(s.Before, s.Lesson); err != nil {
 				return err
 			}
-		}
-		for _, result := range r.Results {
-			x := page.Experiment{Name: result.Experiment.Name, Says: result.Experiment.Says}
-			for _, a := range result.Acts {
-				act := page.Act{Outcome: a, Does: a.Act.Does()}
-				if t.Jaeger != nil && a.TraceID != "" {
-					act.Jaeger = t.Link(a)
-				}
-				x.Acts = append(x.Acts, act)
-			}
-			s.Experiments = append(s.Experiments, x)
 		}
 		p.Steps = append(p.Steps, s)
 	}

@@ -37,27 +37,16 @@ type Tour struct {
 	Private []string
 	// Notes has something to say about a span, as in waterfall.Options.
 	Notes func(otlp.Span) string
+	// Jaeger is the page of a trace on this machine; nil for none.
+	Jaeger func(traceID string) string
 }
 
 // Step is one step of a tour.
 type Step struct {
-	Lesson      *lesson.Lesson
-	Before      *lesson.Lesson // nil for the first
-	Diff        string         // of the code, against Before
-	Experiments []Experiment
-}
-
-// Experiment is one experiment of a step.
-type Experiment struct {
-	Name, Says string
-	Acts       []Act
-}
-
-// Act is one act of an experiment.
-type Act struct {
-	*lab.Outcome
-	Does   string // what is done, in a few words
-	Jaeger string // the page of its trace on this machine; "" for none
+	Lesson  *lesson.Lesson
+	Before  *lesson.Lesson // nil for the first
+	Diff    string         // of the code, against Before
+	Results []*lab.Result
 }
 
 //go:embed page.html
@@ -111,12 +100,11 @@ type burst struct {
 }
 
 type stepView struct {
+	Step
 	Verdict     verdict
-	Lesson      *lesson.Lesson
-	Before      *lesson.Lesson
 	Burst       *burst // stands for the step
 	Experiments []experimentView
-	Diff        []diffLine
+	Lines       []diffLine
 	Added       int
 	Removed     int
 }
@@ -136,17 +124,6 @@ type actView struct {
 // diffLine is a line of a diff: Kind is add, del, head or same.
 type diffLine struct{ Kind, Text string }
 
-// story picks the steps whose bursts stand side by side: the first that remembers
-// an answer and still makes many loads at once, and the first that makes one and
-// answers all who wait for it, even if it panics.
-func story() []func(*lesson.Lesson) bool {
-	has := func(l *lesson.Lesson, p property.Property) bool { return l.Fingerprint[p.Name] == "yes" }
-	return []func(*lesson.Lesson) bool{
-		func(l *lesson.Lesson) bool { return has(l, property.Remembers) && !has(l, property.OneLoad) },
-		func(l *lesson.Lesson) bool { return has(l, property.OneLoad) && has(l, property.Clean500) },
-	}
-}
-
 func newView(t Tour) view {
 	v := view{}
 	hide := hider(t.Private)
@@ -160,9 +137,15 @@ func newView(t Tour) view {
 	if t.Took > 0 {
 		v.Facts = append(v.Facts, t.Took.Round(time.Second).String())
 	}
-	wanted := story()
+	// The bursts of two steps stand side by side: of the first that remembers an
+	// answer and still makes many loads at once, and of the first that makes one and
+	// answers all that wait for it, even if it panics.
+	wanted := []func(*lesson.Lesson) bool{
+		(*lesson.Lesson).Stampedes,
+		func(l *lesson.Lesson) bool { return l.Has(property.OneLoad) && l.Has(property.Clean500) },
+	}
 	for _, s := range t.Steps {
-		sv, wrong := newStep(s, t.Notes, hide)
+		sv, wrong := newStep(s, t, hide)
 		v.False = append(v.False, wrong...)
 		v.Verdict.All += sv.Verdict.All
 		v.Verdict.Held += sv.Verdict.Held
@@ -180,14 +163,14 @@ func newView(t Tour) view {
 }
 
 // newStep is a step as the page shows it, and its claims that did not come true.
-func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (stepView, []falsehood) {
-	v := stepView{Lesson: s.Lesson, Before: s.Before}
+func newStep(s Step, t Tour, hide func(string) string) (stepView, []falsehood) {
+	v := stepView{Step: s}
 	var wrong []falsehood
 	pictures := 0
-	for _, x := range s.Experiments {
-		xv := experimentView{Name: x.Name, Says: x.Says}
-		for _, a := range x.Acts {
-			av := actView{Does: a.Does}
+	for _, r := range s.Results {
+		xv := experimentView{Name: r.Experiment.Name, Says: r.Experiment.Says}
+		for _, a := range r.Acts {
+			av := actView{Does: a.Act.Does()}
 			for _, n := range a.Notes {
 				av.Notes = append(av.Notes, hide(n))
 			}
@@ -198,7 +181,7 @@ func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (st
 				if c.Held {
 					v.Verdict.Held++
 				} else {
-					wrong = append(wrong, falsehood{s.Lesson, x.Name + ", " + a.Does, c})
+					wrong = append(wrong, falsehood{s.Lesson, xv.Name + ", " + av.Does, c})
 				}
 			}
 			xv.Acts = append(xv.Acts, av)
@@ -206,7 +189,7 @@ func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (st
 				continue
 			}
 			pictures++
-			b := newBurst(s.Lesson, a, fmt.Sprintf("p%s-%d", s.Lesson.Number(), pictures), notes, hide)
+			b := newBurst(s.Lesson, a, fmt.Sprintf("p%s-%d", s.Lesson.Number(), pictures), t, hide)
 			b.Notes = av.Notes
 			xv.Bursts = append(xv.Bursts, b)
 			if v.Burst == nil && a.TraceID != "" {
@@ -217,17 +200,21 @@ func newStep(s Step, notes func(otlp.Span) string, hide func(string) string) (st
 	}
 	v.Added, v.Removed = report.Size(s.Diff)
 	for line := range strings.Lines(s.Diff) {
-		v.Diff = append(v.Diff, kindOf(strings.TrimRight(line, "\r\n")))
+		v.Lines = append(v.Lines, kindOf(strings.TrimRight(line, "\r\n")))
 	}
 	return v, wrong
 }
 
-func newBurst(s *lesson.Lesson, a Act, id string, notes func(otlp.Span) string, hide func(string) string) burst {
+func newBurst(s *lesson.Lesson, a *lab.Outcome, id string, t Tour, hide func(string) string) burst {
+	does := a.Act.Does()
 	b := burst{
-		Step: s, Does: a.Does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: s.ReadsFeed(),
-		Picture: draw(id, a.Does, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: notes}), hide),
-		Jaeger:  local(a.Jaeger),
+		Step: s, Does: does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: s.ReadsFeed(),
+		Picture: draw(id, does, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: t.Notes}), hide),
 		ByHey:   a.Hey != "",
+	}
+	// The page sends nobody to another machine.
+	if t.Jaeger != nil && a.TraceID != "" && strings.HasPrefix(t.Jaeger(a.TraceID), "http://127.0.0.1:") {
+		b.Jaeger = template.URL(t.Jaeger(a.TraceID))
 	}
 	if text := lab.Histogram(a.Hey); text != "" {
 		if b.Bars = newHistogram(id+"-h", text); b.Bars == nil {
@@ -235,15 +222,6 @@ func newBurst(s *lesson.Lesson, a Act, id string, notes func(otlp.Span) string, 
 		}
 	}
 	return b
-}
-
-// local is a link into the Jaeger of this machine, or "": the page sends nobody
-// anywhere else.
-func local(url string) template.URL {
-	if !strings.HasPrefix(url, "http://127.0.0.1:") {
-		return ""
-	}
-	return template.URL(url)
 }
 
 func kindOf(line string) diffLine {

@@ -64,10 +64,10 @@ func example() Tour {
 		}
 	}
 	hey := func(lines string) string { return "Response time histogram:\n" + lines + "\n\nLatency distribution:\n" }
-	act := func(does string, spans []otlp.Span, loads int, h string, checks ...lab.Check) Act {
+	act := func(does string, spans []otlp.Span, loads int, h string, checks ...lab.Check) *lab.Outcome {
 		drawn := []string{"burst", "GET /{$}", "cache.get", "flight", "HTTP GET", hostile}
-		return Act{Does: does, Jaeger: "http://127.0.0.1:16686/trace/t", Outcome: &lab.Outcome{Act: lesson.Act{Picture: drawn}, TraceID: "t", Hey: h,
-			Answers: map[string]int{"200": 10}, Loads: loads, Spans: spans, Checks: checks}}
+		return &lab.Outcome{Act: lesson.Act{Says: does, Picture: drawn}, TraceID: "t", Hey: h,
+			Answers: map[string]int{"200": 10}, Loads: loads, Spans: spans, Checks: checks}
 	}
 	five := &lesson.Lesson{Step: "05-naive-cache", Title: "A naive cache", Claim: "Five callers make\n  five loads.", Fixes: "it remembers", Breaks: "all load",
 		Fingerprint: map[string]string{"remembers": "yes", "one-load": "no"}}
@@ -76,7 +76,10 @@ func example() Tour {
 	held := lab.Check{What: "loads", Want: "5", Got: "5", Held: true}
 	lost := act("the burst in which it happens", doomed, 2, "", lab.Check{What: "answers", Want: "5×500, 5×200", Got: "none <i>of them</i> on lovelace", Held: false})
 	lost.Notes = []string{"the log of /home/ada/plaque on lovelace: main.main() /home/ada/plaque/steps/09-panic-safe/main.go:17 +0x1d; preloaded"}
-	lost.Jaeger = "https://evil.example/trace/t"
+	lost.TraceID = "elsewhere"
+	result := func(name, says string, act *lab.Outcome) *lab.Result {
+		return &lab.Result{Experiment: lesson.Experiment{Name: name, Says: says}, Acts: []*lab.Outcome{act}}
+	}
 	return Tour{
 		When: start, Took: 92 * time.Second, On: "go1.26.8, linux/amd64", Private: []string{"/home/ada", "lovelace", "ada", "load"},
 		Notes: func(s otlp.Span) string {
@@ -85,13 +88,19 @@ func example() Tour {
 			}
 			return ""
 		},
+		Jaeger: func(id string) string {
+			if id == "elsewhere" {
+				return "https://evil.example/trace/t"
+			}
+			return "http://127.0.0.1:16686/trace/" + id
+		},
 		Steps: []Step{
-			{Lesson: five, Experiments: []Experiment{{Name: "the stampede", Says: "All of them load.", Acts: []Act{
-				act("five at a time", many, 5, hey("  0.012 [9]\t|■■■■■\n  0.050 [0]\t|\n  1.000 [1]\t|■"), held)}}}},
+			{Lesson: five, Results: []*lab.Result{result("the stampede", "All of them load.",
+				act("five at a time", many, 5, hey("  0.012 [9]\t|■■■■■\n  0.050 [0]\t|\n  1.000 [1]\t|■"), held))}},
 			{Lesson: nine, Before: five, Diff: "--- 05-naive-cache/cache/cache.go\n+++ 09-panic-safe/cache/cache.go\n@@ -1,3 +1,3 @@\n package cache\n-\tload(</code>)\n+\tflight(" + strings.Repeat("long", 60) + ")\n",
-				Experiments: []Experiment{
-					{Name: "one flight", Says: "Four join.", Acts: []Act{act("five at a time", one, 1, hey("  not [hey's] any more <script> on lovelace"), held)}},
-					{Name: "a doomed load", Says: "The panic ends in the flight.", Acts: []Act{lost}},
+				Results: []*lab.Result{
+					result("one flight", "Four join.", act("five at a time", one, 1, hey("  not [hey's] any more <script> on lovelace"), held)),
+					result("a doomed load", "The panic ends in the flight.", lost),
 				}},
 		},
 	}
@@ -262,8 +271,8 @@ func TestParts(t *testing.T) {
 		t.Error("the page of a tour that ended early does not say so")
 	}
 	tour = example()
-	tour.Steps[0].Experiments[0].Acts[0].Spans = nil
-	tour.Steps[0].Experiments[0].Acts[0].Hey = ""
+	tour.Steps[0].Results[0].Acts[0].Spans = nil
+	tour.Steps[0].Results[0].Acts[0].Hey = ""
 	if page = text(t, tour); !strings.Contains(page, "There are no spans to draw") {
 		t.Error("no word of a burst without spans")
 	}
@@ -274,9 +283,9 @@ func TestParts(t *testing.T) {
 func TestAnotherStep(t *testing.T) {
 	tour := example()
 	ten := &lesson.Lesson{Step: "10-another", Title: "Another step", Claim: "It does something else.", Fixes: "this", Breaks: "that"}
-	act := Act{Does: "the feed is down", Outcome: &lab.Outcome{Checks: []lab.Check{{What: "old answers", Want: "at least 9", Got: "10", Held: true}}}}
+	act := &lab.Outcome{Act: lesson.Act{Says: "the feed is down"}, Checks: []lab.Check{{What: "old answers", Want: "at least 9", Got: "10", Held: true}}}
 	tour.Steps = append(tour.Steps, Step{Lesson: ten, Before: tour.Steps[1].Lesson, Diff: "+\tstale\n",
-		Experiments: []Experiment{{Name: "an outage", Says: "The old value will do.", Acts: []Act{act}}}})
+		Results: []*lab.Result{{Experiment: lesson.Experiment{Name: "an outage", Says: "The old value will do."}, Acts: []*lab.Outcome{act}}}})
 	page := text(t, tour)
 	_, own, _ := strings.Cut(page, `<section class="step" id="s10-another">`)
 	for _, want := range []string{"It does something else.", "✓ The claim came true", "an outage: The old value will do.", "an outage: the feed is down", "old answers", "at least 9", "The code, against 09-panic-safe: +1 −0 lines", "stale"} {

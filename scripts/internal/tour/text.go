@@ -92,9 +92,6 @@ func Notes(s otlp.Span) string {
 	return fmt.Sprintf("%s requests, %s at a time", s.Attrs["requests"], s.Attrs["concurrency"])
 }
 
-// Link is the page of an act's burst.
-func (t *Tour) Link(a *lab.Outcome) string { return t.Jaeger.TraceURL(a.TraceID) }
-
 // summary is the table of all steps, and where to look next.
 func (t *Tour) summary(p *say.Printer) {
 	p.Line(p.Bold("what each step fixes, and what it leaves"))

@@ -192,7 +192,7 @@ func (t *Tour) visit(ctx context.Context, job *build.Job, s *lesson.Lesson, w io
 		for _, a := range r.Acts {
 			Act(out, s, e, a)
 			if t.Jaeger != nil && len(a.Act.Picture) > 0 && a.TraceID != "" {
-				out.Line("    in Jaeger: " + t.Link(a))
+				out.Line("    in Jaeger: " + t.Jaeger.TraceURL(a.TraceID))
 			}
 		}
 	}
