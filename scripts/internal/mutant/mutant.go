@@ -62,14 +62,15 @@ func Read(folder string) ([]Mutant, error) {
 	return list, nil
 }
 
-// TryAll tries the mutants, a few at once: some do nothing but hang. It reports
-// which of them a test has killed. The tree stays as it is; files of the trials
-// stand below dir. The first error ends it.
+// TryAll tries the mutants. As many are compiled at once as there are cores, and
+// more are tested: some do nothing but hang. It reports which of them a test has
+// killed. The tree stays as it is; files of the trials stand below dir. The first
+// error ends it.
 func TryAll(ctx context.Context, list []Mutant, dir string) (killed []bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	killed = make([]bool, len(list))
-	slots := make(chan struct{}, 1+runtime.NumCPU())
+	cores, slots := make(chan struct{}, runtime.NumCPU()), make(chan struct{}, 4*runtime.NumCPU())
 	var all sync.WaitGroup
 	for i, m := range list {
 		all.Go(func() {
@@ -77,7 +78,7 @@ func TryAll(ctx context.Context, list []Mutant, dir string) (killed []bool, err 
 			defer func() { <-slots }()
 			own, err := os.MkdirTemp(dir, "mutant-")
 			if err == nil && ctx.Err() == nil {
-				killed[i], err = m.try(ctx, own)
+				killed[i], err = m.try(ctx, own, cores)
 			}
 			if err != nil {
 				cancel(fmt.Errorf("%s, mutant %q: %w", m.Folder, m.Name, err))
@@ -89,8 +90,8 @@ func TryAll(ctx context.Context, list []Mutant, dir string) (killed []bool, err 
 }
 
 // try reports whether the tests fail on the mutant. That it compiles is checked
-// first: a mutant that does not is no mutant.
-func (m Mutant) try(ctx context.Context, dir string) (dead bool, err error) {
+// first, on one of the cores: a mutant that does not is no mutant.
+func (m Mutant) try(ctx context.Context, dir string, cores chan struct{}) (dead bool, err error) {
 	file := filepath.Join(m.Folder, filepath.FromSlash(m.File))
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -115,7 +116,10 @@ func (m Mutant) try(ctx context.Context, dir string) (dead bool, err error) {
 	// Nobody debugs it, and without tables for that it is linked in half the time.
 	compile := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", bin, "-overlay", overlay, m.Test)
 	compile.Dir, compile.Stdout, compile.Stderr = m.Folder, &out, &out
-	if err := compile.Run(); err != nil {
+	cores <- struct{}{}
+	err = compile.Run()
+	<-cores
+	if err != nil {
 		return false, fmt.Errorf("it does not compile: %w\n%s", err, out.String())
 	}
 	test := exec.CommandContext(ctx, bin, "-test.failfast", "-test.timeout", timeout.String(), "-test.run", m.Run)

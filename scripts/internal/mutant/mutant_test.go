@@ -34,7 +34,7 @@ func TestMutants(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := Mutant{Folder: dir, Name: c.name, File: "m.go", Old: c.old, New: c.new, Test: "."}
-			dead, err := m.try(t.Context(), t.TempDir())
+			dead, err := m.try(t.Context(), t.TempDir(), make(chan struct{}, 1))
 			if dead != c.dead || (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("killed: %v, %v; want %v, %q", dead, err, c.dead, c.want)
 			}

@@ -38,14 +38,20 @@ func lease(port int) (b block, ok bool) {
 	for i := range b.held {
 		c, err := net.ListenPacket("udp", loopback(port+i))
 		if err != nil {
-			for _, c := range b.held[:i] {
-				_ = c.Close()
-			}
+			b.release()
 			return block{}, false
 		}
 		b.held[i] = c
 	}
 	return b, true
+}
+
+func (b block) release() {
+	for _, c := range b.held {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
 }
 
 // free reports whether nobody listens at the block's ports now.
@@ -84,10 +90,12 @@ func FreeAddr() (string, error) {
 		if !leased {
 			continue
 		}
-		addrs.blocks = append(addrs.blocks, b) // also if TCP is taken: it may be free later
-		if b.free() {
-			return loopback(b.port), nil
+		if !b.free() { // a stranger listens there
+			b.release()
+			continue
 		}
+		addrs.blocks = append(addrs.blocks, b)
+		return loopback(b.port), nil
 	}
 	return "", errors.New("there are no three free ports in a row between 20000 and 29000")
 }
