@@ -347,7 +347,7 @@ const (
 var (
 	startsJaeger = regexp.MustCompile(`(?m)^go run ./scripts jaeger\b`)
 	startsCurl   = regexp.MustCompile(`(?m)^curl\b`)
-	startsLong   = regexp.MustCompile(`(?m)^go (test (-\S+ )*\./|run \./scripts bench\b)`)
+	startsLong   = regexp.MustCompile(`(?m)^go (test (-\S+ )*\./|run \./scripts (bench|check|load \d+ -z)\b)`)
 )
 
 // needs skips a block that needs more than Go, or much time.
@@ -360,7 +360,7 @@ func needs(t *testing.T, block string) {
 		need.Program(t, "apt install curl", "curl")
 	}
 	if startsLong.MatchString(block) {
-		need.Gate(t, "it measures, or builds tests once more: a minute and longer")
+		need.Gate(t, "it measures or judges, or builds tests once more: half a minute and longer")
 	}
 }
 

@@ -99,6 +99,19 @@ func long(t *testing.T) {
 	}
 }
 
+// sampled are the steps that are judged where the gate does not run: all of them take
+// a minute and more of two cores.
+func sampled(t *testing.T, all []*lesson.Lesson) []*lesson.Lesson {
+	t.Helper()
+	t.Run("the other steps", func(t *testing.T) {
+		need.Gate(t, "judging the other steps takes more than a minute of two cores")
+	})
+	if need.CI() {
+		return all
+	}
+	return slices.DeleteFunc(all, func(l *lesson.Lesson) bool { return !slices.Contains([]string{"02", "05", "09"}, l.Number()) })
+}
+
 // judged is a check's verdicts, which must come without an error. Where the
 // machine was too busy to tell, it is asked again for just that.
 func judged(t *testing.T, o Options) []Verdict {
@@ -198,7 +211,7 @@ func overlaid(t *testing.T, l *lesson.Lesson, pkg string, files map[string]strin
 // The table on the front page: every step has what its row says, and has not
 // yet what the row says that it has not.
 func TestFingerprints(t *testing.T) {
-	all, paths := lessons(t), map[string]string{}
+	all, paths := sampled(t, lessons(t)), map[string]string{}
 	for _, l := range all {
 		paths[l.Step] = built(t, l)
 	}
@@ -311,6 +324,7 @@ var spanFaults = []struct {
 
 func TestSpanFaults(t *testing.T) {
 	long(t)
+	need.Gate(t, "it links five servers and judges them: half a minute of a core")
 	l, err := lesson.Find(lessons(t), "09")
 	if err != nil {
 		t.Fatal(err)
@@ -382,6 +396,7 @@ var fleetFaults = []struct{ flag, lacks []string }{
 }
 
 func TestFleetFaults(t *testing.T) {
+	need.Gate(t, "it links and judges fleets of three servers: half a minute of a core")
 	l, err := lesson.Find(lessons(t), "11")
 	if err != nil {
 		t.Fatal(err)
@@ -469,7 +484,7 @@ func TestRunningServer(t *testing.T) {
 // An exercise fails for the reason that its page gives, and keeps what it should
 // keep; its solution passes.
 func TestExercises(t *testing.T) {
-	all, unsolved, solved := lessons(t), map[string]string{}, map[string]string{}
+	all, unsolved, solved := sampled(t, lessons(t)), map[string]string{}, map[string]string{}
 	for _, l := range all {
 		text, err := os.ReadFile(l.SolutionFile())
 		if err != nil {

@@ -27,29 +27,37 @@ func TestBurstsInJaeger(t *testing.T) {
 		step *lesson.Lesson
 		act  *Outcome
 	}
-	var bursts []burst
-	l := newLab(t, server.OTLP)
-	for _, step := range all {
-		bin := compiled(t, step, nil)
-		for _, e := range step.Experiments {
-			if !slices.ContainsFunc(e.Acts, func(a lesson.Act) bool { return len(a.Picture) > 0 }) {
-				continue
-			}
-			r := run(t, l, bin, step, e)
-			if f := failures(r); f != nil {
-				t.Errorf("%s, %s: claims that did not come true: %q", step.Step, e.Name, f)
-			}
-			for _, a := range r.Acts {
-				if a.TraceID != "" {
-					bursts = append(bursts, burst{step, a})
+	bins, ofStep := make([]string, len(all)), make([][]burst, len(all))
+	for i, step := range all {
+		bins[i] = compiled(t, step, nil)
+	}
+	t.Run("bursts", func(t *testing.T) {
+		for i, step := range all {
+			t.Run(step.Step, func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t, server.OTLP)
+				for _, e := range step.Experiments {
+					if !slices.ContainsFunc(e.Acts, func(a lesson.Act) bool { return len(a.Picture) > 0 }) {
+						continue
+					}
+					r := run(t, l, bins[i], step, e)
+					if f := failures(r); f != nil {
+						t.Errorf("%s: claims that did not come true: %q", e.Name, f)
+					}
+					for _, a := range r.Acts {
+						if a.TraceID != "" {
+							ofStep[i] = append(ofStep[i], burst{step, a})
+						}
+					}
 				}
-			}
+				l.Close()
+				if _, failed, err := l.Forwarded(); failed > 0 {
+					t.Fatalf("%d spans did not reach Jaeger: %v", failed, err)
+				}
+			})
 		}
-	}
-	l.Close()
-	if _, failed, err := l.Forwarded(); failed > 0 {
-		t.Fatalf("%d spans did not reach Jaeger: %v", failed, err)
-	}
+	})
+	bursts := slices.Concat(ofStep...)
 
 	services := jaegertest.Services(t, server)
 	for _, want := range []string{"feed", "load", "plaque"} {
