@@ -8,6 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/doctor"
@@ -16,9 +21,6 @@ import (
 	"plaque/scripts/internal/tour"
 	"plaque/scripts/internal/waterfall"
 	"plaque/steps/kit/origin"
-	"slices"
-	"strings"
-	"time"
 )
 
 // Writer writes the generated parts of the pages.
@@ -30,7 +32,14 @@ type Writer struct {
 
 	lab  *lab.Lab
 	bins *build.Bins
-	ran  map[*lesson.Lesson][]*lab.Result
+	ran  map[*lesson.Lesson]*runs
+}
+
+// runs are the experiments of a step, or why they tell nothing.
+type runs struct {
+	results []*lab.Result
+	shown   []Ran // what a page can show of them
+	err     error
 }
 
 // Write writes the pages of these steps, from the lesson files and from runs of
@@ -53,10 +62,9 @@ func (w *Writer) Write(ctx context.Context, steps []*lesson.Lesson) error {
 		return err
 	}
 	defer w.lab.Close()
-	w.ran = map[*lesson.Lesson][]*lab.Result{}
+	w.runAll(ctx, steps)
 	var failed []error
 	for _, s := range steps {
-		fmt.Fprintln(w.Log, s.Step)
 		if err := w.step(ctx, s); err != nil {
 			if ctx.Err() != nil {
 				return err
@@ -81,6 +89,25 @@ func (w *Writer) Write(ctx context.Context, steps []*lesson.Lesson) error {
 	return errors.Join(failed...)
 }
 
+// runAll runs the experiments of the steps, as many steps at once as a tour, each
+// in a lab that it has for itself.
+func (w *Writer) runAll(ctx context.Context, steps []*lesson.Lesson) {
+	w.ran = map[*lesson.Lesson]*runs{}
+	var running sync.WaitGroup
+	slots := make(chan struct{}, tour.AtOnce)
+	for _, s := range steps {
+		r := new(runs)
+		w.ran[s] = r
+		slots <- struct{}{}
+		fmt.Fprintln(w.Log, s.Step)
+		running.Go(func() {
+			defer func() { <-slots }()
+			r.err = w.experiments(ctx, s, r)
+		})
+	}
+	running.Wait()
+}
+
 // step writes a step's page.
 func (w *Writer) step(ctx context.Context, s *lesson.Lesson) error {
 	path := filepath.Join(s.Dir, "README.md")
@@ -89,11 +116,11 @@ func (w *Writer) step(ctx context.Context, s *lesson.Lesson) error {
 		return err
 	}
 	page := strings.ReplaceAll(string(b), "\r\n", "\n")
-	ran, err := w.experiments(ctx, s)
-	if err != nil {
-		return err
+	ran := w.ran[s]
+	if ran.err != nil {
+		return ran.err
 	}
-	blocks, err := Runs(page, ran)
+	blocks, err := Runs(page, ran.shown)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -148,7 +175,11 @@ func (w *Writer) beside(ctx context.Context, before, s *lesson.Lesson) (string, 
 // already if the step's own page has been written.
 func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.Outcome, error) {
 	x, i := lesson.Shown(s, neighbour)
-	for _, r := range w.ran[s] {
+	results := []*lab.Result(nil)
+	if ran := w.ran[s]; ran != nil {
+		results = ran.results
+	}
+	for _, r := range results {
 		if r.Experiment.Name == x.Name {
 			return stillAct(r.Acts[i]), nil
 		}
@@ -168,19 +199,24 @@ func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.O
 const slowly = Tick
 
 // experiments runs a step's experiments.
-func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, err error) {
+func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson, all *runs) error {
+	l, err := lab.New(ctx, w.bins.HeyPath(), "")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	for _, x := range s.Experiments {
 		if s.ReadsFeed() {
 			x = inSlowMotion(x)
 		}
-		r, err := w.lab.Run(ctx, w.bins.StepPath(s), s, x)
+		r, err := l.Run(ctx, w.bins.StepPath(s), s, x)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := FirstLie(r.Acts...); err != nil {
-			return nil, fmt.Errorf("%s, %s, %w; so there is no page", s.Step, x.Name, err)
+			return fmt.Errorf("%s, %s, %w; so there is no page", s.Step, x.Name, err)
 		}
-		w.ran[s] = append(w.ran[s], r)
+		all.results = append(all.results, r)
 		ran := Ran{Name: x.Name, Says: x.Says}
 		for _, a := range r.Acts {
 			did := RanAct{Does: a.Act.Does(), Screen: ours(a.Screen)}
@@ -188,7 +224,7 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, 
 			// callers are slow.
 			if len(a.Act.Picture) > 0 && (s.ReadsFeed() || isSlow(a.Act)) {
 				if did.Picture, err = drawStill(a); err != nil {
-					return nil, err
+					return err
 				}
 			}
 			for _, c := range a.Checks {
@@ -196,9 +232,9 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []Ran, 
 			}
 			ran.Acts = append(ran.Acts, did)
 		}
-		all = append(all, ran)
+		all.shown = append(all.shown, ran)
 	}
-	return all, nil
+	return nil
 }
 
 // stillAct is an act with spans that every run has in common.

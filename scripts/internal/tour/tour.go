@@ -17,9 +17,9 @@ import (
 	"plaque/scripts/internal/say"
 )
 
-// atOnce is how many steps are visited at the same time. An experiment mostly
+// AtOnce is how many steps are visited at the same time. An experiment mostly
 // waits, for a timeout or for a value to expire.
-const atOnce = 4
+const AtOnce = 4
 
 // Tour is a tour of some steps. What is exported is set before Run.
 type Tour struct {
@@ -102,7 +102,7 @@ func (t *Tour) Run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
-		slots := make(chan struct{}, atOnce)
+		slots := make(chan struct{}, AtOnce)
 		for i, s := range t.Steps {
 			slots <- struct{}{}
 			running.Go(func() {
