@@ -20,8 +20,9 @@ const (
 	aloneParent = "00f067aa0ba902b7"
 )
 
-// askAlone starts the server that is traced without the kit, makes one request
-// that says whose child it is, and stops the server with its standard signal.
+// askAlone starts the server that is traced without the kit, and makes one
+// request that names its parent span. Then it stops the server with the standard
+// signal.
 func askAlone(t *testing.T, collector string) {
 	t.Helper()
 	root := jaegertest.Root(t)

@@ -200,8 +200,8 @@ func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, u 
 		case "run":
 			u.listens = addr
 		case "jaeger":
-			// The other two ways need Docker or the network, and have tests of
-			// their own.
+			// The other two ways need Docker or the network, and have separate
+			// tests.
 			words = append(words, "--from", "source")
 			u.said = "Ctrl-C stops it"
 			for _, name := range []string{"JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT", "JAEGER_UI_PORT"} {

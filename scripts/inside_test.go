@@ -85,7 +85,7 @@ func until(t *testing.T, server *server.Server, what string, ok func(*debug.Stat
 }
 
 // doom lets five callers ask 07 at once, and the load of the first panic. It
-// returns the trace of that one and of the others, who wait for ever.
+// returns the trace of that one and of the others, which wait forever.
 func doom(t *testing.T, server *server.Server, feed *origin.Feed) (leader string, waiters []string) {
 	t.Helper()
 	if err := feed.Set(origin.Script{Next: []string{origin.Doom}}); err != nil {

@@ -32,7 +32,7 @@ func (m *markdown) deadLinks() []string {
 			dead = append(dead, fmt.Sprintf("%s: %s: %v", m.at(offset), link, err))
 		}
 	}
-	last := 0 // where the text that was seen last begins: links have no place of their own
+	last := 0 // where the text that was seen last begins: links have no position
 	_ = ast.Walk(m.doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
 		if !entering {
 			return ast.WalkContinue, nil

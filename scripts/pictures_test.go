@@ -49,8 +49,9 @@ func badPicture(b []byte) error {
 
 var pictureOnPage = regexp.MustCompile(`!\[([^\]]*)\]\(([^)]+)\)`)
 
-// Each picture is small, whole and about nothing except what it shows, and the page
-// beside it shows it, a step's page under See, in words as well.
+// Each picture is small and whole, and holds nothing beside what it shows. The
+// page beside it shows it, with words for it, and a step's page does so under
+// See.
 func TestPictures(t *testing.T) {
 	root, err := build.Root(".")
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"plaque/steps/kit/see"
 )
 
-// When a step drops spans, the tour says that they do not agree with the feed's
-// count, and what to do, in the words that the page on traces quotes.
+// When a step drops spans, the tour reports that they do not agree with the
+// feed's count, and what to do. The page on traces quotes those words.
 func TestDroppedSpansAreTold(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
 	s, err := lesson.Find(allLessons(t), "04")

@@ -41,9 +41,9 @@ func TestRawReadsTakeAThreadEach(t *testing.T) {
 	}
 }
 
-// rawReads lets 1000 goroutines read from one pipe that has no data, without
-// the runtime's poller, and returns how many threads the process has made as
-// soon as that is 1000, or after 30 s.
+// rawReads lets 1000 goroutines read from one pipe that has no data, without the
+// runtime's poller. It returns how many threads the process has made, as soon as
+// that is 1000, or after 30 s.
 func rawReads() int {
 	var pipe [2]int
 	if err := syscall.Pipe(pipe[:]); err != nil {

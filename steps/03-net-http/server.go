@@ -1,7 +1,7 @@
 // Command 03-net-http answers HTTP with the server of the standard library.
 //
-// The claim of step 03: two requests on one connection are both answered, an
-// unknown path gets a 404 and a wrong method a 405, and an idle client times out
+// The claim of step 03: two requests on one connection are both answered. An
+// unknown path gets a 404, a wrong method a 405, and an idle client times out
 // after 2 s.
 package main
 

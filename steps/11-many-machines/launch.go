@@ -28,9 +28,9 @@ const (
 	stopWithin   = 5 * time.Second  // a peer stops within 2 s, and flushes its spans within 2 s
 	restartAfter = 5 * time.Second
 
-	// patience is how long the round robin waits for an answer before it looks
-	// whether the peer still runs, and how long that takes at most. A load can take
-	// longer than that; a peer that runs says so at once.
+	// patience is how long the round robin waits for an answer. Then it looks
+	// whether the peer still runs, and that takes as long at most. A load can
+	// take longer than that; a peer that runs says so at once.
 	patience = time.Second
 	// maxAnswer bounds a peer's answer, in bytes.
 	maxAnswer = 64 << 10
@@ -188,10 +188,10 @@ func hold(n int) (places []*place, err error) {
 
 // robin sends each request to the next peer. It skips a peer that takes no
 // connection: nothing has been said to that one yet. A peer can also have stopped
-// without an end, as a process does that is suspended or a machine that hangs: its
-// connections stay, and nothing comes. The robin leaves such a peer to itself
-// after twice patience, asks the next one, which may then do the same work again,
-// and comes back once the peer answers.
+// without an end, as a process does that is suspended or a machine that hangs:
+// its connections stay, and nothing comes. The robin leaves such a peer to itself
+// after twice patience. It asks the next one, which may then do the same work
+// again, and comes back once the peer answers.
 type robin struct {
 	ctx       context.Context // of the looks whether a peer answers again
 	peers     []*runner

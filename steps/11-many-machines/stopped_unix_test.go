@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A peer that is suspended, as Ctrl-Z or a debugger does it, costs callers of the
-// round robin a bounded wait, and takes part again when it goes on.
+// A peer that is suspended, by Ctrl-Z or by a debugger, costs callers of the
+// round robin a bounded wait. It takes part again when it goes on.
 func TestSuspendedPeer(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)

@@ -18,11 +18,11 @@ import (
 	"plaque/scripts/internal/say"
 )
 
-// Bins are the programs that one run of ours needs. They are built at stable paths
-// in the user's cache folder, where go build links nothing that has not changed,
-// and linked from there into a folder of this run: another run may rebuild a
-// program while this one uses it. Where there is no cache folder, or none that can
-// be written to, they are built in the run's folder.
+// Bins are the programs that one run of ours needs. They are built at stable
+// paths in the user's cache folder, so that go build links only what has changed.
+// A folder of this run has links to them: another run may rebuild a program while
+// this one uses it. Where there is no cache folder, or none that can be written
+// to, they are built in the run's folder.
 //
 // Its methods may be called at once.
 type Bins struct {

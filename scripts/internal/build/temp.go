@@ -10,9 +10,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Folders that live as long as their process are named so, and beside each stands
-// a file of the same name with lockExt, locked by the process. A folder whose lock
-// nobody holds is what a killed process has left.
+// Folders that live as long as their process are named so. Beside each stands a
+// file of the same name with lockExt, which the process locks. If nobody holds
+// the lock, the process was killed.
 const (
 	tempPrefix = "plaque-"
 	lockExt    = ".lock"

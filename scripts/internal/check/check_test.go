@@ -363,8 +363,8 @@ func TestSpanFaults(t *testing.T) {
 	}
 }
 
-// A server is judged by its spans however late it sends them, and where it sends
-// none that can be taken, the checker says which it refused, and why.
+// A server is judged by its spans however late it sends them. If the checker
+// refuses its spans, it says which, and why.
 func TestSpansThatComeInTheirWay(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()

@@ -147,7 +147,7 @@ func crowded(stretch float64) string {
 }
 
 // stretch is how much longer a little work takes now than it should. A sleeper is
-// woken soon on a busy machine too, so that longestGap alone does not see that a
+// woken soon on a busy machine, too. So longestGap alone does not show that a
 // server gets too little of a core.
 func stretch() float64 {
 	const pieces = 100 // each so short that most of them run without a break

@@ -1,9 +1,9 @@
-// Package doctor looks at a machine before the workshop starts, and when no
-// trace shows up. It looks at Go, the ports, the way of a span to Jaeger and
-// back, the clock, room on disk and in memory, Docker, and the feed.
+// Package doctor looks at a machine before the workshop starts, and when no trace
+// shows up. It looks at Go, the ports, the clock, the disk, the memory, Docker
+// and the feed, and follows a span to Jaeger and back.
 //
-// What it says when something is not as it should be stands in one table, and
-// the README's section about missing traces is made from that table.
+// Its messages stand in one table, and the README's section about missing traces
+// is made from that table.
 package doctor
 
 import (
@@ -57,7 +57,7 @@ type Options struct {
 	// Root is the workshop's folder: the one with go.work.
 	Root string
 
-	// What follows is for tests; withDefaults sets what is used otherwise.
+	// The rest is for tests; withDefaults sets what is used otherwise.
 	now                        func() time.Time
 	disk                       func(ctx context.Context, dir string) (volume, error)
 	memory                     func(context.Context) (available, total uint64, err error)

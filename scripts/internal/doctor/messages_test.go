@@ -103,7 +103,7 @@ func TestExampleIsReal(t *testing.T) {
 	}
 }
 
-// Each message that is no success says what to do, and has an id of its own.
+// Each message that is no success says what to do, and has a unique id.
 func TestMessages(t *testing.T) {
 	var ids []string
 	for _, m := range messages {

@@ -50,7 +50,7 @@ func (x *exam) stepPorts(ctx context.Context) []Finding {
 	for i, w := range wanted {
 		go func() {
 			at[i] = jaeger.Finding{Free: free(w.addr)}
-			if !at[i].Free && i > 0 { // the step's own port waits until it is known that it is none of ours
+			if !at[i].Free && i > 0 { // the step's own port waits until it is known that no step of ours has it
 				at[i] = jaeger.LookAt(ctx, w.addr, x.askPatience)
 			}
 			done <- struct{}{}
@@ -86,7 +86,7 @@ func (x *exam) stepPorts(ctx context.Context) []Finding {
 	return []Finding{ok("ports", strings.Join(ports[:3], ", ")+" are free for a step, its feed and its debug pages")}
 }
 
-// free tells whether whoever wants to listen at addr can.
+// free reports whether a program can listen at addr.
 func free(addr string) bool {
 	conn, err := net.DialTimeout("tcp", addr, askPatience)
 	if err == nil {

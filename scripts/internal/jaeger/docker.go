@@ -27,7 +27,7 @@ func (o Options) compose(ctx context.Context, p ports) (launch, error) {
 	}
 	args := []string{"compose", "--file", filepath.Join(o.Root, "compose.yaml")}
 	if o.FreePorts {
-		// A project of its own, or the reader's container would be replaced.
+		// A separate project, or the reader's container would be replaced.
 		args = append(args, "--project-name", "plaque-"+strconv.Itoa(p[uiPort]))
 	}
 	command := func(ctx context.Context, more ...string) *exec.Cmd {

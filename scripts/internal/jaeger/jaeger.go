@@ -61,7 +61,7 @@ type Options struct {
 	// ReleaseURL is where releases are found; "" is Jaeger's page on GitHub.
 	ReleaseURL string
 
-	// What follows is for tests; withDefaults sets what is used otherwise.
+	// The rest is for tests; withDefaults sets what is used otherwise.
 	docker, goCommand     string
 	stall, dockerPatience time.Duration
 	client                *http.Client
@@ -89,7 +89,8 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // Start returns a Jaeger that answers: the one that runs already, or one that it
-// starts. ctx bounds the start alone: whoever starts a Jaeger stops it.
+// starts. ctx bounds the start alone: the caller stops the Jaeger that it has
+// started.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -262,8 +263,8 @@ func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n
 
 // Server is a Jaeger that answers. Its methods may be called at once.
 type Server struct {
-	// UI, API and OTLP are the base URLs of the web pages, of the API, and of
-	// OTLP over HTTP, without a slash at the end.
+	// UI, API and OTLP are base URLs: of the web pages, of the API, and of OTLP
+	// over HTTP. They end without a slash.
 	UI, API, OTLP string
 	// Pages tells whether UI has Jaeger's web pages: a build from source has
 	// not.

@@ -43,8 +43,8 @@ func TestMenuHasEachStep(t *testing.T) {
 }
 
 // Every line of the menu and every link on a tag is a search that the pages can
-// make, or one of a step's debug pages. What they find, TestBurstsInJaeger of
-// package lab holds against real bursts.
+// make, or a debug page. TestBurstsInJaeger of package lab compares what they
+// find with real bursts.
 func TestPagesAreWellFormed(t *testing.T) {
 	p := jaegertest.ReadPages(t)
 	texts := 0

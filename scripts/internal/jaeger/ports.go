@@ -162,7 +162,7 @@ type Port struct {
 
 // Finding is what a look at a port found.
 type Finding struct {
-	Free bool   // whoever wants to listen there can
+	Free bool   // a program can listen there
 	Ours bool   // what belongs there answers; of UI and OTLP alone can that be told
 	Text string // what answers, for people
 }
@@ -212,7 +212,7 @@ func (s *Server) look(ctx context.Context, i int) Finding {
 	})
 }
 
-// LookAt finds out what is at an address that is none of Jaeger's, within
+// LookAt finds out what is at an address that does not belong to Jaeger, within
 // patience; 0 means two seconds. Ours is never set.
 func LookAt(ctx context.Context, addr string, patience time.Duration) Finding {
 	ctx, cancel := patient(ctx, patience)
@@ -233,7 +233,7 @@ func patient(ctx context.Context, patience time.Duration) (context.Context, cont
 	return context.WithTimeoutCause(ctx, patience, silence(patience))
 }
 
-// lookAt asks whoever takes a connection at addr.
+// lookAt asks the program that takes a connection at addr.
 func lookAt(ctx context.Context, addr string, ask func(context.Context) Finding) Finding {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -267,9 +267,9 @@ type reply struct {
 	body   []byte
 }
 
-// ask makes one request without a body, on a connection of its own. It is less
-// than http.Client, which follows redirects to wherever the program at the port
-// says, and logs what a program says that speaks first.
+// ask makes one request without a body, on a separate connection. It does less
+// than http.Client, which follows redirects, and logs what a program sends that
+// speaks first.
 func ask(ctx context.Context, method, url, contentType string) reply {
 	ctx, cancel := patient(ctx, 0)
 	defer cancel()

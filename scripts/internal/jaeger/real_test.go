@@ -68,8 +68,8 @@ func send(t *testing.T, s *jaeger.Server, body string) {
 	}
 }
 
-// The real Jaeger with the repo's configuration takes spans, finds them by what
-// the menu and the links of its pages ask for, and stops cleanly.
+// The real Jaeger with the repo's configuration takes spans and stops cleanly.
+// What the menu and the links of its pages ask for finds those spans.
 func TestRealJaeger(t *testing.T) {
 	s := jaegertest.Start(t)
 	if s.From != jaeger.FromSource || s.Pages {

@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// standIn is a release page of our own.
+// standIn stands in for the release page.
 type standIn struct {
 	*httptest.Server
 	sums, archive http.HandlerFunc

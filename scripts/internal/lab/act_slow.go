@@ -100,7 +100,7 @@ const (
 	askSlowSpan = "ask slowly"
 )
 
-// ask is call with a span of its own around it.
+// ask is call inside a span.
 func ask(ctx context.Context, tracer oteltrace.Tracer, url string) string {
 	ctx, span := tracer.Start(ctx, askSpan)
 	defer span.End()

@@ -27,7 +27,7 @@ func call(ctx context.Context, c *http.Client, method, url string) string {
 	return caller.Ask(ctx, c, method, url, Traceparent(ctx)).String()
 }
 
-// once is call on a connection of its own, in a goroutine.
+// once is call on a separate connection, in a goroutine.
 func once(ctx context.Context, method, url string) <-chan string {
 	ended := make(chan string, 1)
 	go func() {

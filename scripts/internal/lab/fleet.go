@@ -19,8 +19,8 @@ const fleetFor = 25 * time.Second
 const gatherFleetFor = 8 * time.Second
 
 // fleet is a step that runs as several processes. Each is known to the others by
-// the address of a proxy before it, so they can be cut from each other while
-// callers and the feed reach them all the same.
+// the address of a proxy before it. So they can be cut from each other, and
+// callers and the feed still reach them.
 type fleet struct {
 	launch server.Launch
 	peers  []*peer
@@ -124,7 +124,7 @@ func (f *fleet) loading(agents map[string]int) *peer {
 	return nil
 }
 
-// kill ends the peer that loads, without a word.
+// kill ends the peer that loads, without a chance to say so.
 func (f *fleet) kill(agents map[string]int) error {
 	p := f.loading(agents)
 	if p == nil || p.server == nil {

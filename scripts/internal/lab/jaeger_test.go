@@ -144,9 +144,9 @@ func oneOf(t *testing.T, server *jaeger.Server, step *lesson.Lesson, ids []strin
 	return ids[0]
 }
 
-// tags holds what the pages do with the tags of spans against the real ones:
-// each link on a tag finds the trace that it stands in, what stands on top is
-// there, and whatever our own spans say stands on top.
+// tags compares what the pages do with the tags of spans to real spans. Each link
+// on a tag finds its trace. What the pages put on top is there, and what our
+// spans say is on top.
 func tags(t *testing.T, server *jaeger.Server, pages *jaegertest.Pages, ids []string) {
 	links, tops := map[string]bool{}, map[string]bool{}
 	follow := func(key string, value any, kind, id string) {

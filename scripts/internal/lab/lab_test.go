@@ -98,8 +98,8 @@ func newLab(t *testing.T, forward string) *Lab {
 	return l
 }
 
-// compiled is a step, with other files in place of some of its own. The test is
-// not parallel yet.
+// compiled is a step, with some of its files replaced. The test is not parallel
+// yet.
 func compiled(t *testing.T, l *lesson.Lesson, replace map[string]string) string {
 	t.Helper()
 	if _, err := heyBinary(); err != nil {
@@ -328,8 +328,8 @@ func TestFleetsCanFail(t *testing.T) {
 
 var outage = flag.Duration("outage", 9*time.Second, "how long TestLongOutage loads step 10")
 
-// However long hey loads it while its feed is down half of the time, no answer of
-// step 10 is slower than a load may take, and none is a failure.
+// hey loads step 10 while its feed is down half of the time. No answer is slower
+// than a load may take, and none is a failure.
 func TestLongOutage(t *testing.T) {
 	long(t)
 	step := find(t, "10")

@@ -11,8 +11,8 @@ type Hey struct {
 	Requests    int `yaml:"n"`
 	Concurrency int `yaml:"c"`
 	Timeout     int `yaml:"t"` // seconds; 0 means DefaultTimeout
-	// For is how many seconds it goes on, in place of so many requests, and Rate
-	// how many requests a second each of those at a time sends then.
+	// For is how many seconds it goes on, in place of a number of requests. Rate
+	// is how many requests a second each caller sends then.
 	For  int `yaml:"for"`
 	Rate int `yaml:"q"`
 }

@@ -743,6 +743,6 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("limits are %+v", r.limits)
 	}
 	if s := r.server; s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 {
-		t.Error("the server waits for ever")
+		t.Error("the server waits forever")
 	}
 }

@@ -209,8 +209,8 @@ const blank = `(() => {
 // at as the example is.
 var made = flag.String("page", "", "look at this `file` too")
 
-// The page in a real browser: no view is blank, nothing sticks out on a phone and
-// on a large screen, light and dark can be read, and nothing is asked of the
+// The page in a real browser: no view is blank, and nothing sticks out on a phone
+// or on a large screen. Light and dark can be read, and nothing is asked of the
 // network.
 func TestInBrowser(t *testing.T) { onEach(t, look) }
 
@@ -268,7 +268,7 @@ func look(t *testing.T, file string) {
 			grounds[scheme+" "+ask[string](t, b, `getComputedStyle(document.querySelector("rect.bar")).fill`)] = true
 		}
 	}
-	if len(grounds) != 4 { // two schemes with a ground and a bar of their own, the same at each width
+	if len(grounds) != 4 { // two schemes, each with its ground and its bar, the same at each width
 		t.Errorf("the colours are %v, want two of each scheme", grounds)
 	}
 	colors := map[string]bool{}

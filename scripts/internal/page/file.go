@@ -18,9 +18,9 @@ const mark = `<meta name="generator" content="plaque tour">`
 // File is where a page will stand.
 type File struct{ dir string }
 
-// Open makes the folder, and makes sure that a page can be written there, so that
-// nobody waits for a tour that has nowhere to go. It leaves an older page as it
-// is, and refuses to put one in the place of anything else.
+// Open makes the folder, and makes sure that a page can be written there.
+// Otherwise a whole tour would run for nothing. It leaves an older page as it is,
+// and refuses to put one in the place of anything else.
 func Open(dir string) (*File, error) {
 	cannot := func(err error) (*File, error) {
 		return nil, fmt.Errorf("no report can be written to %s: %w; name a folder that is yours, or one that is not there yet", dir, err)

@@ -28,8 +28,8 @@ const (
 )
 
 // example is a tour of two steps in which everything happens that a page can
-// show: five loads, a flight that four join, an error, a claim that does not
-// hold, words that nobody should trust, and words that nobody should read.
+// show. There are five loads, a flight that four join, an error, a claim that
+// does not hold, markup in a text, and a secret.
 func example() Tour {
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
@@ -155,7 +155,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// What it must say, and how often.
+// The page says each of these, and as often as stated.
 func TestSays(t *testing.T) {
 	page := text(t, example())
 	for want, times := range map[string]int{

@@ -49,9 +49,9 @@ func FirstLie(acts ...*lab.Outcome) error {
 	return nil
 }
 
-// Bursts draws the acts of two steps next to each other, or one under the other
-// where the text must be narrower than SideBySide columns, or where a picture had
-// to be cut.
+// Bursts draws the acts of two steps next to each other. It draws one under the
+// other where the text must be narrower than SideBySide columns, or where a
+// picture had to be cut.
 func Bursts(before, s *lesson.Lesson, left, right *lab.Outcome, width int) (string, error) {
 	if width >= SideBySide {
 		column := (SideBySide - len(Gap)) / 2

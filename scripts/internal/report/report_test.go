@@ -149,8 +149,8 @@ func TestStill(t *testing.T) {
 	}
 }
 
-// Of callers who begin together and do as much, whoever takes longest stands
-// first: a quick one stands below the slow ones, as it came.
+// Of callers that begin together and do as much, the slowest stands first: a
+// quick one stands below the slow ones, as it came.
 func TestStillPutsTheQuickLast(t *testing.T) {
 	began := time.Unix(1000, 0)
 	for _, order := range [][]string{{"slow", "quick"}, {"quick", "slow"}} {

@@ -15,7 +15,7 @@ import (
 const inside = "plaque/scripts/internal/"
 
 // Rooms draws who imports whom among the packages of the runner, from the top
-// down, and says each one's job with the first sentence of its package comment.
+// down. Each one's job is the first sentence of its package comment.
 func Rooms(root string) (string, error) {
 	type room struct {
 		name, job string

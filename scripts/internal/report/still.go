@@ -15,11 +15,11 @@ import (
 // Tick is what times are rounded to in a picture for a page.
 const Tick = time.Second
 
-// Still makes of an act's spans what every run of the act has in common, so that
-// a page's picture, though drawn from real spans, comes out the same again.
-// Whatever starts or ends within half a Tick of the event before it happened at
-// once; longer gaps are rounded to whole Ticks. Siblings that started together
-// stand in the order of what they did, not of who was first.
+// Still makes of an act's spans what every run of the act has in common. So a
+// page's picture comes out the same again, though it is drawn from real spans.
+// What starts or ends within half a Tick of the event before it happened at once;
+// longer gaps are rounded to whole Ticks. Siblings that started together stand in
+// the order of what they did, not of who was first.
 func Still(spans []otlp.Span) []otlp.Span {
 	var events []time.Time
 	for _, s := range spans {
@@ -79,9 +79,9 @@ func (s *still) order(from []*otlp.Node) []*node {
 		nodes = append(nodes, n)
 	}
 	slices.SortStableFunc(nodes, func(a, b *node) int {
-		// Of those that start together, whoever does most stands first: the
-		// leader before its waiters, a miss before a hit. So does whoever takes
-		// longest.
+		// Of those that start together, the one that does most stands first: the
+		// leader before its waiters, a miss before a hit. The slowest stands
+		// first, too.
 		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(b.size(), a.size()), cmp.Compare(b.Duration(), a.Duration()), cmp.Compare(a.signature, b.signature))
 	})
 	return nodes

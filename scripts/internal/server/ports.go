@@ -10,7 +10,7 @@ import (
 
 const (
 	// Ports from lowest up to highest are below those that systems give to
-	// outgoing connections and to whoever asks for port 0.
+	// outgoing connections and to listeners on port 0.
 	lowest, highest = 20000, 29000
 	// enough blocks are leased before one of them is returned again.
 	enough = 120

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Processes that take as many addresses as they can never have one in common,
-// though nobody listens at any of them, and the garbage collector takes none back.
+// Processes that take as many addresses as they can never have one in common.
+// Nobody listens at any of them, and the garbage collector takes none back.
 func TestProcessesShareNoPort(t *testing.T) {
 	const name = "PLAQUE_TEST_ADDRESSES"
 	if os.Getenv(name) != "" {

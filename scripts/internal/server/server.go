@@ -26,7 +26,7 @@ const (
 	startWithin = 30 * time.Second // a busy machine is slow to start: 10 s were too few once
 	keptLines   = 60               // of a server's log, for when it fails
 	longestLine = 64 << 10         // bytes of a line of it; the rest is left out
-	drainWithin = time.Second      // what an ended server has written is read, whoever holds its output
+	drainWithin = time.Second      // what an ended server has written is read, even if another process holds its output
 )
 
 // StopWithin is how long a server has to end when it is told to: a step stops within
@@ -79,7 +79,7 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 		return nil, err
 	}
 	s.stdin = stdin
-	// A pipe of our own: Wait must not close it before the last line is read.
+	// A pipe that we make: Wait must not close it before the last line is read.
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -101,8 +101,8 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	go func() { s.read(read, found); close(drained) }()
 	go func() {
 		s.err = s.cmd.Wait()
-		// What it has started ends with it. What has left its group may hold the
-		// output for as long as it likes.
+		// The processes that it has started end with it. One that has left its
+		// group may hold the output for as long as it likes.
 		s.kill()
 		select {
 		case <-drained:
@@ -139,9 +139,9 @@ func at(addr string) string {
 	return " at ADDR=" + addr
 }
 
-// knock closes up once the server listens at addr, unless the process ends. Who
-// else listens there, if the system tells, is not waited for: the process will
-// say that its address is taken, and end.
+// knock closes up once the server listens at addr, unless the process ends.
+// Another program that listens there does not count, if the system can tell: the
+// process will log that its address is taken, and end.
 func (s *Server) knock(addr string, up chan<- struct{}) {
 	_, text, _ := net.SplitHostPort(addr)
 	port, _ := strconv.Atoi(text)

@@ -84,9 +84,10 @@ func (t *Tour) Failed() int {
 	return n
 }
 
-// Run builds the steps, runs each as soon as it is built, and tells the story of
-// the one whose turn it is as it happens. Where a step cannot be built or run, the
-// tour ends when the turn comes to it. An error of Out ends it at once.
+// Run builds the steps, and runs each as soon as it is built. It tells their
+// stories in order, the current one as it happens. Where a step cannot be built
+// or run, the tour ends when the turn comes to it. An error of Out ends it at
+// once.
 func (t *Tour) Run(ctx context.Context) error {
 	began := time.Now()
 	ctx, end := context.WithCancelCause(ctx)

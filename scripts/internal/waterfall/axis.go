@@ -14,8 +14,8 @@ type tick struct {
 	guide  bool // a dotted line runs down from it
 }
 
-// axis labels the columns of the bars: 0 at the left, the length of the picture
-// with its unit at the right, and between them round times in the same unit,
+// axis labels the columns of the bars: 0 at the left, and at the right the length
+// of the picture with its unit. Between them stand round times in the same unit,
 // where there is room.
 func (p *canvas) axis(space int) []tick {
 	ticks := []tick{{label: "0"}}
@@ -78,7 +78,7 @@ var units = []unit{
 // milliseconds a short time is 0.18 ms and not 180 µs, so that the larger number
 // is the longer time.
 func (p *canvas) unit(d time.Duration) unit {
-	// What counts is what will be written: 999.6 ms is 1.00 s.
+	// The written number counts: 999.6 ms is 1.00 s.
 	written, _ := strconv.ParseFloat(strconv.FormatFloat(float64(d), 'e', 2, 64), 64)
 	for _, u := range units {
 		if u.size == time.Millisecond && p.span >= time.Millisecond {

@@ -439,7 +439,7 @@ func TestNotesOfTheCaller(t *testing.T) {
 	}
 }
 
-// Whoever waits for a flight must be told apart from those who work.
+// A span that waits for a flight must be told apart from one that works.
 func TestWaiting(t *testing.T) {
 	s := new(scene)
 	a := s.add("", "plaque", "a", 0, 10_000)
@@ -582,8 +582,8 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-// Whoever says nothing because somebody else says it must not be the one on whom
-// that other one relies.
+// If a row leaves a thing out because another row says it, that other row must
+// not leave it out in turn.
 func TestSomebodyTells(t *testing.T) {
 	tests := map[string]func(s *scene, a, b, c string){
 		"a chain of links":       func(s *scene, a, b, c string) { s.link(a, b); s.link(b, c) },

@@ -201,7 +201,7 @@ func TestDeathGoesToAll(t *testing.T) {
 // the process ends, by design.
 func TestDoChanEndsTheProcess(t *testing.T) {
 	if os.Getenv("PLAQUE_DOCHAN") == "1" {
-		defer func() { _ = recover() }() // of no use
+		defer func() { _ = recover() }() // recovers nothing
 		var g singleflight.Group
 		<-g.DoChan("a", func() (any, error) { panic("doom") })
 		return

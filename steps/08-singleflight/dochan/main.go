@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = recover() }() // of no use: the panic is in another goroutine
+	defer func() { _ = recover() }() // recovers nothing: the panic is in another goroutine
 	var flights singleflight.Group
 	<-flights.DoChan("a", func() (any, error) {
 		if args[0] == "flushed" {

@@ -1,4 +1,4 @@
-// The bench of step 10 is a module of its own, outside go.work: what the peers
+// The bench of step 10 is a separate module, outside go.work: what the peers
 // require must not raise what a step requires.
 module plaque/steps/10-resilient/bench
 

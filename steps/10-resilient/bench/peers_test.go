@@ -36,9 +36,9 @@ type cacheOf struct {
 	make func(l load, ttl time.Duration) getter
 }
 
-// caches are ours and what one would import or write in its place, each with its
-// defaults and set up as its README has it, without a bound on keys where it can
-// do without.
+// caches are ours and what one would import or write in its place. Each has its
+// defaults, is set up as its README says, and has no bound on keys if it can do
+// without.
 var caches = []cacheOf{
 	ours,
 	{"idiom", func(l load, ttl time.Duration) getter {

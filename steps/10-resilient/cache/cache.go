@@ -110,9 +110,9 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 	return c
 }
 
-// Get returns the value of key: the one that it remembers, or else what the
-// key's flight brings. With options that allow it, an old value is returned at
-// once while a flight brings the new one, and where no load may start or the
+// Get returns the value of key: the one that it remembers, or else what the key's
+// flight brings. With options that allow it, an old value is returned at once
+// while a flight brings the new one. So it is where no load may start, or the
 // load has failed. Otherwise no value is older than the ttl when Get is called.
 //
 // Errors go to all callers that wait for the flight, who share them: load's own,
@@ -176,7 +176,7 @@ func (c *Cache[K, V]) Fresh(key K) (value V, ok bool) {
 
 // Forget drops the value of key, and what is remembered of its failures. A load
 // in the air goes on for the callers that wait for it, but what it brings is not
-// stored, and a caller that asks from now on gets a new load.
+// stored. A caller that asks from now on gets a new load.
 func (c *Cache[K, V]) Forget(key K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -55,9 +55,9 @@ func WithBackoff(least, most time.Duration) Option {
 }
 
 // WithJitter lets each value expire earlier, by a random part of the ttl between
-// none and fraction, so that what was loaded together is not loaded again
-// together. A fraction of 0.2 and a ttl of 5 s make it 4 to 5 s. It is cut to 0
-// to 1, and panics if fraction is not a number.
+// none and fraction. So values that were loaded together do not expire together.
+// A fraction of 0.2 and a ttl of 5 s make it 4 to 5 s. It is cut to 0 to 1, and
+// panics if fraction is not a number.
 func WithJitter(fraction float64) Option {
 	if math.IsNaN(fraction) {
 		panic("cache.WithJitter: the fraction is not a number: take one from 0 to 1")

@@ -304,9 +304,9 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-// Strangers who ask for a hundred thousand keys take a bounded part of the memory, and
-// push out nothing that others ask for again and again. Nor do strangers whose
-// loads fail.
+// Untrusted clients that ask for a hundred thousand keys take a bounded part of
+// the memory. They push out nothing that others ask for again and again. Nor do
+// those whose loads fail.
 func TestMaxKeys(t *testing.T) {
 	const keys, strangers = 1000, 100_000
 	var loads atomic.Int64
@@ -358,9 +358,9 @@ func TestFewKeys(t *testing.T) {
 	}
 }
 
-// Who would start one load too many is told at once, or gets an old value.
-// A caller that joins a load does not start one. A load that ignores its context counts
-// until it returns.
+// A caller that would start one load too many is told at once, or gets an old
+// value. A caller that joins a load does not start one. A load that ignores its
+// context counts until it returns.
 func TestMaxLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := cachetest.Record(t)
@@ -410,9 +410,9 @@ func TestMaxLoads(t *testing.T) {
 	})
 }
 
-// An hour with a feed that is down half of the time, in every way, and asked for
-// 40 keys of which one could keep 30: nobody waits longer than the load timeout,
-// nobody fails who may have an old value, and the bounds hold.
+// An hour with a feed that is down half of the time, in every way, and 40 keys
+// where 30 can be kept. No caller waits longer than the load timeout. A caller
+// that may have an old value does not fail, and the bounds hold.
 func TestOutage(t *testing.T) {
 	for range 2 {
 		synctest.Test(t, outage)

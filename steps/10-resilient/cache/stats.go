@@ -7,12 +7,13 @@ import (
 
 // Stats counts since New.
 //
-// Of the callers, Hits found a fresh value, Stale were served an old one at once,
-// Misses started a flight and wait for it, Joined wait for another's, Spared got
-// a remembered failure, and Refused got ErrBusy; a caller that comes when its
-// context is over and finds no fresh value is none of these. Of the flights,
-// Loads have landed; Failures are those of Loads that brought an error. Panics
-// are loads that panicked, also after their flight had landed without them.
+// Of the callers, Hits found a fresh value, and Stale were served an old one at
+// once. Misses started a flight and wait for it; Joined wait for another's.
+// Spared got a remembered failure, and Refused got ErrBusy. A caller whose
+// context is over when it comes, and that finds no fresh value, is not counted.
+// Of the flights, Loads have landed; Failures are those of Loads that brought an
+// error. Panics are loads that panicked, also after their flight had landed
+// without them.
 type Stats struct{ Hits, Stale, Misses, Joined, Spared, Refused, Loads, Failures, Panics int64 }
 
 // Stats returns the counts. It takes no lock. Each count is exact; under way they

@@ -95,9 +95,9 @@ func decode(text []byte) (a answer, err error) {
 	return a, nil
 }
 
-// nameOf writes a key with letters, digits, _, - and ~ alone, so that no part of
-// its way through groupcache and a URL's path changes it. A channel's id stays as
-// it is; any other byte becomes ~ and two hexadecimal digits.
+// nameOf writes a key with letters, digits, _, - and ~ alone. So nothing on its
+// way through groupcache and a URL's path changes it. A channel's id stays as it
+// is; any other byte becomes ~ and two hexadecimal digits.
 func nameOf(key string) string {
 	var b strings.Builder
 	for i := range len(key) {

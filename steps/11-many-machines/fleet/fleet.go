@@ -128,7 +128,7 @@ func New(c Config, ttl time.Duration, load func(context.Context, string) (string
 		return f.asking
 	}
 	f.pool.Set(c.Peers...) // copies the Transport, so that comes before
-	// Who asks may hang up, and others wait for the same answer.
+	// The caller may hang up, and others wait for the same answer.
 	f.pool.Context = func(r *http.Request) context.Context {
 		ctx := context.WithValue(context.WithoutCancel(r.Context()), peerKey{}, true)
 		id := r.Header.Get(askedFor)
@@ -149,8 +149,9 @@ func New(c Config, ttl time.Duration, load func(context.Context, string) (string
 
 // Get returns the value of key: the one that this machine remembers, or else what
 // the key's owner answers; and where that does not answer, what this machine
-// loads. Errors are an *Error that says what cache.Get's says, on whichever machine;
-// without a fleet they are cache.Get's. Whose ctx ends gets its cause at once.
+// loads. Errors are an *Error that says what cache.Get's says, on whichever
+// machine; without a fleet they are cache.Get's. If ctx ends first, Get returns
+// its cause at once.
 func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	span := trace.SpanFromContext(ctx)
 	if span.IsRecording() {
@@ -192,8 +193,8 @@ func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 }
 
 // ask has groupcache find the answer. Callers that ask at once get that of the
-// first, on this machine and on the owner's, so ctx must not end with the first
-// one. Nothing that groupcache calls may panic: the other callers would wait
+// first, here and on the owner's machine. So ctx must not end with the first
+// caller. Nothing that groupcache calls may panic: the other callers would wait
 // forever.
 func (f *Fleet) ask(ctx context.Context, key string) answer {
 	ctx = context.WithValue(ctx, askedForKey{}, spanName(ctx))

@@ -462,8 +462,8 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// Who hangs up is let go at once, and takes nothing along: not from those who wait
-// here, nor from those whose machine had asked first.
+// A caller that hangs up is let go at once. It takes nothing from callers that
+// wait here, nor from those whose machine asked first.
 func TestHangUp(t *testing.T) {
 	for _, first := range []string{"a caller", "another machine"} {
 		t.Run(first, func(t *testing.T) {

@@ -138,8 +138,8 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-// A key that no URL holds as it is reaches the owner unchanged, and one that is
-// none reaches nobody.
+// A key that no URL holds as it is reaches the owner unchanged, and an invalid
+// key reaches nobody.
 func TestKeys(t *testing.T) {
 	ring := consistenthash.New(replicas, hash)
 	ring.Add(fleet.Peers...)

@@ -55,7 +55,7 @@ type Subject struct {
 
 	// A cache need not promise what follows; nil says that it does not.
 
-	// Short makes a cache like New's, with a timeout of its own.
+	// Short makes a cache like New's, with this timeout.
 	Short func(ttl, timeout time.Duration, load Load) Cache
 	// Forget drops a key's value. A load in the air is not stored.
 	Forget func(c Cache, key any)
@@ -66,8 +66,8 @@ type Subject struct {
 	// Words says that a caller's span has the words of the error that it got.
 	Words bool
 	// Entries is how many values the cache holds, expired ones included. A cache
-	// that has it lets go of a value within a second or a tenth of the ttl after
-	// it has expired, whichever is longer.
+	// that has it lets go of an expired value within a second, or a tenth of the
+	// ttl if that is longer.
 	Entries func(c Cache) int
 }
 

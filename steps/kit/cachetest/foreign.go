@@ -224,7 +224,7 @@ func (s Subject) keyUnequalToItself(t *testing.T) {
 				t.Errorf("Get: %v, want the caller's own context's end", err)
 			}
 			if n := s.Flights(c); n != 0 {
-				t.Errorf("%d flights are in the air for ever", n)
+				t.Errorf("%d flights are in the air forever", n)
 			}
 			if s.Entries != nil && s.Entries(c) != 0 {
 				t.Errorf("%d values are kept that nobody can ask for", s.Entries(c))

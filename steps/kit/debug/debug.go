@@ -2,9 +2,9 @@
 // running spans, its cache's flights, what its goroutines wait for, and Go's own
 // profiles. A step that is stuck still answers here.
 //
-// The pages are for whoever sits at the machine. They answer on loopback, to
-// this machine's names, and not to other sites' pages; nothing here changes what
-// the step does.
+// The pages are for the person at the machine. They answer on loopback, to this
+// machine's names, and not to other sites' pages; nothing here changes what the
+// step does.
 package debug
 
 import (
@@ -63,9 +63,9 @@ func (p *Pages) Processors() []sdktrace.SpanProcessor {
 	return []sdktrace.SpanProcessor{p.watch, withoutParts{p.tracez}}
 }
 
-// withoutParts keeps from zpages the spans that otelhttptrace makes of parts of
-// a request: it never ends http.getconn when a dial fails, and zpages would
-// remember each of those for ever.
+// withoutParts keeps from zpages the spans that otelhttptrace makes of parts of a
+// request: it never ends http.getconn when a dial fails, and zpages would
+// remember each of those forever.
 type withoutParts struct{ *zpages.SpanProcessor }
 
 func (w withoutParts) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
@@ -126,8 +126,8 @@ func startRecorder() (*trace.FlightRecorder, error) {
 	return recorder, nil
 }
 
-// Handler answers the pages. It has a mux of its own: nothing of this is
-// reachable at the step's address.
+// Handler answers the pages. It has a separate mux: nothing of this is reachable
+// at the step's address.
 func (p *Pages) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.start)

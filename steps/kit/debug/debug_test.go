@@ -197,7 +197,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// The pages answer whoever sits at the machine, and nobody else.
+// The pages answer the person at the machine, and nobody else.
 func TestGuard(t *testing.T) {
 	p, _ := newPages(t)
 	h := p.Handler()
@@ -289,7 +289,7 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// served are pages on a port of their own.
+// served are pages on a separate port.
 func served(t *testing.T) (url string, tracer trace.Tracer, stop func()) {
 	var log lockedBuffer
 	before := slog.Default()

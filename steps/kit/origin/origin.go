@@ -1,9 +1,8 @@
-// Package origin is the stand-in for YouTube's feed: the other side of the
-// wire, which the steps' caches protect. All the failures of the workshop come
-// from here, as in life. It can be slow, refuse, send rubbish, never end, hang
-// up or serve the video on which a load panics; it counts what it is asked, and
-// it holds its answers behind a gate, so that nothing in the lab or the tests
-// depends on luck.
+// Package origin is the stand-in for YouTube's feed: the other side of the wire,
+// which the steps' caches protect. All the failures of the workshop come from
+// here, as in life. It can be slow, refuse, send rubbish, never end, hang up or
+// serve the video on which a load panics; it counts its requests. It holds its
+// answers behind a gate, so that nothing in the lab or the tests depends on luck.
 package origin
 
 import (
@@ -61,7 +60,7 @@ const (
 // Script is what the feed is told to do. Its zero value answers every request
 // with a good feed after DefaultDelay.
 type Script struct {
-	// Next are the coming answers, in order; then "ok" for ever. Answers lists
+	// Next are the coming answers, in order; then "ok" forever. Answers lists
 	// what there is.
 	Next []string `json:"next,omitempty" yaml:"next"`
 	// Delay is how long each answer takes; 0 means DefaultDelay.
@@ -237,8 +236,8 @@ func (f *Feed) Serve(ctx context.Context, addr string) (string, error) {
 type countedKey struct{}
 
 // listen opens addr and, where the machine has an IPv6 loopback, the same port
-// there. Whoever asks for localhost gets one or the other, so both must be ours.
-// open is web.Listen.
+// there. A client of localhost gets one or the other, so both must be ours. open
+// is web.Listen.
 func listen(addr string, open func(addr string) (net.Listener, error)) ([]net.Listener, error) {
 	for tries := 1; ; tries++ {
 		l, err := open(addr)

@@ -215,7 +215,7 @@ func TestHoldIsBounded(t *testing.T) {
 	}
 }
 
-// Who has left does not count as company.
+// A caller that has left does not count as company.
 func TestHoldForgetsWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFeed()
@@ -560,7 +560,7 @@ func serve(t *testing.T, f *Feed) string {
 	return base
 }
 
-// newClient has connections of its own.
+// newClient shares no connections.
 func newClient(t *testing.T) *http.Client {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -738,7 +738,7 @@ type fakeListener struct {
 func (l *fakeListener) Addr() net.Addr { return &net.TCPAddr{Port: l.port} }
 func (l *fakeListener) Close() error   { l.closed = true; return nil }
 
-// Whoever asks for localhost must find the feed, never somebody else.
+// A client of localhost must find the feed, never another program.
 func TestListen(t *testing.T) {
 	for _, c := range []struct {
 		name, addr  string
@@ -752,7 +752,7 @@ func TestListen(t *testing.T) {
 		{"no IPv6", "127.0.0.1:0", false, true, 0, 1, 1},
 		{"no IPv6, a port of one's own", "127.0.0.1:3780", false, true, 0, 1, 1},
 		{"taken on ::1", "127.0.0.1:0", false, false, 9, 2, 10},
-		{"taken on ::1 for ever", "127.0.0.1:0", false, false, 1000, 0, 10},
+		{"taken on ::1 forever", "127.0.0.1:0", false, false, 1000, 0, 10},
 		{"a port of one's own is taken on ::1", "127.0.0.1:3780", false, false, 1, 0, 1},
 		{"taken", "127.0.0.1:3780", true, false, 0, 0, 1},
 	} {

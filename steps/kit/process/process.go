@@ -43,11 +43,11 @@ type Process struct {
 	Telemetry *telemetry.Telemetry
 }
 
-// errorPath is a flag, so that nobody turns it on who does not mean it: a header
-// could be sent by any stranger, who is local behind a proxy on this machine, and
-// whoever turns up a log does not mean to change answers.
+// errorPath is a flag, so that nobody turns it on by accident. Any client could
+// send a header, and behind a proxy on this machine every client is local. A log
+// level should not change answers.
 var errorPath = flag.Bool("error-path", false,
-	"let errors name the spans that they came through, with file and line:\nfor you alone, since whoever asks can read it")
+	"let errors name the spans that they came through, with file and line:\nfor you alone, since every client can read it")
 
 // Main runs a step until it fails or is told to stop, and exits: 0 after a
 // clean stop, 1 after an error, which it prints. step is the folder's name and

@@ -21,7 +21,7 @@ import (
 	"plaque/steps/kit/web"
 )
 
-// TestMain lets the test binary be a step, in a process of its own.
+// TestMain lets the test binary be a step, in a separate process.
 func TestMain(m *testing.M) {
 	if os.Getenv("PLAQUE_TEST_STEP") != "" {
 		Main("00-test-step", step)
@@ -114,7 +114,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// child is the step in a process of its own.
+// child is the step in a separate process.
 type child struct {
 	cmd     *exec.Cmd
 	urls    map[string]string // by the message that told of them

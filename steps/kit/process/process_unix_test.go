@@ -23,7 +23,7 @@ func TestStopsOnASignal(t *testing.T) {
 	}
 }
 
-// Whoever has no patience for requests in the air presses Ctrl-C again.
+// A second Ctrl-C ends the step without waiting for requests in the air.
 func TestSecondSignal(t *testing.T) {
 	c := begin(t, command(t))
 	res, err := http.Get(c.urls["listening"] + "/hang")

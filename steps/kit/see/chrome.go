@@ -22,9 +22,9 @@ import (
 // A process of the file is a service, and a thread, which viewers draw as a row,
 // is one trace in it. Slices of one thread must nest. Spans of a trace need not:
 // five callers wait at once. So a trace has as many rows as it has spans side by
-// side; a span goes to its parent's row if it fits between those that are there,
-// and else, with what nests in it, to the trace's first row that is free for so
-// long.
+// side. A span goes to its parent's row if it fits between those that are there.
+// Otherwise it goes, with what nests in it, to the trace's first row that is free
+// for so long.
 //
 // The file is whole JSON after each write, whether the process stops, panics or
 // is killed: a write puts the new events, and the end of the document after
@@ -35,7 +35,7 @@ type chrome struct {
 	queue *queue[*tree]
 	log   *slog.Logger
 
-	// What follows is for write alone.
+	// Only write uses the rest.
 	file   diskFile
 	end    int64 // where the document's end stands in file
 	empty  bool  // no events yet
@@ -58,7 +58,7 @@ type diskFile interface {
 	Name() string
 }
 
-// rowsOf names what has rows of its own.
+// rowsOf names what has separate rows.
 type rowsOf struct {
 	trace trace.TraceID
 	pid   int
@@ -311,8 +311,8 @@ func (c *chrome) span(d *drawing, s sdktrace.ReadOnlySpan, at slice, open bool) 
 
 func (c *chrome) since(at time.Time) micros { return micros(at.Sub(c.begin)) }
 
-// link draws the arrows between a span and those it links to, and those that
-// have waited for it, as soon as both ends are there.
+// link draws the arrows between a span and those it links to, as soon as both
+// ends are there. It does so for the spans that have waited for it, too.
 func (c *chrome) link(d *drawing, s sdktrace.ReadOnlySpan) {
 	id := s.SpanContext().SpanID()
 	own := c.slices.values[id]

@@ -288,8 +288,8 @@ func TestChrome(t *testing.T) {
 			t.Errorf("%s: %d links more than arrows", pair, n)
 		}
 	}
-	// One row while they nest: a leader's spans stand below each other, and who
-	// waits beside it stands on a row of its own.
+	// One row while they nest: a leader's spans stand below each other, and a
+	// caller that waits beside it stands on a separate row.
 	var names []string
 	for thread := range d.slices {
 		names = append(names, d.processes[thread.pid]+": "+d.threads[thread])
@@ -309,8 +309,8 @@ func TestChrome(t *testing.T) {
 	}
 }
 
-// A caller who is stuck for ever is in the file once the program stops, and a
-// span that ends late once.
+// A caller that is stuck forever is in the file when the program stops, and a
+// span that ends late is there once.
 func TestChromeUnfinished(t *testing.T) {
 	c, read := chromeFile(t)
 	plaque, _ := services(c)

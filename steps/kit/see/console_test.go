@@ -23,7 +23,7 @@ import (
 // plain is a console that writes to a file.
 func plain(out io.Writer) *console { return newConsole(out, func() int { return 0 }, false) }
 
-// provider is a service of its own.
+// provider is a separate service.
 func provider(opts ...sdktrace.TracerProviderOption) *sdktrace.TracerProvider {
 	return sdktrace.NewTracerProvider(append(opts, sdktrace.WithResource(
 		resource.NewSchemaless(attribute.String("service.name", "plaque"))))...)
@@ -90,7 +90,7 @@ func TestConsoleWaits(t *testing.T) {
 	})
 }
 
-// The last span ends in the moment in which patience does: whoever comes first
+// The last span ends in the moment in which patience does: the first of the two
 // prints the tree, and the other does not print it again. (The span comes in the
 // tree or alone, and its end once.)
 func TestConsolePrintsOnce(t *testing.T) {
@@ -111,7 +111,7 @@ func TestConsolePrintsOnce(t *testing.T) {
 	})
 }
 
-// A caller that is stuck for ever shows when the program stops.
+// A caller that is stuck forever shows when the program stops.
 func TestConsoleStop(t *testing.T) { synctest.Test(t, testConsoleStop) }
 
 func testConsoleStop(t *testing.T) {

@@ -38,7 +38,7 @@ func newJSONLines(w io.Writer, log *slog.Logger) *jsonLines {
 			once.Do(func() { log.Warn("spans cannot be written as JSON", "error", err) })
 		}
 		if dropped > 0 {
-			log.Warn("spans lost: whoever reads the JSON is too slow", "lost", dropped)
+			log.Warn("spans lost: the reader of the JSON is too slow", "lost", dropped)
 		}
 	}
 	return &jsonLines{&queue[sdktrace.ReadOnlySpan]{limit: queueSize, write: write}}

@@ -26,9 +26,9 @@ type Station struct {
 }
 
 // Of is the way that an error has come to the request of ctx: from the request's
-// span down to the innermost span that is an error, and over a link where a caller
-// waited for the flight of another. A flight may still be ending when its callers
-// have their error. nil when the request is not recorded.
+// span down to the innermost span that is an error. It goes over a link where a
+// caller waited for another's flight. A flight may still be ending when its
+// callers have their error. nil when the request is not recorded.
 func (p *Paths) Of(ctx context.Context) []Station {
 	root, recorded := trace.SpanFromContext(ctx).(sdktrace.ReadOnlySpan)
 	if !recorded {

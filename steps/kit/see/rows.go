@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// rows are the rows of one trace in one process. Looking for a place takes time
-// that does not grow with the spans that are there, but for a logarithm: a burst is
-// one trace, and may have a hundred thousand of them.
+// rows are the rows of one trace in one process. Finding a place takes time that
+// grows with the logarithm of the spans that are there: a burst is one trace, and
+// may have a hundred thousand of them.
 type rows struct {
 	rows []*row
 	// free is a tree of minima over the ends of the rows: free[1] is its root, the

@@ -19,8 +19,8 @@ import (
 const patience = 5 * time.Second
 
 // trees collects the spans of a request until the last of them has ended, or
-// patience has. A span whose parent is in another process starts a tree of its
-// own, so the requests of a burst come one by one.
+// patience has. A span whose parent is in another process starts a separate tree,
+// so the requests of a burst come one by one.
 type trees struct {
 	done func(*tree) // must not wait: spans end meanwhile
 

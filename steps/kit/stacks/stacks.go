@@ -1,5 +1,5 @@
 // Package stacks reads what Go prints of its goroutines, in the form of an
-// unrecovered panic and of /debug/pprof/goroutine?debug=2, and groups what it
+// unrecovered panic and of /debug/pprof/goroutine?debug=2. It groups what it
 // read, so that a thousand goroutines which wait for the same are one line.
 package stacks
 
@@ -17,7 +17,7 @@ import (
 const TraceLabel = "trace_id"
 
 // PagesLabel is the pprof label of the goroutines that serve the debug pages:
-// whoever looks does not want to see the looking.
+// they are not what a person looks for.
 const PagesLabel = "debug_pages"
 
 // Goroutine is one goroutine at the moment of the dump.
@@ -174,8 +174,8 @@ func (g *Goroutine) Aside() bool {
 	})
 }
 
-// At is the frame that says most about where a goroutine is: the innermost of
-// our own; where there is none, the outermost, which says whose goroutine it is.
+// At is the frame that says most about where a goroutine is: the innermost of our
+// code; without one, the outermost, which says whose goroutine it is.
 func (g *Goroutine) At() Frame {
 	for _, f := range g.Frames {
 		if own(f.Func) {
@@ -208,8 +208,8 @@ func (g *Goroutine) Call() string {
 // Trace is the id of the trace that the goroutine works for, or "".
 //
 // A goroutine inherits its labels from the one that started it. An http.Client
-// starts two for a connection, which outlive the request that dialled: they
-// work for whoever has the connection, so they get no trace.
+// starts two for a connection, which outlive the request that dialled: they work
+// for every user of the connection, so they get no trace.
 func (g *Goroutine) Trace() string {
 	if strings.HasPrefix(g.Creator, "net/http.(*Transport).") {
 		return ""
@@ -221,7 +221,7 @@ func (g *Goroutine) Trace() string {
 type Group struct {
 	Count   int      `json:"count"`
 	State   string   `json:"state"`             // as Go words it: "chan receive", "IO wait"
-	Func    string   `json:"func"`              // the innermost function of our own, or else the outermost of a library
+	Func    string   `json:"func"`              // the innermost function of our code, or the outermost of a library
 	File    string   `json:"file"`              // without the machine's folders
 	Line    int      `json:"line"`              // of the call that it is in
 	Own     bool     `json:"own"`               // Func is the workshop's
@@ -284,9 +284,9 @@ func Groups(all []Goroutine) []Group {
 var inSteps = regexp.MustCompile(`^(?:.*/)?steps/(?:[0-9]{2}-[^/]+/|(kit)(?:@[^/]+)?/)`)
 
 // Short is a file's name without the folders that are the same everywhere: a
-// step's own from the step's folder on, the kit's from kit/ on (outside the
-// workspace it has a version), another module's from its version on. No name it returns begins with the folders of
-// the machine that built the program.
+// step's from the step's folder on, the kit's from kit/ on, another module's from
+// its version on. (Outside the workspace, the kit has a version, too.) No name it
+// returns begins with the folders of the machine that built the program.
 func Short(file string) string {
 	file = strings.ReplaceAll(file, `\`, "/")
 	if m := inSteps.FindStringSubmatch(file); m != nil {

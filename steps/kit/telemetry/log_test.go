@@ -110,8 +110,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// Who sets LOG_LEVEL sees what the targets are called. A line that is not
-// written is no event of its span either.
+// A reader who sets LOG_LEVEL sees what the targets are called. A line that is
+// not written is no event of its span either.
 func TestLogTargets(t *testing.T) {
 	c := newCollector(t)
 	setenv(t, "LOG_LEVEL=error,telemetry=debug,web=info", "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL)

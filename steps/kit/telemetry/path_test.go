@@ -33,8 +33,8 @@ func fail(s trace.Span) {
 func TestErrorPath(t *testing.T) {
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+newCollector(t).URL)
 	start(t, Config{ErrorPath: true})
-	// A leader in a trace of its own, whose flight panics and has two loads
-	// that fail, the second a retry.
+	// A leader in a separate trace, whose flight panics and has two loads that
+	// fail, the second a retry.
 	leads, _, at := begin(t.Context(), "GET")
 	lctx, get, _ := begin(leads, "cache.get")
 	fctx, flight, _ := begin(lctx, "flight")

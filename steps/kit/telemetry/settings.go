@@ -437,7 +437,7 @@ func readEndpoint(s *settings, prefix, v, example string) error {
 	return nil
 }
 
-// checkHeaders checks without a word of the values, which are passwords.
+// checkHeaders names no value in its errors, because the values are passwords.
 func checkHeaders(v string) error {
 	for i, pair := range strings.Split(v, ",") {
 		name, value, found := strings.Cut(pair, "=")

@@ -191,7 +191,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// Whoever names the endpoint in the program depends on no variable.
+// A program that names the endpoint depends on no variable.
 func TestEndpointIsOurs(t *testing.T) {
 	cert, _ := certificate(t, t.TempDir())
 	setenv(t, "OTEL_TRACES_EXPORTER=none", "OTEL_SDK_DISABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=nonsense",

@@ -161,7 +161,8 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// 06: whoever waits for the lock wants a key, and waits for no flight of it.
+// 06: a caller that waits for the lock wants a key, and waits for no flight of
+// it.
 func TestQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(t)
@@ -182,7 +183,7 @@ func TestQueues(t *testing.T) {
 	})
 }
 
-// A flight may be someone else's, deep below cache.get or with a key of its own.
+// A flight may be someone else's, deep below cache.get or with another key.
 func TestForeignFlights(t *testing.T) {
 	c := newCache(t)
 	ctx, _ := c.get(t.Context(), "a")

@@ -109,7 +109,8 @@ func TestFailureOf(t *testing.T) {
 	}
 }
 
-// An error that waits for its reader, or for ever, is read no longer than a second.
+// An error that waits for its reader, or forever, is read no longer than a
+// second.
 func TestFailureThatBlocks(t *testing.T) {
 	for _, method := range []string{"Error", "StatusCode", "RetryAfter", "Unwrap"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -151,7 +152,8 @@ func TestFailureIsReadOnce(t *testing.T) {
 	}
 }
 
-// A wait at the end of its numbers is a long one, and a status that is none is a 500.
+// A wait at the end of its numbers is a long one, and an impossible status is a
+// 500.
 func TestAnswersAtTheEndsOfNumbers(t *testing.T) {
 	captureLog(t)
 	for err, want := range map[error]string{later(math.MaxInt64): "9223372037", codedError(1 << 40): "", codedError(-1): ""} {

@@ -65,7 +65,7 @@ func Serve(ctx context.Context, addr string, handler http.Handler) error {
 	return ServeOn(ctx, l, NewServer(handler))
 }
 
-// ServeOn is Serve for a listener and a server of your own.
+// ServeOn is Serve for your listener and server.
 func ServeOn(ctx context.Context, l net.Listener, server *http.Server) error {
 	var inAir atomic.Int64
 	next := server.Handler
@@ -121,10 +121,10 @@ func identify(next http.Handler) http.Handler {
 	})
 }
 
-// observe sends the trace's id back to the caller, names the span after the
+// observe sends the trace's id back to the caller. It names the span after the
 // route even when the handler panics, and makes a panic an error. It does not
-// recover: the panic goes its way to otelhttp, which keeps it as an event, and
-// on to net/http, which logs it and closes the connection.
+// recover: the panic goes its way to otelhttp, which keeps it as an event, and on
+// to net/http, which logs it and closes the connection.
 func observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		span := trace.SpanFromContext(r.Context())

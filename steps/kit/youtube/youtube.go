@@ -124,9 +124,9 @@ func (c *Client) Within(d time.Duration) *Client {
 	return &bounded
 }
 
-// NewHTTPClient is an http.Client with a transport of its own, traced: a span
-// "HTTP GET" for each request, and below it what the connection cost. Share it;
-// the transport keeps the connections.
+// NewHTTPClient is an http.Client with a new transport, traced: a span "HTTP GET"
+// for each request, and below it what the connection cost. Share it; the
+// transport keeps the connections.
 func NewHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 10 // the default keeps 2 of a burst's 5
@@ -197,8 +197,8 @@ func (c *Client) load(ctx context.Context, channel string) (id string, size int,
 	return id, len(document), err
 }
 
-// FeedOf is the URL of a channel's feed. What feedURL has as its query stays as it
-// is written, but for a channel.
+// FeedOf is the URL of a channel's feed. The query of feedURL stays as it is
+// written, except for a channel.
 func FeedOf(feedURL, channel string) (*url.URL, error) {
 	u, err := url.Parse(feedURL)
 	if err != nil {

@@ -549,8 +549,7 @@ func TestFailed(t *testing.T) {
 	}
 }
 
-// root starts a trace of its own. The client takes the provider of its
-// caller's span.
+// root starts a new trace. The client takes the provider of its caller's span.
 func root(t *testing.T) (context.Context, *tracetest.SpanRecorder, func()) {
 	recorder := tracetest.NewSpanRecorder()
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))

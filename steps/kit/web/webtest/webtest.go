@@ -96,7 +96,7 @@ func (c conn) RemoteAddr() net.Addr { return c.remote }
 func address(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 
 // provider is global for the whole test binary: a tracer that a package made at
-// its start belongs to the first provider that is set, for ever.
+// its start belongs to the first provider that is set, forever.
 var provider = sync.OnceValue(func() *sdktrace.TracerProvider {
 	p := sdktrace.NewTracerProvider()
 	otel.SetTracerProvider(p)

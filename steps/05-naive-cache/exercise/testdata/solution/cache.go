@@ -1,6 +1,6 @@
 // The solution of step 05: one caller at a time, from the look to the store.
 //
-// Whoever comes second finds what the first has loaded.
+// The second caller finds what the first has loaded.
 package main
 
 import (
