@@ -146,9 +146,9 @@ func (b *Bench) Servers(ctx context.Context) (*plan, error) {
 	return p, nil
 }
 
-// Fleet asks for one cached answer again and again, on one connection: the step
-// that has the bench, and in the next one, three peers of a fleet, the peer that
-// owns the channel and those that do not.
+// Fleet asks for one cached answer again and again, on one connection. It asks
+// the step that has the bench. In the next step, a fleet of three, it asks the
+// peer that owns the channel, and the others.
 func (b *Bench) Fleet(ctx context.Context) (*plan, error) {
 	last := 3 * time.Second
 	if b.Quick {

@@ -43,7 +43,7 @@ type Span struct {
 	Name       string `json:"operationName"`
 	ProcessID  string
 	Service    string      `json:"-"`
-	Process    Tags        `json:"-"` // the resource's attributes but for service.name
+	Process    Tags        `json:"-"` // the resource's attributes, without service.name
 	References []Reference // to its parent and to spans that it is linked to
 	StartTime  int64       // microseconds
 	Duration   int64       // microseconds
@@ -109,7 +109,7 @@ func (s *Server) Trace(ctx context.Context, id string) (*Trace, error) {
 	return t, nil
 }
 
-// client has a transport of its own: the machine's proxies are not for 127.0.0.1,
+// client has a separate transport: the machine's proxies are not for 127.0.0.1,
 // and no connection outlives its question.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 

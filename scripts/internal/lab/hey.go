@@ -20,8 +20,8 @@ import (
 	"plaque/scripts/internal/lesson"
 )
 
-// Load has hey load the server at url under one root span of tp's, writes its call
-// and its report to w, and returns the id of the burst's trace.
+// Load has hey load the server at url under one root span of tp's. It writes the
+// call and hey's report to w, and returns the id of the burst's trace.
 func Load(ctx context.Context, tp trace.TracerProvider, bin, step string, h lesson.Hey, url string, w io.Writer) (id string, err error) {
 	ctx, burst := startBurst(ctx, tp.Tracer(tracerName), step, h.Requests, h.Concurrency)
 	defer burst.End()

@@ -21,10 +21,10 @@ type shelf[K comparable, T any] struct {
 	ticks map[int64]*chain[K, T]
 	swept int64 // the ticks before this one have no list
 
-	// With a bound, the value that makes room is found with SIEVE (Zhang et al., NSDI
-	// 2024): a hand goes from the oldest value to the newest, spares the values that
-	// were used since it last came by, and takes the first that was not. A crowd of
-	// keys that are asked for once takes the places of its like.
+	// With a bound, the value that makes room is found with SIEVE (Zhang et al.,
+	// NSDI 2024): a hand goes from the oldest value to the newest. It spares
+	// those that were used since it last came by, and takes the first that was
+	// not. So keys that are asked for once push out each other.
 	order chain[K, T] // from the oldest to the newest
 	hand  *item[K, T]
 }
