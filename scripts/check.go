@@ -40,7 +40,7 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	s := check.Subject{Name: strings.Join(o.Command, " ") + o.Addr}
 	ways := slices.DeleteFunc(append(names, s.Name, *exercise), func(way string) bool { return way == "" })
 	if len(ways) != 1 || o.Command != nil && o.Addr != "" {
-		return errUsage{errors.New("check judges one server: name a step (`check 05`), where one listens (`check --addr 127.0.0.1:3779`), an exercise (`check --exercise 05`), or the command that starts one (`check -- python3 server.py`)")}
+		return errUsage{errors.New("check judges one server: name a step (`check 05`), an address (`check --addr 127.0.0.1:3779`), an exercise (`check --exercise 05`), or a command (`check -- python3 server.py`)")}
 	}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
