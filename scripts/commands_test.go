@@ -143,7 +143,7 @@ func (s *shell) inGate(line string) (bool, error) {
 	var run *regexp.Regexp
 	switch {
 	case line == "go test work":
-		run = regexp.MustCompile(`(?m)^\.ci/bare$`) // which runs the commands with which the README begins
+		run = regexp.MustCompile(`(?m)^\.ci/bare\b`) // which runs the commands with which the README begins
 	case len(words) >= 4 && slices.Equal(words[:4], []string{"go", "run", "./scripts", "tour"}):
 		run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json| --report \S.*)?$`)
 		names := words[4:]
