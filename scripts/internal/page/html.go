@@ -138,7 +138,7 @@ func newView(t Tour) view {
 		v.Facts = append(v.Facts, t.Took.Round(time.Second).String())
 	}
 	// The bursts of two steps stand side by side: of the first that remembers an
-	// answer and still makes many loads at once, and of the first that makes one and
+	// answer and still makes many loads at once; and of the first that makes one and
 	// answers all that wait for it, even if it panics.
 	wanted := []func(*lesson.Lesson) bool{
 		(*lesson.Lesson).Stampedes,

@@ -49,7 +49,7 @@ func Fill(page string, blocks map[string]string) (string, error) {
 		}
 		used[name] = true
 		text = strings.Trim(text, "\n")
-		if strings.HasPrefix(name, screenBlock) && sameScreen(old, text) {
+		if stays(name, old, text) {
 			text = strings.Trim(old, "\n")
 		}
 		fmt.Fprintf(&b, "%s%s%s\n%s\n%s", begin, name, close, text, end)

@@ -3,7 +3,10 @@ package report
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+
+	"plaque/scripts/internal/lab"
 )
 
 // Ran is what a page can show of one experiment.
@@ -18,17 +21,19 @@ type RanAct struct {
 	Does    string   // in a few words
 	Picture string   // the waterfall, in whole lines; "" for none
 	Screen  string   // what a command such as `stacks` printed then; "" for none
+	Hey     string   // what hey printed; "" where it was not used
 	Seen    []string // what was claimed and came out, as "loads: 1"
 }
 
 // A page names what it shows: <!-- generated: run a doomed load --> is one
 // experiment with its pictures, <!-- generated: screen a doomed load --> what
-// `stacks` or `top` printed in it, <!-- generated: table a feed that fails --> a
-// folded table of its acts, and <!-- generated: experiments --> one of all the
-// other experiments.
+// `stacks` or `top` printed in it, <!-- generated: histogram the stampede --> how
+// long answers took, <!-- generated: table a feed that fails --> a folded table of
+// its acts, and <!-- generated: experiments --> one of all the other experiments.
 const (
 	runBlock    = "run "
 	screenBlock = "screen "
+	heyBlock    = "histogram "
 	tableBlock  = "table "
 	theRest     = "experiments"
 )
@@ -53,6 +58,8 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 			kind, of = runBlock, strings.TrimPrefix(name, runBlock)
 		case strings.HasPrefix(name, screenBlock):
 			kind, of = screenBlock, strings.TrimPrefix(name, screenBlock)
+		case strings.HasPrefix(name, heyBlock):
+			kind, of = heyBlock, strings.TrimPrefix(name, heyBlock)
 		case strings.HasPrefix(name, tableBlock):
 			kind, of = tableBlock, strings.TrimPrefix(name, tableBlock)
 		default:
@@ -72,9 +79,12 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 			blocks[name] = r.acts()
 			continue
 		}
-		screen := r.screen()
+		screen, missing := r.first(func(a RanAct) string { return a.Screen }), "nobody looks inside in that experiment: give one of its acts a `look`"
+		if kind == heyBlock {
+			screen, missing = r.first(RanAct.histogram), "hey has no histogram of that experiment"
+		}
 		if screen == "" {
-			return nil, fmt.Errorf("block %q: nobody looks inside in that experiment: give one of its acts a `look`", name)
+			return nil, fmt.Errorf("block %q: %s", name, missing)
 		}
 		blocks[name] = fence(screen)
 	}
@@ -126,14 +136,24 @@ func (r Ran) text() string {
 	return flat(r.Says) + "\n\n" + fence(b.String())
 }
 
-// screen is the first thing that was looked at.
-func (r Ran) screen() string {
+// first is what the first act has that has any.
+func (r Ran) first(of func(RanAct) string) string {
 	for _, a := range r.Acts {
-		if a.Screen != "" {
-			return a.Screen
+		if text := of(a); text != "" {
+			return text
 		}
 	}
 	return ""
+}
+
+// histogram is how long answers took, and what they were, as hey prints it.
+func (a RanAct) histogram() string {
+	bars := lab.Histogram(a.Hey)
+	_, answers, ok := strings.Cut(a.Hey, statusCodes)
+	if bars == "" || !ok {
+		return ""
+	}
+	return "Response time histogram:\n" + bars + "\n\n" + statusCodes + answers
 }
 
 // acts shows an experiment whose acts are alike, a row each, folded.
@@ -197,13 +217,47 @@ func ours(screen string) string {
 	return b.String()
 }
 
+const statusCodes = "Status code distribution:\n"
+
+// crowds is what counts in a histogram: how many answers were fast and how many
+// slow, which is before and after the longest run of empty rows, and the rest.
+func crowds(histogram string) string {
+	bars, rest, _ := strings.Cut(histogram, statusCodes)
+	var counts []int
+	for _, m := range row.FindAllStringSubmatch(bars, -1) {
+		n, _ := strconv.Atoi(m[1])
+		counts = append(counts, n)
+	}
+	fast, slow, empty, longest := 0, 0, 0, 0
+	for _, n := range counts {
+		switch {
+		case n == 0:
+			empty++
+			continue
+		case empty > longest:
+			longest, fast, slow = empty, fast+slow, 0
+		}
+		empty, slow = 0, slow+n
+	}
+	return fmt.Sprintf("%d fast, %d slow, %s", fast, slow, strings.Join(strings.Fields(rest), " "))
+}
+
+// row is a row of hey's histogram, with its number of answers.
+var row = regexp.MustCompile(`(?m)^\s*\d+\.\d+ \[(\d+)\]`)
+
 // moment are the parts of a screen that differ from run to run: times, numbers
 // of processes and of traces.
 var moment = regexp.MustCompile(`process \d+|\b[0-9a-f]{32}\b|\b\d+(\.\d+)? (s|ms|min)\b|go\d+\.\d+(\.\d+)?|\b\d+ (goroutines|left out|running spans)\b`)
 
-// sameScreen reports whether two blocks differ in nothing but the moment. Then
-// the one that stands on the page stays: it is a real one, too.
-func sameScreen(old, is string) bool {
+// stays reports whether two texts of a block differ in nothing but the moment.
+// Then the one that stands on the page stays: it is a real one, too.
+func stays(block, old, is string) bool {
+	switch {
+	case strings.HasPrefix(block, heyBlock):
+		return crowds(old) == crowds(is)
+	case !strings.HasPrefix(block, screenBlock):
+		return false
+	}
 	mask := func(s string) string {
 		return strings.Join(strings.Fields(moment.ReplaceAllString(s, "…")), " ")
 	}

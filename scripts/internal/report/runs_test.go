@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -72,6 +73,43 @@ func TestScreenStays(t *testing.T) {
 		}
 		if (got == old) != stays {
 			t.Errorf("%q gives %q", text, got)
+		}
+	}
+}
+
+// A histogram of another moment stays, unless other numbers of callers were fast.
+func TestHistogramStays(t *testing.T) {
+	hey := func(rows ...int) string {
+		var b strings.Builder
+		b.WriteString("Summary:\n\nResponse time histogram:\n")
+		for i, n := range rows {
+			fmt.Fprintf(&b, "  0.%03d [%d]\t|%s\n", i+rows[0], n, strings.Repeat("■", n))
+		}
+		return b.String() + "\nLatency distribution:\n\nStatus code distribution:\n  [200]\t10 responses\n"
+	}
+	page := begin + "histogram x" + close + "\n" + end + "\n"
+	fill := func(page, printed string) string {
+		blocks, err := Runs(page+begin+"experiments"+close+"\n", []Ran{{Name: "x", Says: "It is.", Acts: []RanAct{{Does: "wait"}, {Does: "load", Hey: printed}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err = Fill(page, map[string]string{"histogram x": blocks["histogram x"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	was := fill(page, hey(1, 4, 0, 0, 0, 0, 3, 2))
+	if !strings.Contains(was, "[4]\t|■■■■\n") || !strings.Contains(was, "10 responses") || strings.Contains(was, "Latency") {
+		t.Errorf("the page shows\n%s", was)
+	}
+	for printed, same := range map[string]bool{
+		hey(2, 2, 1, 0, 0, 1, 0, 4): true,
+		hey(1, 5, 0, 0, 0, 0, 2, 2): false,
+		hey(5, 3, 1, 1):             false,
+	} {
+		if got := fill(was, printed); (got == was) != same {
+			t.Errorf("%s\ngives\n%s", printed, got)
 		}
 	}
 }

@@ -219,7 +219,7 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson, all *runs) e
 		all.results = append(all.results, r)
 		ran := Ran{Name: x.Name, Says: x.Says}
 		for _, a := range r.Acts {
-			did := RanAct{Does: a.Act.Does(), Screen: ours(a.Screen)}
+			did := RanAct{Does: a.Act.Does(), Screen: ours(a.Screen), Hey: a.Hey}
 			// What 01 to 03 do takes no time that survives the rounding, unless
 			// callers are slow.
 			if len(a.Act.Picture) > 0 && (s.ReadsFeed() || isSlow(a.Act)) {
