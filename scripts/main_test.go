@@ -42,7 +42,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q: %v", args, err)
 			}
 			flat := strings.Join(strings.Fields(out), " ")
-			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--jaeger] [--json] [--report FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
+			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
 				"-n N", "-c N", "-t N", "-z N", "-q N", "--only NAMES", "--build", "--fleet", "--every TIME", "--outage TIME"} {
 				if !strings.Contains(flat, want) {
 					t.Errorf("%q does not say %q:\n%s", args, want, out)

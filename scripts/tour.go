@@ -9,6 +9,8 @@ import (
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/page"
+	"plaque/scripts/internal/predict"
+	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/tour"
 )
 
@@ -17,6 +19,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("tour")
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
 	withJaeger := fs.Bool("jaeger", false, "start Jaeger first, and keep it until Ctrl-C")
+	askFirst := fs.Bool("ask", false, "ask for a prediction before each main experiment, and run those alone")
 	dir := fs.String("report", "", "write one page of what was seen into this `folder`, as index.html")
 	names, err := e.parse(fs, args)
 	if err != nil {
@@ -33,6 +36,15 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 		}
 	}
 	t := &tour.Tour{Steps: steps, Out: e.printerUnless(*asJSON), Log: e.stderr}
+	var asker *predict.Asker
+	if *askFirst {
+		if *asJSON {
+			t.Out = say.New(e.stderr) // the questions are for a person
+		}
+		if asker, err = e.asker(t); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 
 	// Jaeger is nice to have: the tour receives the spans itself.
@@ -50,6 +62,11 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	}
 	defer t.Bins.Close()
 	err = t.Run(ctx)
+	var predictions any
+	if asker != nil {
+		asker.Summary(t.Out) // also where the tour ends early, of what was asked until then
+		predictions = asker.Predictions
+	}
 	if page != nil {
 		// Also where the tour ends early: what it has seen until then is true.
 		err = errors.Join(err, e.report(ctx, page, t, began, err))
@@ -58,7 +75,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if *asJSON {
-		if err := t.JSON(e.stdout); err != nil {
+		if err := t.JSON(e.stdout, predictions); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,13 @@ const (
 	fleetSpan  = "fleet.get"
 )
 
+// Claims are the checks that will judge an act of a step. They have seen nothing yet.
+func Claims(step *lesson.Lesson, act lesson.Act) []Check {
+	a := &Outcome{Act: act}
+	a.judge(step)
+	return a.Checks
+}
+
 // judge compares what came out of an act with what its lesson claims.
 func (a *Outcome) judge(step *lesson.Lesson) {
 	e := a.Act.Expect

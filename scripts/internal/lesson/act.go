@@ -23,6 +23,8 @@ type Act struct {
 	// Picture draws the act's spans with these names.
 	Picture []string `yaml:"picture"`
 	Expect  Expect   `yaml:"expect"`
+	// Ask are the questions that `tour --ask` asks before the experiment.
+	Ask []Question `yaml:"ask"`
 }
 
 // Kind is a kind of act. Each has a file here, with its fields, what is wrong with
@@ -109,6 +111,11 @@ func (a Act) check() error {
 	if a.Feed != nil {
 		if err := a.Feed.Check(); err != nil {
 			return fmt.Errorf("feed: %w", err)
+		}
+	}
+	for _, q := range a.Ask {
+		if err := q.check(); err != nil {
+			return fmt.Errorf("ask: %w", err)
 		}
 	}
 	if a.Callers > 0 && !a.gated() {

@@ -73,18 +73,26 @@ func (w *Writer) Write(ctx context.Context, steps []*lesson.Lesson) error {
 		}
 	}
 	if len(steps) == len(w.Lessons) {
-		rooms, err := Rooms(w.Root)
-		if err != nil {
-			return err
-		}
-		for path, blocks := range map[string]map[string]string{
-			"README.md":         {"steps": List(w.Lessons)},
-			"steps/README.md":   {"map": Map(w.Lessons), "fixes": Fixes(w.Lessons), "fingerprints": Fingerprints(w.Lessons)},
-			"jaeger/README.md":  {"no-traces": doctor.NoTraces()},
-			"scripts/README.md": {"rooms": rooms},
-		} {
-			failed = append(failed, Update(filepath.Join(w.Root, filepath.FromSlash(path)), blocks, w.Check))
-		}
+		failed = append(failed, w.Overview())
+	}
+	return errors.Join(failed...)
+}
+
+// Overview writes the pages that tell of all steps. They are made from the lessons
+// and the code alone, without a run.
+func (w *Writer) Overview() error {
+	rooms, err := Rooms(w.Root)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for path, blocks := range map[string]map[string]string{
+		"README.md":         {"steps": List(w.Lessons)},
+		"steps/README.md":   {"map": Map(w.Lessons), "fixes": Fixes(w.Lessons), "fingerprints": Fingerprints(w.Lessons)},
+		"jaeger/README.md":  {"no-traces": doctor.NoTraces()},
+		"scripts/README.md": {"rooms": rooms},
+	} {
+		failed = append(failed, Update(filepath.Join(w.Root, filepath.FromSlash(path)), blocks, w.Check))
 	}
 	return errors.Join(failed...)
 }

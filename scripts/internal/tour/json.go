@@ -7,8 +7,8 @@ import (
 	"plaque/scripts/internal/lab"
 )
 
-// JSON prints the whole tour as one document.
-func (t *Tour) JSON(w io.Writer) error {
+// JSON prints the whole tour as one document, with the predictions if there are any.
+func (t *Tour) JSON(w io.Writer, predictions any) error {
 	type act struct {
 		Says    string         `json:"says"`
 		By      []string       `json:"by_hand,omitempty"`
@@ -33,9 +33,10 @@ func (t *Tour) JSON(w io.Writer) error {
 		Experiments []experiment `json:"experiments"`
 	}
 	doc := struct {
-		True  bool   `json:"true"`
-		Steps []step `json:"steps"`
-	}{True: t.Failed() == 0}
+		True        bool   `json:"true"`
+		Steps       []step `json:"steps"`
+		Predictions any    `json:"predictions,omitempty"`
+	}{True: t.Failed() == 0, Predictions: predictions}
 	for _, r := range t.Visits {
 		all, held := r.Claims()
 		s := step{Step: r.Lesson.Step, Claim: r.Lesson.Claim, True: all == held, Seconds: r.Took.Seconds()}

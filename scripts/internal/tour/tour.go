@@ -28,6 +28,11 @@ type Tour struct {
 	Jaeger *jaeger.Server // gets every span too; nil for none
 	Out    *say.Printer   // the story of the steps, in their order
 	Log    io.Writer      // how far the build is, until the story begins
+	// Before and After are called around each experiment, and write to the story.
+	// An experiment that Before does not want does not run, and an error of it ends
+	// the tour. Both are nil, or both are set and the steps take turns.
+	Before func(context.Context, *say.Printer, *lesson.Lesson, lesson.Experiment) (wanted bool, err error)
+	After  func(*say.Printer, *lesson.Lesson, *lab.Result)
 
 	// Visits are those that have come to their end, in the order of Steps, up to
 	// the first that has not.
@@ -102,8 +107,11 @@ func (t *Tour) Run(ctx context.Context) error {
 		ended[i] = make(chan error, 1)
 	}
 	var running sync.WaitGroup
+	slots := make(chan struct{}, AtOnce)
+	if t.Before != nil {
+		slots = make(chan struct{}, 1)
+	}
 	running.Go(func() {
-		slots := make(chan struct{}, AtOnce)
 		for i, s := range t.Steps {
 			slots <- struct{}{}
 			running.Go(func() {
@@ -183,11 +191,21 @@ func (t *Tour) visit(ctx context.Context, job *build.Job, s *lesson.Lesson, w io
 	t.telling.Store(true)
 	head(out, s)
 	for _, e := range s.Experiments {
-		experiment(out, e)
-		r, err := l.Run(ctx, bin, s, e)
+		wanted := true
+		if t.Before != nil {
+			wanted, err = t.Before(ctx, out, s, e)
+		}
+		var r *lab.Result
+		if wanted && err == nil {
+			experiment(out, e)
+			r, err = l.Run(ctx, bin, s, e)
+		}
 		if err != nil {
 			l.Close()
 			return nil, err
+		}
+		if !wanted {
+			continue
 		}
 		v.Results = append(v.Results, r)
 		for _, a := range r.Acts {
@@ -195,6 +213,9 @@ func (t *Tour) visit(ctx context.Context, job *build.Job, s *lesson.Lesson, w io
 			if t.Jaeger != nil && len(a.Act.Picture) > 0 && a.TraceID != "" {
 				out.Line("    in Jaeger: " + t.Jaeger.TraceURL(a.TraceID))
 			}
+		}
+		if t.After != nil {
+			t.After(out, s, r)
 		}
 	}
 	l.Close() // passes on the last spans

@@ -39,6 +39,9 @@ func Size(w io.Writer) (columns, lines int) {
 	return columns, lines
 }
 
+// Asks reports whether somebody can type at f: it is a terminal's keyboard.
+func Asks(f *os.File) bool { return keyboard(f) }
+
 // Colors reports whether w is a terminal that may be sent colours: NO_COLOR is
 // not set, and the terminal understands escape codes.
 func Colors(w io.Writer) bool {

@@ -16,4 +16,9 @@ func size(f *os.File) (columns, lines int, ok bool) {
 	return int(size.Col), int(size.Row), true
 }
 
+func keyboard(f *os.File) bool {
+	_, _, ok := size(f)
+	return ok
+}
+
 func escapes(*os.File) bool { return true }

@@ -15,6 +15,11 @@ func size(f *os.File) (columns, lines int, ok bool) {
 	return int(w.Right-w.Left) + 1, int(w.Bottom-w.Top) + 1, true
 }
 
+func keyboard(f *os.File) bool {
+	var mode uint32
+	return windows.GetConsoleMode(windows.Handle(f.Fd()), &mode) == nil
+}
+
 // escapes asks the console to understand escape codes. One that is too old for
 // that refuses.
 func escapes(f *os.File) bool {
