@@ -31,7 +31,7 @@ func runStep(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer bins.Close()
-	bin, err := bins.DebugStep(ctx, s)
+	bin, err := bins.Step(ctx, s)
 	if err != nil {
 		return err
 	}

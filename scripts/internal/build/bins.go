@@ -123,11 +123,6 @@ func (b *Bins) Step(ctx context.Context, s *lesson.Lesson) (string, error) {
 	return b.build(ctx, s.Step, command{dir: s.Dir, pkg: "."})
 }
 
-// DebugStep is Step for a program that somebody may look at with a debugger.
-func (b *Bins) DebugStep(ctx context.Context, s *lesson.Lesson) (string, error) {
-	return b.build(ctx, "debug-"+s.Step, command{dir: s.Dir, pkg: ".", flags: []string{"-ldflags="}})
-}
-
 // Exercise builds a step's exercise and returns its path.
 func (b *Bins) Exercise(ctx context.Context, s *lesson.Lesson) (string, error) {
 	return b.build(ctx, "exercise-"+s.Step, command{dir: s.Dir, pkg: "./exercise"})

@@ -61,6 +61,15 @@ var bins *build.Bins
 // built builds a step as it is.
 func built(t *testing.T, l *lesson.Lesson) string {
 	t.Helper()
+	bin, err := opened(t).Step(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+func opened(t *testing.T) *build.Bins {
+	t.Helper()
 	if bins == nil {
 		root, err := build.Root(".")
 		if err != nil {
@@ -70,11 +79,7 @@ func built(t *testing.T, l *lesson.Lesson) string {
 			t.Fatal(err)
 		}
 	}
-	bin, err := bins.Step(t.Context(), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bin
+	return bins
 }
 
 func lessons(t *testing.T) []*lesson.Lesson {
@@ -490,7 +495,9 @@ func TestExercises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unsolved[l.Step] = overlaid(t, l, "./exercise", nil)
+		if unsolved[l.Step], err = opened(t).Exercise(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
 		solved[l.Step] = overlaid(t, l, "./exercise", map[string]string{l.ExerciseFile(): string(text)})
 	}
 	t.Parallel()
