@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 
 	"plaque/scripts/internal/build"
@@ -14,9 +15,14 @@ import (
 // mutants breaks each line that matters of these steps, one at a time, and reports
 // those that no test notices.
 func mutants(ctx context.Context, e *env, args []string) error {
-	names, err := e.parse(e.flags("mutants"), args)
+	fs := e.flags("mutants")
+	some := fs.Int("some", 0, "try so many of them, picked by chance; 0 means all")
+	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
+	}
+	if *some < 0 {
+		return errUsage{fmt.Errorf("--some %d: it is how many mutants to try, and 0 means all", *some)}
 	}
 	steps, err := e.steps(names)
 	if err != nil {
@@ -29,6 +35,10 @@ func mutants(ctx context.Context, e *env, args []string) error {
 			return err
 		}
 		list = append(list, more...)
+	}
+	if *some > 0 && *some < len(list) {
+		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		list = list[:*some]
 	}
 	dir, clean, err := build.TempDir()
 	if err != nil {

@@ -31,10 +31,13 @@ func TestBurstsInJaeger(t *testing.T) {
 	for i, step := range all {
 		bins[i] = compiled(t, step, nil)
 	}
+	slots := make(chan struct{}, 4) // as many steps at once as on a tour
 	t.Run("bursts", func(t *testing.T) {
 		for i, step := range all {
 			t.Run(step.Step, func(t *testing.T) {
 				t.Parallel()
+				slots <- struct{}{}
+				defer func() { <-slots }()
 				l := newLab(t, server.OTLP)
 				for _, e := range step.Experiments {
 					if !slices.ContainsFunc(e.Acts, func(a lesson.Act) bool { return len(a.Picture) > 0 }) {
