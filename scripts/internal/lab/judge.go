@@ -90,9 +90,10 @@ func (a *Outcome) judge(step *lesson.Lesson) {
 	if e.OtherKey != "" {
 		a.check("B, while A loads, is answered", e.OtherKey, a.otherKey)
 	}
+	screen := strings.Join(strings.Fields(a.Screen), " ") // how wide a column is depends on the others' words
 	for _, words := range e.Screen {
 		got := words
-		if !strings.Contains(a.Screen, words) {
+		if !strings.Contains(screen, words) {
 			got = "no such words"
 		}
 		a.check("the screen says", words, got)

@@ -152,7 +152,8 @@ type Expect struct {
 	Together string `yaml:"together"`
 	// OtherKey is when B is answered: "at once" or "after A".
 	OtherKey string `yaml:"other_key"`
-	// Screen are words that stand on the screen of a look.
+	// Screen are words that stand on the screen of a look, with one blank between
+	// two of them.
 	Screen []string `yaml:"screen"`
 	// Quick is when the quick caller behind the slow ones is answered: "at once",
 	// while they still speak, or "after the slow ones", when they have spoken.

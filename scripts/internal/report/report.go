@@ -104,11 +104,11 @@ func difference(old, is string) string {
 // Map is the table of steps.
 func Map(steps []*lesson.Lesson) string {
 	var b strings.Builder
-	b.WriteString("| step | minutes | what it claims |\n|---|---|---|\n")
+	b.WriteString("| step | what it claims |\n|---|---|\n")
 	total := 0
 	for _, s := range steps {
 		total += s.Minutes
-		fmt.Fprintf(&b, "| [%s](%s) | %d | %s |\n", s.Step, s.Step, s.Minutes, flat(s.Claim))
+		fmt.Fprintf(&b, "| [%s](%s)<br>%d min | %s |\n", s.Number(), s.Step, s.Minutes, flat(s.Claim))
 	}
 	fmt.Fprintf(&b, "\nThat is %d h %02d min in all.\n", total/60, total%60)
 	return b.String()
@@ -128,7 +128,7 @@ func Fixes(steps []*lesson.Lesson) string {
 	var b strings.Builder
 	b.WriteString("| step | fixes | leaves |\n|---|---|---|\n")
 	for _, s := range steps {
-		fmt.Fprintf(&b, "| [%s](%s) | %s | %s |\n", s.Step, s.Step, flat(s.Fixes), flat(s.Breaks))
+		fmt.Fprintf(&b, "| [%s](%s) | %s | %s |\n", s.Number(), s.Step, flat(s.Fixes), flat(s.Breaks))
 	}
 	return b.String()
 }

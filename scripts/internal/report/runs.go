@@ -194,11 +194,15 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // cell keeps a text inside one cell of a table.
 func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s) }
 
-// library are rows of goroutines that no code of ours started. How many there are
-// differs from run to run, and a page leaves them out.
-var library = regexp.MustCompile(`(transport|batch_span_processor|signal|http/server)\.go:\d+\s*$|^ +in (net|trace|syscall)\.`)
+// library are rows of goroutines that no code of ours started, or that send
+// spans. How many there are differs from run to run, and a page leaves them out.
+var library = regexp.MustCompile(`(transport|batch_span_processor|signal|http/server|delivery)\.go:\d+\s*$|^ +in (net|trace|syscall|http)\.`)
 
-// ours is a screen without libraries' goroutines.
+// explained is a line that says what a state is: "select: waits for …".
+var explained = regexp.MustCompile(`^([a-zA-Z][a-zA-Z ]*): `)
+
+// ours is a screen without libraries' goroutines, and without states that no other
+// goroutine has.
 func ours(screen string) string {
 	var b strings.Builder
 	cut := false
@@ -209,6 +213,7 @@ func ours(screen string) string {
 				b.WriteString("    …\n")
 			}
 			cut = true
+		case explained.MatchString(line) && cut && !strings.Contains(b.String(), "  "+explained.FindStringSubmatch(line)[1]+"  "):
 		case strings.TrimSpace(line) == "" && strings.HasSuffix(b.String(), "\n\n"):
 		default:
 			b.WriteString(strings.TrimRight(line, " \n") + "\n")

@@ -144,8 +144,9 @@ func TestRooms(t *testing.T) {
 
 // How many goroutines libraries have differs from run to run; a page leaves them out.
 func TestOurs(t *testing.T) {
-	const screen = "05, process 1, go1: 3 goroutines\n\nin our own code:\n\n    1  IO wait  main.handle  server.go:62\n                in net.(*netFD).Read\n\nin libraries:\n\n    1  select   http.(*persistConn).writeLoop  http/transport.go:2652\n\nselect: waits for whichever\n"
-	const want = "05, process 1, go1: 3 goroutines\n\nin our own code:\n\n    1  IO wait  main.handle  server.go:62\n    …\n\nselect: waits for whichever\n"
+	const screen = "05, process 1, go1: 3 goroutines\n\nin our own code:\n\n    1  IO wait  main.handle  server.go:62\n                in net.(*netFD).Read\n    1  select   telemetry.(*delivery).ExportSpans  kit/telemetry/delivery.go:69\n                in http.(*persistConn).roundTrip\n" +
+		"\nin libraries:\n\n    1  select   http.(*persistConn).writeLoop  http/transport.go:2652\n\nIO wait: waits\nselect: waits for whichever\n"
+	const want = "05, process 1, go1: 3 goroutines\n\nin our own code:\n\n    1  IO wait  main.handle  server.go:62\n    …\n\nIO wait: waits\n"
 	if got := ours(screen); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
