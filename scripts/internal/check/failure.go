@@ -17,8 +17,8 @@ import (
 var failures = []measured{
 	{
 		Property: property.FailureTold,
-		done:     "one caller asks for a new channel, and the feed answers 500; then rubbish; then half an answer",
-		expected: "502, after 1 load",
+		done:     fmt.Sprintf("one caller asks for a new channel, and the feed answers 500; then %d share a load on which it answers rubbish; then one with half an answer", few),
+		expected: fmt.Sprintf("502, after 1 load; then %d×502, twice", few),
 		likely:   "the failure is hidden from the caller, or the feed is asked again at once, which a feed in trouble does not need",
 		hand: []string{
 			setScript(`{"next":["500"]}`),
@@ -41,8 +41,8 @@ var failures = []measured{
 	},
 	{
 		Property: property.Heals,
-		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks", few, doomFor),
-		expected: "an answer or an end for each of the first, 200 for the last",
+		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks; at last so do %d callers of a new channel each", few, doomFor, maxLoads),
+		expected: "an answer or an end for each of the first, 200 for the one after them",
 		likely:   "the steps after a load (store, clear, wake) do not run when it panics",
 		hand: []string{
 			setScript(`{"next":["doom"]}`),
@@ -66,7 +66,7 @@ var failures = []measured{
 	},
 	{
 		Property: property.FirstLeaves,
-		done:     fmt.Sprintf("a caller's load is held; 4 more ask for the same channel; %v later the first hangs up, and %v after that the feed answers", leaveFor, leaveFor),
+		done:     fmt.Sprintf("a caller's load is held; 4 more ask for the same channel; %v later the first hangs up, and %v after that the feed answers; then with %v and %v; then another than the first hangs up, too", leaveFor, leaveFor, leaveSoon, heldLong),
 		expected: "4×200",
 		likely:   "the load runs under the context of the first caller",
 		hand: []string{
@@ -92,19 +92,62 @@ var failures = []measured{
 }
 
 func failureTold(ctx context.Context, s *subject) seen {
+	s.calm(ctx)
+	if s.round > 0 {
+		return failureShared(ctx, s)
+	}
 	key := newChannel()
-	how := []string{"500", "rubbish", "hangup"}[s.round%3]
-	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{how}})
+	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
 	got := newBurst(ctx, s).ask(key).what(callFor)
 	loads := s.feed.Stats().Channels[key]
-	if s.round > 0 && got != "502" {
-		return no("%s to %s, after %s", got, []string{"", "rubbish", "half an answer"}[s.round], say.Plural(loads, "load")).
-			because("the feed's status is looked at, and not whether the document is whole")
-	}
 	return is(got == "502" && loads == 1, "%s, after %s", got, say.Plural(loads, "load"))
 }
 
+// failureShared has callers share a load that fails. One that does not coalesce
+// makes a load for each.
+func failureShared(ctx context.Context, s *subject) seen {
+	key, how, words := newChannel(), "rubbish", "rubbish"
+	if s.round == 2 {
+		how, words = "hangup", "half an answer"
+	}
+	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: slices.Repeat([]string{how}, few)})
+	calls := newBurst(ctx, s).askAll(few, key)
+	pause(ctx, joinFor)
+	s.feed.Open()
+	got := tally(calls, callFor)
+	loads := s.feed.Stats().Channels[key]
+	switch {
+	case got["502"] == few && loads <= few:
+		return yes("%s to %s", lab.Answers(got), words)
+	case got["502"] > 0 && got["502"] < few:
+		return no("%s to %s, after %s", lab.Answers(got), words, say.Plural(loads, "load")).
+			because("not all callers of a load that fails are told")
+	}
+	return no("%s to %s, after %s", lab.Answers(got), words, say.Plural(loads, "load")).
+		because("the feed's status is looked at, and not whether the document is whole")
+}
+
+// calm waits until a new channel is served, as long as the answers ask for, so that
+// what failed before is not held against what comes. Where it is not served, that
+// is another property's.
+func (s *subject) calm(ctx context.Context) {
+	_ = s.feed.Set(origin.Script{})
+	b := newBurst(ctx, s)
+	for last := time.Now().Add(comeAgainFor); time.Now().Before(last) && ctx.Err() == nil; {
+		c := b.ask(newChannel())
+		if c.what(answerFor) == served {
+			return
+		}
+		wait, ok := retryAfter(c.answer.RetryAfter)
+		if !ok {
+			return
+		}
+		pause(ctx, max(wait, joinFor/4))
+	}
+}
+
 func failureForgotten(ctx context.Context, s *subject) seen {
+	s.calm(ctx)
 	key := newChannel()
 	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
 	b := newBurst(ctx, s)
@@ -144,6 +187,7 @@ func retryAfter(header string) (wait time.Duration, ok bool) {
 // doomed has callers share a load on which the server panics, and one more ask
 // when that is over.
 func doomed(ctx context.Context, s *subject) (ended map[string]int, next string) {
+	s.calm(ctx)
 	key := newChannel()
 	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: []string{"doom"}})
 	b := newBurst(ctx, s)
@@ -151,11 +195,19 @@ func doomed(ctx context.Context, s *subject) (ended map[string]int, next string)
 	pause(ctx, joinFor)
 	s.feed.Open()
 	ended = tally(calls, doomFor)
+	return ended, afterwards(ctx, b, key, calls)
+}
+
+// afterwards asks for a key when calls have ended, until it is served or the time is
+// over for which a failure may be remembered, and says what came of that.
+func afterwards(ctx context.Context, b *burst, key string, calls []*call) (next string) {
 	told := slices.ContainsFunc(calls, func(c *call) bool { return c.answer.RetryAfter != "" })
 	last := time.Now().Add(comeAgainFor)
 	comeAgain(ctx, calls...)
 	for {
-		next = b.ask(key).what(answerFor)
+		c := b.ask(key)
+		next = c.what(answerFor)
+		told = told || c.answer.RetryAfter != ""
 		// Where the failure is remembered for longer than was said, or was said in
 		// words, that is another property's.
 		if next == served || !told || time.Now().After(last) || ctx.Err() != nil {
@@ -166,12 +218,29 @@ func doomed(ctx context.Context, s *subject) (ended map[string]int, next string)
 	if next == "refused" {
 		next = "lost" // which of the two a process that dies gives is chance
 	}
-	return ended, next
+	return next
 }
 
 func heals(ctx context.Context, s *subject) seen {
 	ended, next := doomed(ctx, s)
-	return is(ended["no answer"] == 0 && next == served, "%s; then %s", lab.Answers(ended), next)
+	result := is(ended["no answer"] == 0 && next == served, "%s; then %s", lab.Answers(ended), next)
+	if result.has == "no" || s.round < rounds-1 {
+		return result
+	}
+	// Each load that panics may cost one of the places that there are.
+	_ = s.feed.Set(origin.Script{Next: slices.Repeat([]string{"doom"}, maxLoads)})
+	b := newBurst(ctx, s)
+	var calls []*call
+	for range maxLoads {
+		calls = append(calls, b.ask(newChannel()))
+	}
+	tally(calls, doomFor)
+	_ = s.feed.Set(origin.Script{})
+	if next := afterwards(ctx, b, newChannel(), calls); next != served {
+		return no("%s to a new channel, after %d loads that panicked", next, maxLoads).
+			because("a load that panics does not give its place back")
+	}
+	return result
 }
 
 func clean500(ctx context.Context, s *subject) seen {
@@ -180,6 +249,7 @@ func clean500(ctx context.Context, s *subject) seen {
 }
 
 func bounded(ctx context.Context, s *subject) seen {
+	s.calm(ctx)
 	key := newChannel()
 	// A timeout that covers the header alone is not enough, so once the feed begins
 	// to answer and never ends.
@@ -219,11 +289,21 @@ func firstLeaves(ctx context.Context, s *subject) seen {
 		return no("it was not loaded")
 	}
 	others := b.askAll(4, key)
-	pause(ctx, leaveFor)
-	first.hangUp()
-	<-first.done
-	pause(ctx, leaveFor)
+	leaves, after, held := first, leaveFor, leaveFor
+	switch s.round {
+	case 1:
+		after, held = leaveSoon, heldLong
+	case 2:
+		leaves, others = others[0], append(others[1:], first)
+	}
+	pause(ctx, after)
+	leaves.hangUp()
+	<-leaves.done
+	pause(ctx, held)
 	s.feed.Open()
 	got := tally(others, callFor)
+	if leaves != first && got[served] != len(others) {
+		return no("%s, when another than the first had hung up", lab.Answers(got)).because("a caller that leaves ends the load, though others wait for it")
+	}
 	return is(got[served] == len(others), "%s", lab.Answers(got))
 }

@@ -197,12 +197,16 @@ const (
 )
 
 const (
-	many = 30 // callers that miss at once
-	few  = 5
+	many  = 30 // callers that miss at once
+	crowd = 60
+	few   = 5
 
 	// leaveFor is how long a caller that will hang up waits, and how long the load
 	// is held afterwards: together less than the 2 s that the contract gives a load.
 	leaveFor = 700 * time.Millisecond
+	// leaveSoon and heldLong are the same where what follows from its leaving may
+	// come late.
+	leaveSoon, heldLong = 300 * time.Millisecond, 1200 * time.Millisecond
 
 	waveFor = 300 * time.Millisecond // after the first callers of a load come the others
 
