@@ -271,10 +271,12 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%d properties were not judged, want the 5 about spans and the one about machines", notJudged)
 		}
 		if fault == "dies of a doomed load" {
-			// A caller that comes a moment after the end is refused.
+			// A caller that comes a moment after the end is refused. How far serves-old
+			// gets by then is chance.
 			for i, v := range verdicts {
 				verdicts[i].Seen = strings.Replace(v.Seen, "5×refused", "5×lost", 1)
 			}
+			verdicts = slices.DeleteFunc(verdicts, func(v Verdict) bool { return v.Property == "serves-old" })
 			golden(t, "dies", transcript(verdicts))
 		}
 	}

@@ -11,10 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -168,6 +170,8 @@ func serveFaulty(fault string) error {
 	mux := http.NewServeMux()
 	pattern := "GET /{$}"
 	switch fault {
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
 	case "200 to everything":
 		pattern = "/"
 	case "one connection at a time":

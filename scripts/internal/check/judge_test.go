@@ -2,6 +2,8 @@ package check
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +37,48 @@ func TestSingle(t *testing.T) {
 			t.Errorf("%v: %q, want %q", c.names, got, c.want)
 		}
 	}
+}
+
+// A server that does not end when it is told to is killed, and the person is told.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes []string
+	o := Options{Command: []string{self, faultPrefix + "deaf"}, Only: []string{"not-found"}, Note: func(note string) { notes = append(notes, note) }}
+	verdicts, err := Run(t.Context(), o)
+	if err != nil || len(verdicts) != 1 || verdicts[0].Has != "yes" {
+		t.Errorf("%+v, %v", verdicts, err)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "had to be killed, 2 of 2 times") {
+		t.Errorf("the person is told %q", notes)
+	}
+}
+
+// A server that has just been started anew takes no connection for a moment.
+func TestConnectWaits(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	again := make(chan net.Listener, 1)
+	time.AfterFunc(300*time.Millisecond, func() {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Error(err)
+		}
+		again <- l
+	})
+	conn, err := (&subject{url: "http://" + addr}).connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	_ = (<-again).Close()
 }
 
 func distinct(n int) map[string]int {

@@ -99,14 +99,26 @@ func parseHey(text string) (map[string]int, error) {
 		if strings.HasPrefix(line, "Error distribution:") {
 			failures = true
 		} else if m := statusLine.FindStringSubmatch(line); m != nil && !failures {
-			n, _ := strconv.Atoi(m[2])
-			answers[m[1]] += n
+			if err := count(answers, m[1], m[2]); err != nil {
+				return nil, err
+			}
 		} else if m := errorLine.FindStringSubmatch(line); m != nil && failures {
-			n, _ := strconv.Atoi(m[1])
-			answers[caller.Classify(m[2])] += n
+			if err := count(answers, caller.Classify(m[2]), m[1]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return answers, nil
+}
+
+// count adds a number of answers that hey has printed.
+func count(answers map[string]int, what, number string) error {
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil {
+		return fmt.Errorf("hey's report counts %.40q answers", number)
+	}
+	answers[what] += int(n)
+	return nil
 }
 
 // tidy mends two blemishes of hey's report, 10%% and runs of empty lines, and

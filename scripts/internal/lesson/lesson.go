@@ -323,18 +323,23 @@ func Read(dir string) (*Lesson, error) {
 	}
 	defer f.Close()
 	l := &Lesson{Step: filepath.Base(dir), Dir: dir}
-	d := yaml.NewDecoder(f)
+	if err := l.read(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
+}
+
+// read fills a lesson from a file's text, and checks it.
+func (l *Lesson) read(text io.Reader) error {
+	d := yaml.NewDecoder(text)
 	d.KnownFields(true)
 	if err := d.Decode(l); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = errors.New("it is empty")
 		}
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return err
 	}
-	if err := l.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return l, nil
+	return l.check()
 }
 
 // check finds what a lesson must have and has not.

@@ -16,7 +16,7 @@ import (
 //
 // for a whole top-level declaration of a Go file, with its comment. PATH is
 // relative to the page's folder dir; NAME is a function, a type, a constant or a
-// variable, or Type.Method.
+// variable, or Type.Method. Without #NAME it is the whole file.
 func excerpts(dir, page string) (map[string]string, error) {
 	blocks := map[string]string{}
 	for _, part := range strings.Split(page, begin)[1:] {
@@ -34,10 +34,10 @@ func excerpts(dir, page string) (map[string]string, error) {
 	return blocks, nil
 }
 
-// excerpt is the source of one declaration, as it stands in its file.
+// excerpt is the source of one declaration, or of all, as it stands in its file.
 func excerpt(dir, what string) (string, error) {
-	path, name, ok := strings.Cut(what, "#")
-	if !ok || path == "" || name == "" {
+	path, name, one := strings.Cut(what, "#")
+	if path == "" || one && name == "" {
 		return "", fmt.Errorf("write it like cache/cache.go#Cache.Get")
 	}
 	source, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path)))
@@ -49,6 +49,9 @@ func excerpt(dir, what string) (string, error) {
 	file, err := parser.ParseFile(files, path, source, parser.ParseComments)
 	if err != nil {
 		return "", err
+	}
+	if !one {
+		return strings.TrimSpace(string(source)), nil
 	}
 	var all []string
 	for _, d := range file.Decls {

@@ -64,9 +64,12 @@ func TestExcerpt(t *testing.T) {
 			t.Errorf("%s is %q, %v; want %q", what, got, err, want)
 		}
 	}
+	if got, err := excerpt(dir, "p/p.go"); err != nil || !strings.HasPrefix(got, "package p") || !strings.HasSuffix(got, "1, 2") {
+		t.Errorf("the whole file is %q, %v", got, err)
+	}
 	for what, want := range map[string]string{
 		"p/p.go#Set":      "declares no Set; it declares One, T, T.Get, T.Set, Get, A, B, x, y",
-		"p/p.go":          "write it like",
+		"":                "write it like",
 		"p/p.go#":         "write it like",
 		"p/nowhere.go#A":  "nowhere.go",
 		"p/broken.go#A":   "p/broken.go:3",

@@ -87,10 +87,11 @@ func (w *Writer) Overview() error {
 	}
 	var failed []error
 	for path, blocks := range map[string]map[string]string{
-		"README.md":         {"steps": List(w.Lessons)},
-		"steps/README.md":   {"map": Map(w.Lessons), "fixes": Fixes(w.Lessons), "fingerprints": Fingerprints(w.Lessons)},
-		"jaeger/README.md":  {"no-traces": doctor.NoTraces()},
-		"scripts/README.md": {"rooms": rooms},
+		"README.md":           {"steps": List(w.Lessons)},
+		"steps/README.md":     {"map": Map(w.Lessons), "fixes": Fixes(w.Lessons), "fingerprints": Fingerprints(w.Lessons)},
+		"jaeger/README.md":    {"no-traces": doctor.NoTraces()},
+		"scripts/README.md":   {"rooms": rooms},
+		"scripts/CONTRACT.md": {},
 	} {
 		failed = append(failed, Update(filepath.Join(w.Root, filepath.FromSlash(path)), blocks, w.Check))
 	}

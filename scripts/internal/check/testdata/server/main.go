@@ -136,7 +136,8 @@ func (c *cache) begin(ctx context.Context, channel string) *flight {
 // land runs when a load has returned or panicked.
 func (c *cache) land(channel string, f *flight) {
 	if p := recover(); p != nil {
-		f.err = &failure{http.StatusInternalServerError, fmt.Sprint("the load panicked: ", p), spareFor}
+		text := fmt.Sprint("the load panicked: ", p)
+		f.err = &failure{http.StatusInternalServerError, text, spareFor}
 	}
 	if f.err != nil {
 		f.span.SetStatus(codes.Error, f.err.text)
@@ -169,7 +170,8 @@ func (c *cache) load(ctx context.Context, channel string) (string, *failure) {
 		}
 		return "", &failure{http.StatusBadGateway, "the feed failed: " + err.Error(), spareFor}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.feed+"?channel_id="+url.QueryEscape(channel), nil)
+	from := c.feed + "?channel_id=" + url.QueryEscape(channel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return failed(err)
 	}
@@ -205,7 +207,8 @@ func (c *cache) load(ctx context.Context, channel string) (string, *failure) {
 
 // ServeHTTP answers a request, under a span below its caller's.
 func (c *cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, span := tracer.Start(propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header)), r.Method+" "+r.Pattern)
+	ctx := propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx, span := tracer.Start(ctx, r.Method+" "+r.Pattern)
 	defer span.End()
 	channel := r.URL.Query().Get("channel")
 	if channel == "" {
@@ -252,7 +255,11 @@ func run() error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", &cache{feed: os.Getenv("FEED_URL"), entries: map[string]entry{}, flights: map[string]*flight{}})
+	mux.Handle("GET /{$}", &cache{
+		feed:    os.Getenv("FEED_URL"),
+		entries: map[string]entry{},
+		flights: map[string]*flight{},
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: idleFor}
 	ended := make(chan struct{})
 	go func() {
