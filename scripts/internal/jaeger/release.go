@@ -164,7 +164,9 @@ func (o Options) get(ctx context.Context, from string) (io.ReadCloser, int64, er
 		b.Close()
 		return nil, 0, err
 	}
-	resp, err := o.client.Do(req)
+	client := *o.client
+	client.CheckRedirect = staysSecure
+	resp, err := client.Do(req)
 	if err != nil {
 		err = b.because(err)
 		b.Close()
@@ -176,6 +178,18 @@ func (o Options) get(ctx context.Context, from string) (io.ReadCloser, int64, er
 		return nil, 0, fmt.Errorf("%s answers %s", from, resp.Status)
 	}
 	return b, resp.ContentLength, nil
+}
+
+// staysSecure follows a redirect, as a client does, but never from https to http:
+// the checksums vouch for the archive, and nothing else vouches for them.
+func staysSecure(req *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) >= 10:
+		return errors.New("stopped after 10 redirects")
+	case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
+		return fmt.Errorf("it sends us on to %s://%s, which is not secure", req.URL.Scheme, req.URL.Host)
+	}
+	return nil
 }
 
 // watched is a body that ends when nothing comes.
@@ -239,6 +253,10 @@ func unpack(archive io.Reader, entry, path string, limit int64) error {
 		}
 		if header.Typeflag != tar.TypeReg {
 			return fmt.Errorf("%s in it is no file", entry)
+		}
+		// A sparse file is larger than what stands in the archive for it.
+		if header.Size > limit {
+			return fmt.Errorf("%s in it has %d bytes, and may have %d", entry, header.Size, limit)
 		}
 		return writeWhole(path, files)
 	}

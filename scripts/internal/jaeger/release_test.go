@@ -206,6 +206,11 @@ func TestLimits(t *testing.T) {
 		t.Errorf("unpacking 1 MB where 512 kB are allowed: %v", err)
 	}
 	mustHold(t, dir)
+	sparse := sparseTarGz(t, "jaeger", 4<<30)
+	if err := unpack(bytes.NewReader(sparse), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); err == nil || !strings.Contains(err.Error(), "4294967296 bytes") {
+		t.Errorf("unpacking %d bytes that stand for 4 GiB: %v", len(sparse), err)
+	}
+	mustHold(t, dir)
 
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for {
@@ -224,6 +229,60 @@ func TestLimits(t *testing.T) {
 		t.Fatal("an endless archive ends")
 	}
 	mustSay(t, "the error", err.Error(), "larger than 3 MB")
+}
+
+// sparseTarGz is an archive with one file, which is a hole of that size.
+func sparseTarGz(t *testing.T, name string, size int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	zip := gzip.NewWriter(&b)
+	// The header of GNU's old format for sparse files, which archive/tar reads and
+	// does not write: no data, and the true size.
+	h := make([]byte, 512)
+	octal := func(at, digits int, n int64) { copy(h[at:], fmt.Sprintf("%0*o\x00", digits, n)) }
+	copy(h, name)
+	octal(100, 7, 0o644)
+	octal(124, 11, 0)
+	octal(136, 11, 0)
+	h[156] = 'S'
+	copy(h[257:], "ustar  \x00")
+	octal(386, 11, size) // where the first and only part stands
+	octal(398, 11, 0)    // and how long it is
+	octal(483, 11, size)
+	copy(h[148:], "        ")
+	sum := int64(0)
+	for _, c := range h {
+		sum += int64(c)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+	if _, err := zip.Write(append(h, make([]byte, 1024)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A download that begins over https does not go on over http.
+func TestRedirects(t *testing.T) {
+	plain := httptest.NewServer(text("sums"))
+	defer plain.Close()
+	secure := httptest.NewTLSServer(text("sums"))
+	defer secure.Close()
+	for to, refused := range map[string]bool{plain.URL: true, secure.URL: false} {
+		from := httptest.NewTLSServer(http.RedirectHandler(to, http.StatusFound))
+		defer from.Close()
+		o, err := newFakes(t).withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.client = from.Client() // it trusts the certificate that all of them have
+		_, err = o.download(t.Context(), from.URL, io.Discard, 100)
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "not secure") {
+			t.Errorf("a redirect to %s: %v", to, err)
+		}
+	}
 }
 
 // lookingReader looks, while it is read, whether path is there already.
