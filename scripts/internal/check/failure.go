@@ -202,7 +202,7 @@ func doomed(ctx context.Context, s *subject) (ended map[string]int, next string)
 // over for which a failure may be remembered, and says what came of that.
 func afterwards(ctx context.Context, b *burst, key string, calls []*call) (next string) {
 	told := slices.ContainsFunc(calls, func(c *call) bool { return c.answer.RetryAfter != "" })
-	last := time.Now().Add(comeAgainFor)
+	last := time.Now().Add(comeAgainFor + joinFor)
 	comeAgain(ctx, calls...)
 	for {
 		c := b.ask(key)

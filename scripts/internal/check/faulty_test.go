@@ -51,9 +51,9 @@ var faults = map[string][]string{
 
 	// crowd
 	"does not coalesce":                   {"one-load", "sheds-load"},
-	"a late caller loads":                 {"one-load"},
+	"a late caller loads":                 {"one-load", "sheds-load"},
 	"40 callers join":                     {"one-load"},
-	"one flight for all keys":             {"own-answer"},
+	"one flight for all keys":             {"own-answer", "other-key", "sheds-load"},
 	"one marker for all keys":             {"other-key", "sheds-load"},
 	"a lock across the load":              {"other-key", "sheds-load"},
 	"the leader's hang-up is all's":       {"first-leaves"},
@@ -308,7 +308,7 @@ func (f *faulty) answer(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "soon")
 		case f.fault == "Retry-After is a lie" && again > 0:
 			w.Header().Set("Retry-After", "1")
-		case f.fault == "remembers errors" && code != http.StatusServiceUnavailable:
+		case f.fault == "remembers errors" && code == http.StatusBadGateway:
 		case again > 0:
 			w.Header().Set("Retry-After", fmt.Sprint(int(math.Ceil(again.Seconds()))))
 		}
@@ -485,7 +485,7 @@ func (f *faulty) refresh(e *entry, fl *flying, flight, key, channel string, spar
 		if e.timer != nil {
 			e.timer.Stop()
 		}
-		e.timer = time.AfterFunc(waveFor+100*time.Millisecond, func() {
+		e.timer = time.AfterFunc(time.Second, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if !time.Now().Before(e.until) {
@@ -552,6 +552,9 @@ func (f *faulty) land(e *entry, fl *flying) {
 	now := time.Now()
 	if fl.err != nil {
 		e.err, e.spare = fl.err, now.Add(f.spareFor())
+		if _, told := fl.err.(*statusError); !told && f.fault == "remembers errors" {
+			e.spare = now.Add(time.Second)
+		}
 		if f.failed++; f.failed >= 3 && f.fault == "a breaker for all keys" {
 			f.opened = now.Add(2 * time.Second)
 		}

@@ -66,7 +66,8 @@ func servesOld(ctx context.Context, s *subject) seen {
 			pause(ctx, waveFor)
 		}
 		s.feed.Open()
-		pause(ctx, 2*origin.DefaultDelay) // one load in the air at a time, as far as it goes
+		// One load is in the air at a time, as far as it goes.
+		pause(ctx, origin.DoomDelay+2*origin.DefaultDelay)
 		asked = append(asked, s.feed.Stats().Channels[key])
 	}
 	switch {

@@ -129,7 +129,7 @@ func beside(b *burst, loads int, remembered string, since time.Time, loading str
 }
 
 func shedsLoad(ctx context.Context, s *subject) seen {
-	_ = s.feed.Set(origin.Script{})
+	s.calm(ctx)
 	b := newBurst(ctx, s)
 	remembered := newChannel()
 	if got := b.ask(remembered).what(answerFor); got != served {

@@ -99,11 +99,11 @@ func parseHey(text string) (map[string]int, error) {
 		if strings.HasPrefix(line, "Error distribution:") {
 			failures = true
 		} else if m := statusLine.FindStringSubmatch(line); m != nil && !failures {
-			if err := count(answers, m[1], m[2]); err != nil {
+			if err := countAnswers(answers, m[1], m[2]); err != nil {
 				return nil, err
 			}
 		} else if m := errorLine.FindStringSubmatch(line); m != nil && failures {
-			if err := count(answers, caller.Classify(m[2]), m[1]); err != nil {
+			if err := countAnswers(answers, caller.Classify(m[2]), m[1]); err != nil {
 				return nil, err
 			}
 		}
@@ -111,8 +111,8 @@ func parseHey(text string) (map[string]int, error) {
 	return answers, nil
 }
 
-// count adds a number of answers that hey has printed.
-func count(answers map[string]int, what, number string) error {
+// countAnswers adds a number of answers that hey has printed.
+func countAnswers(answers map[string]int, what, number string) error {
 	n, err := strconv.ParseInt(number, 10, 32)
 	if err != nil {
 		return fmt.Errorf("hey's report counts %.40q answers", number)
