@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"plaque/scripts/internal/bench"
 )
@@ -16,6 +17,7 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	fs.IntVar(&b.Rounds, "count", 5, "how many rounds; ratios are taken within a round")
 	fs.BoolVar(&b.Quick, "quick", false, "one short round: to see that it works")
 	fs.StringVar(&b.Only, "only", ".", "which benchmarks of the cache: a `REGEXP`, as for go test -bench")
+	page := fs.Bool("page", false, "print the table as a page of the workshop has it, in Markdown")
 	server := fs.Bool("server", false, "measure servers, with hey and with wrk where it is installed")
 	watched := fs.Bool("watched", false, "measure what it costs to watch the cache: with tracing off, on, and with its debug pages read")
 	fleet := fs.Bool("fleet", false, "measure what a hit costs in a fleet, at the owner and elsewhere, beside one machine")
@@ -42,6 +44,9 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 	}
 	if b.Quick {
 		b.Rounds = 1
+	}
+	if *page {
+		b.Page = strings.Join(append([]string{"go run ./scripts bench"}, args...), " ")
 	}
 	return b.Run(ctx, kind)
 }

@@ -139,6 +139,58 @@ func Rows(g Group, rounds []Round) ([]Row, error) {
 	return rows, nil
 }
 
+// name is what people call what was measured.
+func (r Row) name() string {
+	if _, name, named := strings.Cut(r.Name, "="); named {
+		return name
+	}
+	return r.Name
+}
+
+// PageHead is the head of the table that PageLines fill.
+const PageHead = "| what is measured | here | beside | ratio, least to most | aim |\n|---|--:|--:|--:|--:|\n"
+
+// PageLines writes the lines that a page has of a group: what is judged beside the
+// base, or else everything beside the base.
+func PageLines(w io.Writer, g Group, rows []Row) {
+	base := rows[slices.IndexFunc(rows, func(r Row) bool { return r.Name == g.Base })]
+	unit, _, _ := strings.Cut(g.Unit, "/op")
+	for _, r := range rows {
+		if r.Name == g.Base || g.Judged != "" && r.Name != g.Judged {
+			continue
+		}
+		what, aim := g.Says, ""
+		if g.Judged == "" {
+			what += ": " + r.name()
+		}
+		if r.Aims {
+			aim = fmt.Sprintf("at most %.2g", g.Aim)
+			if g.More {
+				aim = fmt.Sprintf("at least %.2g", g.Aim)
+			}
+			if !r.AimMet {
+				aim += ", missed"
+			}
+		}
+		fmt.Fprintf(w, "| %s | %s | %s, %s | %.2f, %.2f to %.2f | %s |\n",
+			what, short(r.Figure, unit), short(base.Figure, unit), base.name(), r.Median, r.Least, r.Most, aim)
+	}
+}
+
+// short is a figure in the unit that makes it short, with three digits at least.
+func short(n float64, unit string) string {
+	for _, up := range [][2]string{{"ns", "µs"}, {"µs", "ms"}} {
+		if unit == up[0] && n >= 1000 {
+			n, unit = n/1000, up[1]
+		}
+	}
+	digits := 0
+	for limit := 100.0; n < limit && digits < 2; limit /= 10 {
+		digits++
+	}
+	return strconv.FormatFloat(n, 'f', digits, 64) + " " + unit
+}
+
 // Write writes a group as a table for people.
 func Write(w io.Writer, g Group, rows []Row) {
 	fmt.Fprintf(w, "%s: %s\n", g.Name, g.Says)
@@ -148,10 +200,8 @@ func Write(w io.Writer, g Group, rows []Row) {
 	}
 	fmt.Fprintln(w)
 	for _, r := range rows {
-		_, name, named := strings.Cut(r.Name, "=")
-		if !named {
-			name = r.Name
-		} else if kind, _, _ := strings.Cut(r.Name, "="); kind == "floor" {
+		name := r.name()
+		if strings.HasPrefix(r.Name, "floor=") {
 			name += " (floor)"
 		}
 		fmt.Fprintf(w, "  %-36s %7.2f  %-15s %12.4g", name, r.Median, fmt.Sprintf("%.2f - %.2f", r.Least, r.Most), r.Figure)

@@ -65,6 +65,17 @@ func TestRequestsPerSecond(t *testing.T) {
 	}
 }
 
+func TestShort(t *testing.T) {
+	for want, n := range map[string]float64{"9.50 ns": 9.5, "14.0 ns": 14, "776 ns": 776.3, "1.44 µs": 1440, "777 µs": 776_789, "8.03 ms": 8_030_000} {
+		if s := short(n, "ns"); s != want {
+			t.Errorf("%v ns is %s, want %s", n, s, want)
+		}
+	}
+	if s := short(45_213, "requests/s"); s != "45213 requests/s" {
+		t.Errorf("it is %s", s)
+	}
+}
+
 // Ratios are taken within a round: the median of ratios, not a ratio of medians.
 func TestRows(t *testing.T) {
 	g := Group{Name: "Hit", Says: "one after the other", Unit: "ns/op", Base: "floor=map, no lock", Aim: 1.4, Judged: "cache=09"}
@@ -85,10 +96,26 @@ func TestRows(t *testing.T) {
 		t.Errorf("the table is\n%swant\n%s", b.String(), want)
 	}
 
+	b.Reset()
+	PageLines(&b, g, rows)
+	if want := "| one after the other | 14.0 ns | 10.0 ns, map, no lock | 1.40, 1.20 to 2.00 | at most 1.4 |\n"; b.String() != want {
+		t.Errorf("the page's line is\n%swant\n%s", b.String(), want)
+	}
+
 	g.Aim = 1.39
 	if rows, _ = Rows(g, rounds(t)); rows[1].AimMet {
 		t.Error("a ratio above its aim has met it")
 	}
+	b.Reset()
+	if PageLines(&b, g, rows); !strings.HasSuffix(b.String(), "| at most 1.4, missed |\n") {
+		t.Errorf("the page's line is %s", b.String())
+	}
+	b.Reset()
+	g.Judged = ""
+	if PageLines(&b, g, rows); strings.Count(b.String(), "\n") != 2 || !strings.Contains(b.String(), "| one after the other: slow | 125 ns |") {
+		t.Errorf("the page's lines are\n%s", b.String())
+	}
+	g.Judged = "cache=09"
 	g.More, g.Aim = true, 1.5
 	if rows, _ = Rows(g, rounds(t)); rows[1].Name != "cache=09" || rows[1].AimMet {
 		t.Errorf("more is better, and %v", rows)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type Bench struct {
 	Rounds   int
 	Quick    bool   // short rounds: to see that it works
 	Only     string // which benchmarks of the caches, as for go test -bench
+	Page     string // the command that a page names; not "": write the page's table
 
 	step *lesson.Lesson // whose folder has the bench
 	next *lesson.Lesson // the one after it; nil: none
@@ -101,14 +103,24 @@ func (b *Bench) Run(ctx context.Context, kind Kind) error {
 			maps.Copy(rounds[i], figures)
 		}
 	}
-	fmt.Fprintf(b.Out, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", say.Plural(b.Rounds, "round"))
+	write := Write
+	if b.Page != "" {
+		write = PageLines
+		fmt.Fprint(b.Out, PageHead)
+	} else {
+		fmt.Fprintf(b.Out, "Medians of %s. A ratio is taken within a round; its least and most say how far to trust it.\n\n", say.Plural(b.Rounds, "round"))
+	}
 	for _, g := range p.groups {
 		switch rows, err := Rows(g, rounds); {
 		case err == nil:
-			Write(b.Out, g, rows)
+			write(b.Out, g, rows)
 		case b.Only == ".": // else the group, or its base, was not asked for
 			return err
 		}
+	}
+	if b.Page != "" {
+		fmt.Fprintf(b.Out, "\n<!-- measured: %s, %s, %s/%s, Go %s, %s -->\n", b.Page, say.Plural(runtime.NumCPU(), "core"),
+			runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), time.Now().Format("January 2006"))
 	}
 	if p.after == nil || b.Quick {
 		return nil
