@@ -150,18 +150,18 @@ func (r Row) name() string {
 // PageHead is the head of the table that PageLines fill.
 const PageHead = "| what is measured | here | beside | ratio, least to most | aim |\n|---|--:|--:|--:|--:|\n"
 
-// PageLines writes the lines that a page has of a group: what is judged beside the
-// base, or else everything beside the base.
+// PageLines writes the lines that a page has of a group: of many caches that which
+// is judged beside the base, of a few servers each.
 func PageLines(w io.Writer, g Group, rows []Row) {
 	base := rows[slices.IndexFunc(rows, func(r Row) bool { return r.Name == g.Base })]
 	unit, _, _ := strings.Cut(g.Unit, "/op")
 	for _, r := range rows {
-		if r.Name == g.Base || g.Judged != "" && r.Name != g.Judged {
-			continue
-		}
 		what, aim := g.Says, ""
-		if g.Judged == "" {
-			what += ": " + r.name()
+		switch many := strings.Contains(r.Name, "="); {
+		case r.Name == g.Base, many && r.Name != g.Judged:
+			continue
+		case !many:
+			what += ": " + r.Name
 		}
 		if r.Aims {
 			aim = fmt.Sprintf("at most %.2g", g.Aim)

@@ -111,11 +111,17 @@ func TestRows(t *testing.T) {
 		t.Errorf("the page's line is %s", b.String())
 	}
 	b.Reset()
-	g.Judged = ""
-	if PageLines(&b, g, rows); strings.Count(b.String(), "\n") != 2 || !strings.Contains(b.String(), "| one after the other: slow | 125 ns |") {
-		t.Errorf("the page's lines are\n%s", b.String())
+	servers := Group{Name: "wrk", Says: "one answer", Unit: "requests/s", More: true, Base: "bare", Aim: 0.9, Judged: "10"}
+	rows, err = Rows(servers, []Round{{"wrk/bare": {"requests/s": 1000}, "wrk/10": {"requests/s": 950}, "wrk/10, traced": {"requests/s": 500}}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	g.Judged = "cache=09"
+	PageLines(&b, servers, rows)
+	if want := `| one answer: 10 | 950 requests/s | 1000 requests/s, bare | 0.95, 0.95 to 0.95 | at least 0.9 |
+| one answer: 10, traced | 500 requests/s | 1000 requests/s, bare | 0.50, 0.50 to 0.50 |  |
+`; b.String() != want {
+		t.Errorf("the page's lines are\n%swant\n%s", b.String(), want)
+	}
 	g.More, g.Aim = true, 1.5
 	if rows, _ = Rows(g, rounds(t)); rows[1].Name != "cache=09" || rows[1].AimMet {
 		t.Errorf("more is better, and %v", rows)

@@ -43,7 +43,6 @@ func (e *PanicError) StatusCode() int { return http.StatusInternalServerError }
 // is still that of the panic.
 func panicked(value any, span trace.Span) error {
 	e := &PanicError{value, debug.Stack()}
-	span.SetStatus(codes.Error, "the load panicked") // until describe can say more
 	span.AddEvent("exception", trace.WithAttributes(
 		attribute.String("exception.type", fmt.Sprintf("%T", value)),
 		attribute.String("exception.stacktrace", string(e.Stack))))
@@ -58,6 +57,7 @@ func describe(span trace.Span, err error) {
 		span.SetStatus(codes.Ok, "")
 		return
 	}
+	span.SetStatus(codes.Error, fmt.Sprintf("%T", err)) // for an error that has no text
 	span.SetStatus(codes.Error, text(err))
 }
 

@@ -51,14 +51,14 @@ type Cache[K comparable, V any] struct {
 	born time.Time // the cache's clock counts from here
 	counts
 
-	mu       sync.Mutex             // protects what follows, and flights' waiters; never held across load
-	values   shelf[K, kept[V]]      // read without mu
-	failures shelf[K, *FailedError] // keys whose last load failed; apart, so that they push out no value
-	flights  map[K]*flight[K, V]    // loads in the air
-	timed    list.List              // the *flights in the air that have a timeout, the oldest first
-	running  int                    // goroutines in load, also those whose flight has landed without them
-	sweeper  alarm[K, V]            // takes what has ended off the shelves
-	watch    alarm[K, V]            // lands the flights whose loads take too long
+	mu       sync.Mutex              // protects what follows, and flights' waiters; never held across load
+	values   *shelf[K, kept[V]]      // read without mu
+	failures *shelf[K, *FailedError] // keys whose last load failed; apart, so that they push out no value
+	flights  map[K]*flight[K, V]     // loads in the air
+	timed    list.List               // the *flights in the air that have a timeout, the oldest first
+	running  int                     // goroutines in load, also those whose flight has landed without them
+	sweeper  alarm[K, V]             // takes what has ended off the shelves
+	watch    alarm[K, V]             // lands the flights whose loads take too long
 }
 
 // kept is a value and until when it is fresh, by the cache's clock.

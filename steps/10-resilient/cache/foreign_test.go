@@ -107,6 +107,15 @@ func TestSampler(t *testing.T) {
 						}
 					})
 				}
+				synctest.Wait()
+				if way.took > 0 { // a caller that leaves does not wait for the sampler
+					ctx, cancel := context.WithTimeout(cachetest.Watched(t), way.took/3)
+					began := time.Now()
+					if _, err := c.Get(ctx, "a"); time.Since(began) != way.took/3 {
+						t.Errorf("a caller that leaves: %v after %v", err, time.Since(began))
+					}
+					cancel()
+				}
 				callers.Wait()
 				unsample()
 				close(release)
@@ -154,6 +163,11 @@ func TestSpanProcessor(t *testing.T) {
 			t.Errorf("Get: %v after %v, want a value at once", err, took)
 		}
 		close(release)
+		synctest.Wait()
+		cachetest.Processor(t, "flight", func() { panic("the disk is full") })
+		if took, _, err := ask(t, c, "another"); took != 0 || err != nil {
+			t.Errorf("Get: %v after %v, want a value", err, took)
+		}
 		synctest.Wait()
 		if c.running != 0 {
 			t.Errorf("%d loads still hold a place", c.running)

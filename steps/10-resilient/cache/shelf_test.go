@@ -3,7 +3,10 @@ package cache
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,26 +128,72 @@ func TestShelf(t *testing.T) {
 					t.Fatalf("seed %d: key %d: %d, %v, want %+v", seed, key, v, ok, e)
 				}
 			}
-			// Every item is on both lists, once, and the map has it.
-			items := 0
-			s.items.Range(func(_, _ any) bool { items++; return true })
-			byAge, byTick := 0, 0
-			for i := s.order.first; i != nil; i = i.links[0].behind {
-				byAge++
-			}
-			for tick, l := range s.ticks {
-				for i := l.first; i != nil; i = i.links[1].behind {
-					byTick++
-					if int64(i.end/10) != tick {
-						t.Fatalf("seed %d: an item that ends at %d is in tick %d", seed, i.end, tick)
-					}
+			// Every item is in the table, once, and in the line, behind those that end
+			// in an earlier tick.
+			inTable, inLine := 0, 0
+			for place := range *s.table.Load() {
+				for i := (*s.table.Load())[place].Load(); i != nil; i = i.next.Load() {
+					inTable++
 				}
 			}
-			if items != s.len || byAge != s.len || byTick != s.len || room > 0 && s.len > room || room == 0 && s.len != len(model) {
-				t.Fatalf("seed %d: %d items in the map, %d by age, %d by tick, %d counted, room for %d", seed, items, byAge, byTick, s.len, room)
+			stretches := map[int64]stretch[int, int]{}
+			var before *item[int, int]
+			for i := s.first; i != nil; before, i = i, i.behind {
+				inLine++
+				n := int64(i.end / tick)
+				if i.before != before || before != nil && int64(before.end/tick) > n {
+					t.Fatalf("seed %d: in the line %+v stands behind %+v", seed, i, before)
+				}
+				if stretches[n].first == nil {
+					stretches[n] = stretch[int, int]{i, i}
+				}
+				stretches[n] = stretch[int, int]{stretches[n].first, i}
+			}
+			if s.last != before || !maps.Equal(stretches, s.ticks) {
+				t.Fatalf("seed %d: the line ends with %+v, and has %v; last is %+v, and ticks %v", seed, before, stretches, s.last, s.ticks)
+			}
+			places := len(*s.table.Load())
+			if inTable != s.len || inLine != s.len || room > 0 && s.len > room || room == 0 && s.len != len(model) || places != leastPlaces && (places < s.len || places > 4*s.len) {
+				t.Fatalf("seed %d: %d items in a table of %d places, %d in line, %d counted, room for %d", seed, inTable, places, inLine, s.len, room)
 			}
 		}
 	}
+}
+
+// While items come and go, and with them the length of the table, get never returns
+// another key's value. What stays it finds, or misses for the moment.
+func TestGetBesideOthers(t *testing.T) {
+	s := newShelf[int, int](0, time.Hour)
+	for key := range 100 {
+		s.put(key, key, time.Minute, 0)
+	}
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				if v, ok := s.get(n % 1000); ok && v != n%1000 {
+					t.Errorf("key %d has the value %d", n%1000, v)
+					return
+				}
+			}
+		})
+	}
+	for range 200 {
+		for key := 100; key < 1000; key++ {
+			s.put(key, key, time.Minute, 0)
+		}
+		for key := 100; key < 1000; key++ {
+			s.drop(key)
+		}
+		for key := range 100 {
+			if v, ok := s.get(key); v != key || !ok {
+				t.Errorf("key %d: %d, %v, with nobody else at work", key, v, ok)
+			}
+		}
+	}
+	stop.Store(true)
+	readers.Wait()
 }
 
 // Sieve: the hand spares what was used since it last came by, and what is asked
@@ -159,7 +208,7 @@ func TestHand(t *testing.T) {
 	has := func(keys ...int) {
 		t.Helper()
 		for _, key := range keys {
-			if _, ok := s.items.Load(key); !ok {
+			if s.find(key).Load() == nil {
 				t.Errorf("%d has made room", key)
 			}
 		}
@@ -197,7 +246,7 @@ func TestHandForgets(t *testing.T) {
 	s.put(3, 3, time.Minute, 0) // the hand goes round, and takes the oldest
 	s.put(4, 4, time.Minute, 0) // the next one has not been used since
 	for key, want := range []bool{false, false, true, true, true} {
-		if _, ok := s.items.Load(key); ok != want {
+		if ok := s.find(key).Load() != nil; ok != want {
 			t.Errorf("key %d is there: %v, want %v", key, ok, want)
 		}
 	}

@@ -731,22 +731,29 @@ func (s Subject) lastLeavesAnotherComes(t *testing.T) {
 }
 
 // What is forgotten, or was never stored, is let go of at once, and not when a
-// timer runs out in an hour.
+// timer runs out in an hour; so is what has expired, where that is promised.
 func (s Subject) nothingIsHeld(t *testing.T) {
 	kinds := map[string]time.Duration{"not stored": 0}
 	if s.Forget != nil {
 		kinds["forgotten"] = time.Hour
 	}
+	if s.Entries != nil {
+		kinds["expired"] = time.Millisecond
+	}
 	for name, ttl := range kinds {
 		t.Run(name, func(t *testing.T) {
 			c := s.New(ttl, func(context.Context, any) (any, error) { return new([1 << 10]byte), nil })
+			key := 0
 			released(t, func() *[1 << 10]byte {
-				v, err := c.Get(t.Context(), "a")
+				if name == "expired" { // nor has the next value taken its place
+					key++
+				}
+				v, err := c.Get(t.Context(), key)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if s.Forget != nil {
-					s.Forget(c, "a")
+				if name == "forgotten" {
+					s.Forget(c, key)
 				}
 				return v.(*[1 << 10]byte)
 			})

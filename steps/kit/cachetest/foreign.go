@@ -67,15 +67,25 @@ func Methods(release chan struct{}) map[string]error {
 }
 
 // each runs a test in a bubble for each kind of foreign method. At the end it lets
-// those go that block, and no goroutine may be left.
+// those go that block: no goroutine may be left, and of the two flights the span of
+// the first one says that it has failed, in whatever words.
 func each(t *testing.T, test func(t *testing.T, foreign error)) {
 	for name := range Methods(nil) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				release := make(chan struct{})
+				spans, release := Record(t), make(chan struct{})
 				test(t, Methods(release)[name])
 				close(release)
 				synctest.Wait()
+				failed, flights := 0, spans.Named("flight")
+				for _, span := range flights {
+					if span.Status().Code == codes.Error {
+						failed++
+					}
+				}
+				if len(flights) != 2 || failed != 1 {
+					t.Errorf("%d flights, and %d of them have failed in the trace; want 2 and 1", len(flights), failed)
+				}
 			})
 		})
 	}
