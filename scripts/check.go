@@ -31,16 +31,23 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	fs.StringVar(&o.Feed, "feed", check.FeedAddr, "with --addr: `HOST:PORT` where the checker's feed listens")
 	fs.StringVar(&o.Spans, "spans", check.SpansAddr, "with --addr: `HOST:PORT` where the checker takes spans, OTLP over HTTP")
 	exercise := fs.String("exercise", "", "judge your attempt at the exercise of `STEP`")
+	watch := fs.Bool("watch", false, "with --exercise: judge it again on each save, until it is solved")
 	only := fs.String("only", "", "judge these properties alone: `NAMES`, with commas between them")
 	asJSON := fs.Bool("json", false, "print one JSON document instead of text")
 	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
 	}
-	s := check.Subject{Name: strings.Join(o.Command, " ") + o.Addr}
+	s := check.Subject{Name: strings.Join(o.Command, " ") + o.Addr, Steps: e.lessons}
 	ways := slices.DeleteFunc(append(names, s.Name, *exercise), func(way string) bool { return way == "" })
 	if len(ways) != 1 || o.Command != nil && o.Addr != "" {
 		return errUsage{errors.New("check judges one server: name a step (`check 05`), an address (`check --addr 127.0.0.1:3779`), an exercise (`check --exercise 05`), or a command (`check -- python3 server.py`)")}
+	}
+	if *watch {
+		if err := oneOf(fs, "watch", "json", "only"); err != nil {
+			return err
+		}
+		return e.watch(ctx, *exercise)
 	}
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,8 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 	return nil
 }
 
-// findings prints a line for each finding, and below it what to do.
+// findings prints a line for each finding, and below it what to do. The last line
+// is whether the workshop can start, or what to do first.
 func findings(p *say.Printer, found []doctor.Finding) {
 	width := 0
 	for _, f := range found {
@@ -69,5 +71,11 @@ func findings(p *say.Printer, found []doctor.Finding) {
 		if f.Advice != "" {
 			p.Wrap(strings.Repeat(" ", width+4), f.Advice)
 		}
+	}
+	p.Line("")
+	if i := slices.IndexFunc(found, func(f doctor.Finding) bool { return f.State == doctor.Failure }); i >= 0 {
+		p.Wrap("not ready; first, "+found[i].Name+": ", found[i].Advice)
+	} else {
+		p.Line("ready")
 	}
 }

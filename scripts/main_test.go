@@ -42,7 +42,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q: %v", args, err)
 			}
 			flat := strings.Join(strings.Fields(out), " ")
-			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
+			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [--traces FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
 				"-n N", "-c N", "-t N", "-z N", "-q N", "--only NAMES", "--build", "--fleet", "--every TIME", "--outage TIME"} {
 				if !strings.Contains(flat, want) {
 					t.Errorf("%q does not say %q:\n%s", args, want, out)
@@ -135,6 +135,14 @@ func TestBadInput(t *testing.T) {
 		{[]string{"check", "--addr", "3779"}, "write it like 127.0.0.1:3779"},
 		{[]string{"check", "--addr", "127.0.0.1:1"}, "nothing listens on 127.0.0.1:1"},
 		{[]string{"check", "--only", "flies", "05"}, "there are silent-client"},
+		{[]string{"check", "05", "--watch"}, "goes with an exercise"},
+		{[]string{"check", "--exercise", "99", "--watch"}, "there are 01-blocking-tcp"},
+		{[]string{"check", "--exercise", "05", "--watch", "--json"}, "not both"},
+		{[]string{"exercises", "99"}, "there are 01-blocking-tcp"},
+		{[]string{"prepare", "now"}, `takes no "now"`},
+		{[]string{"prepare", "--from", "a", "--bundle", "b"}, "not both"},
+		{[]string{"tour", "--traces", ""}, "no traces can be written"},
+		{[]string{"tour", "--traces", "main.go"}, "no traces can be written to main.go"},
 		{[]string{"jaeger", "--from", "heaven"}, "docker, release, source"},
 		{[]string{"jaeger", "now"}, `takes no "now"`},
 		{[]string{"doctor", "--fast"}, "help doctor"},
@@ -199,6 +207,9 @@ func TestDoctor(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^ {6,}A step refuses to start with that\.`).MatchString(out) {
 		t.Errorf("the advice does not begin a line below what was found:\n%s", out)
 	}
+	if _, last, _ := strings.Cut(out, "\n\n"); !strings.HasPrefix(last, "not ready; first, settings: A step refuses to start with that.") {
+		t.Errorf("the last line is not what to do first:\n%s", out)
+	}
 
 	out, _, err = ask(t, "doctor", "--json")
 	if !errors.Is(err, errSick) {
@@ -238,7 +249,7 @@ func TestDoctor(t *testing.T) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	if out, _, err := ask(t, "doctor"); err != nil || !strings.Contains(out, "! settings ") {
+	if out, _, err := ask(t, "doctor"); err != nil || !strings.Contains(out, "! settings ") || !strings.HasSuffix(out, "\n\nready\n") {
 		t.Errorf("tracing turned off: %v\n%s", err, out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/page"
 	"plaque/scripts/internal/predict"
+	"plaque/scripts/internal/saved"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/tour"
 )
@@ -21,6 +22,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	withJaeger := fs.Bool("jaeger", false, "start Jaeger first, and keep it until Ctrl-C")
 	askFirst := fs.Bool("ask", false, "ask for a prediction before each main experiment, and run those alone")
 	dir := fs.String("report", "", "write one page of what was seen into this `folder`, as index.html")
+	into := fs.String("traces", "", "write the trace of each act into this `folder`, for Jaeger's search page to upload")
 	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
@@ -33,6 +35,12 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	if given(fs)["report"] {
 		if page, err = openReport(*dir); err != nil {
 			return err
+		}
+	}
+	var traces *saved.Folder
+	if given(fs)["traces"] {
+		if traces, err = saved.Open(*into); err != nil {
+			return errUsage{err}
 		}
 	}
 	t := &tour.Tour{Steps: steps, Out: e.printerUnless(*asJSON), Log: e.stderr}
@@ -70,6 +78,9 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	if page != nil {
 		// Also where the tour ends early: what it has seen until then is true.
 		err = errors.Join(err, e.report(ctx, page, t, began, err))
+	}
+	if traces != nil {
+		err = errors.Join(err, e.saveTraces(traces, t))
 	}
 	if err != nil {
 		return err

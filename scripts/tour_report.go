@@ -13,6 +13,8 @@ import (
 	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/page"
+	"plaque/scripts/internal/saved"
+	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/tour"
 )
 
@@ -62,6 +64,21 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 		return fmt.Errorf("the report could not be written: %w", err)
 	}
 	fmt.Fprintf(e.stderr, "the report: %s\n\n", f.Path())
+	return nil
+}
+
+// saveTraces writes the traces of the steps that have been visited.
+func (e *env) saveTraces(to *saved.Folder, t *tour.Tour) error {
+	n := 0
+	for _, v := range t.Visits {
+		for _, r := range v.Results {
+			more, err := to.Save(v.Lesson.Step, r)
+			if n += more; err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintf(e.stderr, "%s in %s: choose Upload on Jaeger's search page\n\n", say.Plural(n, "trace"), to.Dir())
 	return nil
 }
 

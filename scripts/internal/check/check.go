@@ -61,6 +61,8 @@ type Options struct {
 	Feed, Spans string
 	// Only are the properties to judge, by name; none means all.
 	Only []string
+	// Once measures each property once: it is quicker, and less sure.
+	Once bool
 	// Each is called with every verdict, in the order of property.All; nil
 	// means nobody is told before the end.
 	Each func(Verdict)

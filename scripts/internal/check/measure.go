@@ -79,7 +79,11 @@ func bySpans(judge func([]otlp.Span) seen) seen {
 func (m measured) measure(ctx context.Context, s *subject) seen {
 	var result, untold seen
 	var judges []func([]otlp.Span) verdict
-	for s.round = range cmp.Or(m.times, rounds) {
+	times := cmp.Or(m.times, rounds)
+	if s.checker.Once {
+		times = 1
+	}
+	for s.round = range times {
 		result = onTime(func() seen { return m.take(ctx, s) }, stretch)
 		switch {
 		case result.has == "no":

@@ -15,6 +15,9 @@ type Subject struct {
 	Name     string
 	Lesson   *lesson.Lesson // whose step or exercise it is; nil: somebody's
 	Exercise bool
+	// Steps are the workshop's, of which one is most like somebody's server. It is
+	// not said where they are nil.
+	Steps []*lesson.Lesson
 }
 
 // Tell judges a server, and tells of each verdict as it comes and of the whole at
@@ -59,6 +62,8 @@ func Tell(ctx context.Context, out *say.Printer, s Subject, o Options) (verdicts
 		out.Line("That is the exercise solved.")
 	case s.Lesson != nil && !s.Exercise:
 		tellLesson(out, s.Lesson, verdicts)
+	case s.Lesson == nil && len(verdicts) == len(properties):
+		tellLike(out, s.Steps, verdicts)
 	}
 	return verdicts, notes, nil
 }

@@ -46,8 +46,33 @@ type Lesson struct {
 	Beside string `yaml:"beside"`
 
 	Fingerprint map[string]string `yaml:"fingerprint"` // yes, no or n/a by property.Property.Name
+	Room        Room              `yaml:"room"`
 	Exercise    Exercise          `yaml:"exercise"`
 	Experiments []Experiment      `yaml:"experiments"`
+}
+
+// Room is how a step is shown to a group. Its zero value leaves the step out.
+type Room struct {
+	Minutes map[int]int `yaml:"minutes"` // that it takes, by the length of the run sheet in minutes
+	See     string      `yaml:"see"`     // one thing on the screen, by which everybody is known to be there
+	Say     string      `yaml:"say"`     // beside the picture
+	Think   string      `yaml:"think"`   // what people think at first, and what is so
+}
+
+// check finds what a facilitator would miss.
+func (r Room) check() error {
+	if r.Minutes == nil && r.See+r.Say+r.Think == "" {
+		return nil
+	}
+	if len(r.Minutes) == 0 || r.See == "" || r.Say == "" || r.Think == "" {
+		return errors.New("it needs minutes, see, say and think, or nothing")
+	}
+	for length, minutes := range r.Minutes {
+		if minutes < 1 || minutes > length {
+			return fmt.Errorf("%d minutes of %d", minutes, length)
+		}
+	}
+	return nil
 }
 
 // Exercise is a small program below exercise/ that is wrong on purpose, and how
@@ -372,6 +397,9 @@ func (l *Lesson) check() error {
 	}
 	for name := range left {
 		return fmt.Errorf("fingerprint: there is no property %q", name)
+	}
+	if err := l.Room.check(); err != nil {
+		return fmt.Errorf("room: %w", err)
 	}
 	if err := l.checkExercise(); err != nil {
 		return fmt.Errorf("exercise: %w", err)

@@ -85,10 +85,15 @@ func (w *Writer) Overview() error {
 	if err != nil {
 		return err
 	}
+	sheets, err := RunSheets(w.Lessons)
+	if err != nil {
+		return err
+	}
 	var failed []error
 	for path, blocks := range map[string]map[string]string{
 		"README.md":           {"steps": List(w.Lessons)},
 		"steps/README.md":     {"map": Map(w.Lessons), "fixes": Fixes(w.Lessons), "fingerprints": Fingerprints(w.Lessons)},
+		"steps/FACILITATE.md": {"run-sheets": sheets, "pictures": Pictures(w.Lessons)},
 		"jaeger/README.md":    {"no-traces": doctor.NoTraces()},
 		"scripts/README.md":   {"rooms": rooms},
 		"scripts/CONTRACT.md": {},

@@ -1,0 +1,45 @@
+package jaeger
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Kept are the programs of Jaeger that this machine keeps for the workshop at
+// root: the release's, or else the one that was built from source.
+func Kept(root string) ([]string, error) {
+	dir, err := CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	source, built, err := SourceBinary(root)
+	if err != nil {
+		return nil, err
+	}
+	release := filepath.Join(dir, "jaeger-"+Version+"-"+runtime.GOOS+"-"+runtime.GOARCH+exe())
+	switch {
+	case isFile(release):
+		return []string{release}, nil
+	case built:
+		return []string{source}, nil
+	}
+	return nil, nil
+}
+
+// Keep keeps a copy of a program that was kept elsewhere, under the same name.
+func Keep(program string) error {
+	dir, err := CacheDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	from, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return writeWhole(filepath.Join(dir, filepath.Base(program)), from)
+}

@@ -1,0 +1,168 @@
+package prepare
+
+import (
+	"archive/zip"
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// sumsName is the file of a bundle that lists the others, as sha256sum writes it.
+const sumsName = "SHA256SUMS"
+
+// Bounds on what a bundle may unpack to; ours have a tenth of it.
+const (
+	mostFiles = 100_000
+	mostBytes = 4 << 30
+	mostSums  = 32 << 20
+)
+
+// file is one of a bundle.
+type file struct{ name, path string } // name has slashes; path is where it stands
+
+// pack writes the files and their checksums to path. It is there as a whole or,
+// with an error, not at all.
+func pack(to string, files []file) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(to), ".bundle-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tmp.Close()
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	z := zip.NewWriter(tmp)
+	var sums strings.Builder
+	for _, f := range files {
+		sum, err := add(z, f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		fmt.Fprintf(&sums, "%s *%s\n", sum, f.name)
+	}
+	w, err := z.Create(sumsName)
+	if err == nil {
+		_, err = io.WriteString(w, sums.String())
+	}
+	if err = errors.Join(err, z.Close(), tmp.Chmod(0o644), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), to)
+}
+
+// add adds a file and returns its checksum, in hex.
+func add(z *zip.Writer, f file) (string, error) {
+	in, err := os.Open(f.path)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	h := zip.FileHeader{Name: f.name, Method: zip.Deflate}
+	if path.Ext(f.name) == ".zip" {
+		h.Method = zip.Store // a module's archive is small already
+	}
+	out, err := z.CreateHeader(&h)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(out, sum), in)
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// unpack writes a bundle's files below dir, which is empty. Nothing is written
+// elsewhere, whatever the bundle says, and a file whose checksum is not listed is an
+// error. After an error dir holds a part.
+func unpack(from, dir string) error {
+	z, err := zip.OpenReader(from)
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	sums, err := listed(&z.Reader)
+	if err != nil {
+		return err
+	}
+	if len(z.File) > mostFiles {
+		return fmt.Errorf("it has %d files, and no bundle of ours has more than %d", len(z.File), mostFiles)
+	}
+	left := int64(mostBytes)
+	for _, f := range z.File {
+		if f.Name == sumsName {
+			continue
+		}
+		want, known := sums[f.Name]
+		delete(sums, f.Name)
+		switch {
+		case !filepath.IsLocal(filepath.FromSlash(f.Name)) || strings.Contains(f.Name, `\`) || !f.Mode().IsRegular():
+			return fmt.Errorf("%q in it is no plain file below a folder", f.Name)
+		case !known:
+			return fmt.Errorf("%q in it is not listed in %s, or is there twice", f.Name, sumsName)
+		}
+		got, n, err := extract(root, f, left)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if left -= n; left < 0 {
+			return fmt.Errorf("it unpacks to more than %d MB", mostBytes>>20)
+		}
+		if got != want {
+			return fmt.Errorf("%s has another checksum than %s says", f.Name, sumsName)
+		}
+	}
+	for name := range sums {
+		return fmt.Errorf("%s is missing in it", name)
+	}
+	return nil
+}
+
+// listed are the checksums, by name.
+func listed(z *zip.Reader) (map[string]string, error) {
+	f, err := z.Open(sumsName)
+	if err != nil {
+		return nil, fmt.Errorf("it has no %s, so `prepare --bundle` has not made it", sumsName)
+	}
+	defer f.Close()
+	sums := map[string]string{}
+	lines := bufio.NewScanner(io.LimitReader(f, mostSums))
+	for lines.Scan() {
+		sum, name, _ := strings.Cut(lines.Text(), " *")
+		sums[name] = sum
+	}
+	return sums, lines.Err()
+}
+
+// extract writes one file, of at most so many bytes and one, and returns its
+// checksum and how many there were.
+func extract(root *os.Root, f *zip.File, most int64) (sum string, n int64, err error) {
+	in, err := f.Open()
+	if err != nil {
+		return "", 0, err
+	}
+	defer in.Close()
+	name := filepath.FromSlash(f.Name)
+	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return "", 0, err
+	}
+	out, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return "", 0, err
+	}
+	hash := sha256.New()
+	n, err = io.Copy(io.MultiWriter(out, hash), io.LimitReader(in, most+1))
+	return hex.EncodeToString(hash.Sum(nil)), n, errors.Join(err, out.Close())
+}
