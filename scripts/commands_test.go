@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/need"
+	"plaque/steps/kit/web/webtest"
 )
 
 const (
@@ -237,7 +237,7 @@ func toTheEnd(c *exec.Cmd) error {
 // stays is a command that runs until it is told to stop.
 type stays struct {
 	cmd   *exec.Cmd
-	out   *safeBuffer
+	out   *webtest.Buffer
 	ended chan struct{}
 	err   error // set before ended is closed
 }
@@ -249,7 +249,7 @@ func start(ctx context.Context, c *exec.Cmd, u up) (*stays, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("something listens on %s already", u.listens)
 	}
-	s := &stays{cmd: c, out: new(safeBuffer), ended: make(chan struct{})}
+	s := &stays{cmd: c, out: new(webtest.Buffer), ended: make(chan struct{})}
 	c.Stdout, c.Stderr = s.out, s.out
 	c.WaitDelay = time.Second
 	if err := c.Start(); err != nil {
@@ -303,24 +303,6 @@ func (s *stays) stop() error {
 		<-s.ended
 		return fmt.Errorf("%s did not end within %v of Ctrl-C\n%s", s.cmd, stopCommand, s.out)
 	}
-}
-
-// safeBuffer is a buffer that may be read while a command writes.
-type safeBuffer struct {
-	mu sync.Mutex // protects b
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // behind is the address n ports behind this one.

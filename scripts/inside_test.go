@@ -30,6 +30,7 @@ import (
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/need"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/web/webtest"
 )
 
 // startStep builds a step and starts it with a feed that the test has. Nobody is
@@ -145,19 +146,19 @@ func TestHungFlightIsSeen(t *testing.T) {
 		t.Errorf("step %q, process %d", s.Step, s.PID)
 	}
 
-	page := fetch(t, server.Debug+"/debug/flights")
+	page := webtest.Get(t, server.Debug+"/debug/flights")
 	for _, want := range []string{defaultKey, "4 waiters", leader, "the load did not return", "s ago"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page of flights has no %q:\n%s", want, page)
 		}
 	}
-	spans := fetch(t, server.Debug+"/debug/spans")
+	spans := webtest.Get(t, server.Debug+"/debug/spans")
 	if n := strings.Count(spans, "cache.result=joined"); n != 4 {
 		t.Errorf("%d running spans say joined, want 4:\n%s", n, spans)
 	}
-	tracez := fetch(t, server.Debug+"/debug/tracez?zspanname=cache.get&ztype=0")
+	tracez := webtest.Get(t, server.Debug+"/debug/tracez?zspanname=cache.get&ztype=0")
 	for _, id := range waiters {
-		for name, text := range map[string]string{"spans": spans, "tracez": tracez, "goroutines": fetch(t, server.Debug+"/debug/goroutines")} {
+		for name, text := range map[string]string{"spans": spans, "tracez": tracez, "goroutines": webtest.Get(t, server.Debug+"/debug/goroutines")} {
 			if !strings.Contains(text, id) {
 				t.Errorf("%s: no trace %s", name, id)
 			}
@@ -197,20 +198,6 @@ func TestHungFlightIsSeen(t *testing.T) {
 	if _, _, err := ask(t, "stacks", "05", "--url", server.Debug); err == nil || !strings.Contains(err.Error(), "it is 07-inflight that runs there, not 05-naive-cache") {
 		t.Errorf("stacks 05: %v", err)
 	}
-}
-
-func fetch(t *testing.T, url string) string {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatalf("%s: %s, %v", url, res.Status, err)
-	}
-	return string(b)
 }
 
 // How the other steps show: 05's loads that nobody can join, 06's queue, 08's
@@ -306,7 +293,7 @@ func TestPagesHaveNoPaths(t *testing.T) {
 	for _, path := range []string{"/", "/debug/flights", "/debug/spans", "/debug/goroutines", "/debug/leaks", "/debug/state", "/debug/tracez?zspanname=cache.get&ztype=0",
 		"/debug/flightrecorder", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=1", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1",
 		"/debug/pprof/heap", "/debug/pprof/goroutine", "/debug/pprof/profile?seconds=1", "/debug/pprof/allocs?debug=1", "/debug/pprof/threadcreate?debug=1", "/debug/pprof/mutex?debug=1", "/debug/pprof/block?debug=1", "/debug/pprof/trace?seconds=0"} {
-		body := fetch(t, server.Debug+path)
+		body := webtest.Get(t, server.Debug+path)
 		if zipped, err := gzip.NewReader(strings.NewReader(body)); err == nil { // a profile
 			b, err := io.ReadAll(zipped)
 			if err != nil {
@@ -327,7 +314,7 @@ func TestPagesHaveNoPaths(t *testing.T) {
 	if text < 3 {
 		t.Errorf("file names show %d times: what was looked at is not what has them", text)
 	}
-	if page := fetch(t, server.Debug+"/"); !strings.Contains(page, "Built with -trimpath") {
+	if page := webtest.Get(t, server.Debug+"/"); !strings.Contains(page, "Built with -trimpath") {
 		t.Errorf("the start page does not say how it was built:\n%s", page)
 	}
 }
@@ -351,7 +338,7 @@ func TestWhatIsUnseenIn07(t *testing.T) {
 		return len(s.Flights) == 1 && s.Flights[0].Ended && s.Flights[0].Waiters == 4
 	})
 
-	page := fetch(t, server.Debug+"/debug/spans")
+	page := webtest.Get(t, server.Debug+"/debug/spans")
 	for _, want := range []string{"8 spans started and did not end yet", waiters[0], waiters[1], waiters[2], waiters[3]} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the running spans have no %q:\n%s", want, page)
@@ -376,7 +363,7 @@ func TestWhatIsUnseenIn07(t *testing.T) {
 		if !hasLeaks {
 			need.Gate(t, "it builds Go once more, with the leak profile")
 		}
-		page := fetch(t, server.Debug+"/debug/leaks")
+		page := webtest.Get(t, server.Debug+"/debug/leaks")
 		if !strings.Contains(page, "0 places in the code") || !strings.Contains(page, "07’s cache points at its dead flight") {
 			t.Errorf("got\n%s", page)
 		}

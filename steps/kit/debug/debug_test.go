@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"plaque/steps/kit/telemetry"
+	"plaque/steps/kit/web/webtest"
 )
 
 // newPages are the pages of a step whose spans tracer makes.
@@ -272,26 +273,9 @@ func TestOnlyLoopback(t *testing.T) {
 	}
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // served are pages on a separate port.
 func served(t *testing.T) (url string, tracer trace.Tracer, stop func()) {
-	var log lockedBuffer
+	var log webtest.Buffer
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	t.Cleanup(func() { slog.SetDefault(before) })
@@ -321,27 +305,13 @@ func served(t *testing.T) (url string, tracer trace.Tracer, stop func()) {
 	return url, tracer, stop
 }
 
-func get(t *testing.T, url string) string {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatalf("%s: %s, %v, %.300s", url, res.Status, err, b)
-	}
-	return string(b)
-}
-
 func TestServe(t *testing.T) {
 	url, _, stop := served(t)
 	// A goroutine says its trace; those that serve the pages are left out.
 	block := make(chan int)
 	defer close(block)
 	pprof.Do(t.Context(), pprof.Labels("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"), func(context.Context) { go func() { <-block }() })
-	page := get(t, url+"/debug/goroutines")
+	page := webtest.Get(t, url+"/debug/goroutines")
 	if !strings.Contains(page, "4bf92f3577b34da6a3ce929d0e0e4736") || !strings.Contains(page, "chan receive") {
 		t.Errorf("no trace in\n%s", page)
 	}

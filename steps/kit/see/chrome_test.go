@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/web/webtest"
 	"slices"
 	"strings"
 	"sync"
@@ -425,7 +426,7 @@ func (f *fullDisk) WriteAt(b []byte, at int64) (int, error) {
 // When the disk is full, what was written stays readable.
 func TestChromeDiskFull(t *testing.T) {
 	c, read := chromeFile(t)
-	log := new(buffer)
+	log := new(webtest.Buffer)
 	c.log = slog.New(slog.NewTextHandler(log, nil))
 	sample(t, c)
 	before := len(read().TraceEvents)

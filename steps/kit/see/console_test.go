@@ -18,6 +18,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"plaque/steps/kit/terminal"
+	"plaque/steps/kit/web/webtest"
 )
 
 // plain is a console that writes to a file.
@@ -33,7 +34,7 @@ func provider(opts ...sdktrace.TracerProviderOption) *sdktrace.TracerProvider {
 // program stops.
 func TestConsolePatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := new(buffer)
+		out := new(webtest.Buffer)
 		tracer := provider(sdktrace.WithSpanProcessor(plain(out))).Tracer("test")
 		ctx, root := tracer.Start(t.Context(), "root")
 		leftCtx, left := tracer.Start(ctx, "http.getconn")
@@ -69,7 +70,7 @@ func TestConsolePatience(t *testing.T) {
 // once.
 func TestConsoleWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := new(buffer)
+		out := new(webtest.Buffer)
 		console := plain(out)
 		tracer := provider(sdktrace.WithSpanProcessor(console)).Tracer("test")
 		ctx, root := tracer.Start(t.Context(), "root")
@@ -96,7 +97,7 @@ func TestConsoleWaits(t *testing.T) {
 func TestConsolePrintsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 {
-			out := new(buffer)
+			out := new(webtest.Buffer)
 			tracer := provider(sdktrace.WithSpanProcessor(plain(out))).Tracer("test")
 			ctx, root := tracer.Start(t.Context(), "root")
 			_, flight := tracer.Start(ctx, "flight")
@@ -115,7 +116,7 @@ func TestConsolePrintsOnce(t *testing.T) {
 func TestConsoleStop(t *testing.T) { synctest.Test(t, testConsoleStop) }
 
 func testConsoleStop(t *testing.T) {
-	out := new(buffer)
+	out := new(webtest.Buffer)
 	console := plain(out)
 	tracer := provider(sdktrace.WithSpanProcessor(console)).Tracer("test")
 	ctx, root := tracer.Start(t.Context(), "stuck")
@@ -159,7 +160,7 @@ func TestConsoleGolden(t *testing.T) {
 		{"console-120-colour.txt", 120, true},
 		{"console-40.txt", 40, false},
 	} {
-		out := new(buffer)
+		out := new(webtest.Buffer)
 		sample(t, newConsole(out, func() int { return c.columns }, c.color))
 		got, path := out.String(), filepath.Join("testdata", c.file)
 		if *update {
@@ -216,13 +217,13 @@ func TestConsoleWritesOnce(t *testing.T) {
 
 // slowWriter takes nothing until it is let go, like a terminal after Ctrl-S.
 type slowWriter struct {
-	buffer
+	webtest.Buffer
 	let chan struct{}
 }
 
 func (w *slowWriter) Write(b []byte) (int, error) {
 	<-w.let
-	return w.buffer.Write(b)
+	return w.Buffer.Write(b)
 }
 
 // A terminal that stands still holds no request up, and takes no more memory

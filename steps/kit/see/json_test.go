@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"plaque/steps/kit/web/webtest"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 
 // Each line is a span, in the order in which they ended, and says all of it.
 func TestJSONLines(t *testing.T) {
-	out := new(buffer)
+	out := new(webtest.Buffer)
 	spans := sample(t, newJSONLines(out, slog.New(slog.DiscardHandler)))
 	all := lines(out.String())
 	if len(all) != len(spans) {
@@ -116,7 +117,7 @@ func TestJSONValues(t *testing.T) {
 // A reader that stands still holds nobody up, and what is lost is counted.
 func TestJSONStandsStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out, log := &slowWriter{let: make(chan struct{})}, new(buffer)
+		out, log := &slowWriter{let: make(chan struct{})}, new(webtest.Buffer)
 		j := newJSONLines(out, slog.New(slog.NewTextHandler(log, nil)))
 		tracer := provider(sdktrace.WithSpanProcessor(j)).Tracer("test")
 		span := func() { _, s := tracer.Start(t.Context(), "span"); s.End() }
@@ -140,7 +141,7 @@ type broken struct{}
 func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func TestJSONCannotBeWritten(t *testing.T) {
-	log := new(buffer)
+	log := new(webtest.Buffer)
 	sample(t, newJSONLines(broken{}, slog.New(slog.NewTextHandler(log, nil))))
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="spans cannot be written as JSON" error="no space left"`) {
 		t.Error(fmt.Sprint("the log: ", got))

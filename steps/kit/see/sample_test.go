@@ -1,13 +1,11 @@
 package see
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -152,24 +150,6 @@ func (r *recorder) Shutdown(context.Context) error                  { return nil
 
 // lines is text without its last line feed, by line.
 func lines(s string) []string { return strings.Split(strings.TrimSuffix(s, "\n"), "\n") }
-
-// buffer is a bytes.Buffer that may be used at once.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 var ids = regexp.MustCompile(`\b[0-9a-f]{16}([0-9a-f]{16})?\b`)
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"plaque/steps/kit/web/webtest"
 	"slices"
 	"strings"
 	"testing"
@@ -158,7 +159,7 @@ func TestLimits(t *testing.T) {
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, "OTEL_TRACES_EXPORTER=otlp,json",
 		"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=2", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT=3", "OTEL_SPAN_EVENT_COUNT_LIMIT=1",
 		"OTEL_SPAN_LINK_COUNT_LIMIT=1", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT=1", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT=0")
-	stdout := new(buffer)
+	stdout := new(webtest.Buffer)
 	tel, _ := start(t, Config{JSON: stdout})
 	seen := tracetest.NewSpanRecorder()
 	tel.Watch(seen)

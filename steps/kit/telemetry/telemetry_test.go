@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"plaque/steps/kit/web/webtest"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,9 +46,9 @@ func setenv(t *testing.T, given ...string) {
 }
 
 // start starts telemetry that logs into the buffer, and stops it with the test.
-func start(t *testing.T, c Config) (*Telemetry, *buffer) {
+func start(t *testing.T, c Config) (*Telemetry, *webtest.Buffer) {
 	t.Helper()
-	out := new(buffer)
+	out := new(webtest.Buffer)
 	c.Out = out
 	tel, err := Start(t.Context(), c)
 	if err != nil {
@@ -55,24 +56,6 @@ func start(t *testing.T, c Config) (*Telemetry, *buffer) {
 	}
 	t.Cleanup(func() { _ = tel.Stop() })
 	return tel, out
-}
-
-// buffer is a bytes.Buffer that may be used at once.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // span is what a collector gets.

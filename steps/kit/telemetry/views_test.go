@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"plaque/steps/kit/web/webtest"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func TestChromeCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Join(dir, "none", "trace.json"), os.DevNull} {
 		setenv(t, "OTEL_TRACES_EXPORTER=console,chrome:"+path)
-		_, err := Start(t.Context(), Config{Out: new(buffer)})
+		_, err := Start(t.Context(), Config{Out: new(webtest.Buffer)})
 		if err == nil || !strings.HasPrefix(err.Error(), "OTEL_TRACES_EXPORTER: chrome cannot write "+path+": ") || strings.Count(err.Error(), path) != 1 {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -30,7 +31,7 @@ func TestChromeCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	setenv(t, "OTEL_TRACES_EXPORTER=chrome:"+path+",otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc")
-	if _, err := Start(t.Context(), Config{Out: new(buffer)}); err == nil {
+	if _, err := Start(t.Context(), Config{Out: new(webtest.Buffer)}); err == nil {
 		t.Error("no error")
 	}
 	if b, err := os.ReadFile(path); string(b) != "precious" || err != nil {
@@ -46,7 +47,7 @@ func TestSeveral(t *testing.T) {
 		path = filepath.Join(t.TempDir(), "trace.json")
 	}
 	setenv(t, "OTEL_TRACES_EXPORTER=otlp, console ,json,chrome:"+path, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
-	stdout := new(buffer)
+	stdout := new(webtest.Buffer)
 	tel, out := start(t, Config{JSON: stdout})
 	for i, p := range []trace.TracerProvider{tel.Provider(), tel.For("feed")} {
 		_, s := p.Tracer("test").Start(t.Context(), fmt.Sprint("span", i))

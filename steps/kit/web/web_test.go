@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"runtime/pprof"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,29 +32,12 @@ import (
 )
 
 // captureLog returns what is logged during the test.
-func captureLog(t *testing.T) *logBuffer {
-	b := new(logBuffer)
+func captureLog(t *testing.T) *webtest.Buffer {
+	b := new(webtest.Buffer)
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(b, nil)))
 	t.Cleanup(func() { slog.SetDefault(before) })
 	return b
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // traced is a server in memory whose requests are recorded.
@@ -492,7 +474,7 @@ func TestServe(t *testing.T) {
 		done <- web.Serve(ctx, "127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	}()
 	url := loggedURL(t, log, "listening")
-	if body := get(t, url); body != "hello" {
+	if body := webtest.Get(t, url); body != "hello" {
 		t.Errorf("got %q", body)
 	}
 	stop()
@@ -505,7 +487,7 @@ func TestServe(t *testing.T) {
 }
 
 // loggedURL waits for a line with that message and returns its URL.
-func loggedURL(t *testing.T, log *logBuffer, msg string) string {
+func loggedURL(t *testing.T, log *webtest.Buffer, msg string) string {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		for line := range strings.Lines(log.String()) {
@@ -517,20 +499,6 @@ func loggedURL(t *testing.T, log *logBuffer, msg string) string {
 	}
 	t.Fatalf("no line %s in the log:\n%s", msg, log)
 	return ""
-}
-
-func get(t *testing.T, url string) string {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatalf("%s: %s, %v", url, res.Status, err)
-	}
-	return string(b)
 }
 
 func TestTakenPort(t *testing.T) {

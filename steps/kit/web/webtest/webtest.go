@@ -4,8 +4,11 @@
 package webtest
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -111,4 +114,37 @@ func Record(t testing.TB) *tracetest.SpanRecorder {
 	provider().RegisterSpanProcessor(recorder)
 	t.Cleanup(func() { provider().UnregisterSpanProcessor(recorder) })
 	return recorder
+}
+
+// Buffer is a bytes.Buffer whose methods may be called at once.
+type Buffer struct {
+	mu sync.Mutex // protects b
+	b  bytes.Buffer
+}
+
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// Get is the body that a URL answers with 200.
+func Get(t testing.TB, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v, %.300s", url, res.Status, err, b)
+	}
+	return string(b)
 }
