@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +29,9 @@ import (
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/jaeger/jaegertest"
+	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/web/webtest"
 	"plaque/steps/kit/youtube"
 )
 
@@ -73,7 +74,11 @@ func clean(t *testing.T) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	t.Setenv("ADDR", threeFree(t))
+	three, err := server.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ADDR", three)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+addr("JAEGER_OTLP_HTTP_PORT"))
 }
 
@@ -86,24 +91,6 @@ func addr(variable string) string { return "127.0.0.1:" + os.Getenv(variable) }
 func plus(n int) string {
 	first, _ := strconv.Atoi(port(os.Getenv("ADDR")))
 	return fmt.Sprintf("127.0.0.1:%d", first+n)
-}
-
-// threeFree is an address with two more free ports behind it.
-func threeFree(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		first := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if first < 65000 && free(fmt.Sprintf("127.0.0.1:%d", first)) && free(fmt.Sprintf("127.0.0.1:%d", first+1)) && free(fmt.Sprintf("127.0.0.1:%d", first+2)) {
-			return fmt.Sprintf("127.0.0.1:%d", first)
-		}
-	}
-	t.Fatal("no three free ports in a row")
-	return ""
 }
 
 // patienceFor are options for a test in which something is silent, or is not. A
@@ -170,53 +157,22 @@ func text(found []Finding) string {
 	return b.String()
 }
 
-// serve answers HTTP at an address.
-func serve(t *testing.T, at string, h http.Handler) {
-	t.Helper()
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
-	s.Start()
-	t.Cleanup(s.Close)
-}
-
-// connect hands each connection at an address to talk, and closes it at the end.
-func connect(t *testing.T, at string, talk func(net.Conn)) {
-	t.Helper()
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns []net.Conn
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns = append(conns, c)
-			talk(c)
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-		for _, c := range conns {
+// strangers are what may listen at a port of ours, and what is said of them.
+var strangers = map[string]struct {
+	put  func(t testing.TB, at string)
+	says string
+}{
+	"HTTP":   {func(t testing.TB, at string) { webtest.Serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
+	"silent": {func(t testing.TB, at string) { webtest.Connect(t, at, silent) }, "it takes connections and does not answer within 200ms"},
+	"rubbish": {func(t testing.TB, at string) {
+		webtest.Connect(t, at, func(c net.Conn) {
+			_, _ = io.WriteString(c, "220 mail.example.com\r\n")
 			c.Close()
-		}
-	})
+		})
+	}, "it takes connections and speaks no HTTP"},
 }
 
 func silent(net.Conn) {}
-
-func rubbish(c net.Conn) {
-	_, _ = io.WriteString(c, "220 mail.example.com\r\n")
-	c.Close()
-}
 
 // collector takes spans as OTLP has it, and keeps none.
 var collector = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -307,21 +263,15 @@ func TestGo(t *testing.T) {
 
 // Whatever is at a step's port, it is said what that is, who, and what to do.
 func TestStepPorts(t *testing.T) {
-	for name, put := range map[string]struct {
-		at   int
-		use  string
-		put  func(t *testing.T, at string)
-		says string
-	}{
-		"HTTP":    {0, "a step", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
-		"rubbish": {1, "its feed", func(t *testing.T, at string) { connect(t, at, rubbish) }, "it takes connections and speaks no HTTP"},
-		"silent":  {2, "its debug pages", func(t *testing.T, at string) { connect(t, at, silent) }, "it takes connections and does not answer within 200ms"},
-	} {
+	for name, c := range map[string]struct {
+		at  int
+		use string
+	}{"HTTP": {0, "a step"}, "rubbish": {1, "its feed"}, "silent": {2, "its debug pages"}} {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
-			put.put(t, plus(put.at))
+			strangers[name].put(t, plus(c.at))
 			found := look(t, patienceFor(name == "silent"), "ports")
-			must(t, found, Failure, fmt.Sprintf("port %s (%s) is in use: %s", port(plus(put.at)), put.use, put.says), me(), "Stop that program, or start each step with ADDR=")
+			must(t, found, Failure, fmt.Sprintf("port %s (%s) is in use: %s", port(plus(c.at)), c.use, strangers[name].says), me(), "Stop that program, or start each step with ADDR=")
 			if len(found) != 1 {
 				t.Errorf("found\n%s", text(found))
 			}
@@ -396,9 +346,9 @@ func TestStepRuns(t *testing.T) {
 // A step without a feed, and another program where the next step's would be.
 func TestStrangerBesideStep(t *testing.T) {
 	clean(t)
-	serve(t, plus(1), http.NotFoundHandler())
+	webtest.Serve(t, plus(1), http.NotFoundHandler())
 	root := t.TempDir()
-	serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	webtest.Serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"step":"01-blocking-tcp"}`)
 	}))
 	if err := os.MkdirAll(filepath.Join(root, "steps", "01-blocking-tcp"), 0o755); err != nil {
@@ -433,87 +383,64 @@ func TestJaegerPorts(t *testing.T) {
 		must(t, found, Failure, `JAEGER_UI_PORT="abc" is not a port`, "usual ports")
 		must(t, found, Note, "not looked for")
 	})
-	for name, put := range map[string]struct {
-		variable string
-		put      func(t *testing.T, at string)
-		says     string
-	}{
-		"HTTP":    {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404 from a server without a name"},
-		"rubbish": {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, rubbish) }, "speaks no HTTP"},
-		"silent":  {"JAEGER_OTLP_HTTP_PORT", func(t *testing.T, at string) { connect(t, at, silent) }, "does not answer within 200ms"},
-		"pages":   {"JAEGER_UI_PORT", func(t *testing.T, at string) { serve(t, at, http.NotFoundHandler()) }, "HTTP 404"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			clean(t)
-			put.put(t, addr(put.variable))
-			found := look(t, patienceFor(name == "silent"), "Jaeger's ports", "span")
-			must(t, found, Failure, "port "+os.Getenv(put.variable), "is in use", put.says, me(), "set "+put.variable+" to another port")
-			if put.variable == "JAEGER_OTLP_HTTP_PORT" {
-				must(t, found, Failure, "what listens there takes none: ", put.says, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318")
-			}
-		})
+	for name, stranger := range strangers {
+		for _, variable := range []string{"JAEGER_OTLP_HTTP_PORT", "JAEGER_UI_PORT"} {
+			t.Run(name+" at "+variable, func(t *testing.T) {
+				clean(t)
+				stranger.put(t, addr(variable))
+				found := look(t, patienceFor(name == "silent"), "Jaeger's ports", "span")
+				must(t, found, Failure, "port "+os.Getenv(variable), "is in use", stranger.says, me(), "set "+variable+" to another port")
+				if variable == "JAEGER_OTLP_HTTP_PORT" {
+					must(t, found, Failure, "what listens there takes none: ", stranger.says, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318")
+				}
+			})
+		}
 	}
 }
 
 // Each way that a span can get lost has its own words.
 func TestLostSpans(t *testing.T) {
-	ui, otlp := "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT"
+	const ui, otlp, both = 1, 2, 3
 	for name, c := range map[string]struct {
-		put  func(t *testing.T)
-		says []string
+		listen       int
+		base, traces string // OTEL_EXPORTER_OTLP_ENDPOINT and _TRACES_ENDPOINT, with AT for the port for spans
+		says         []string
 	}{
-		"swallowed": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-		}, []string{"did not have it 300ms later", "Stop both"}},
-		"no API": {func(t *testing.T) { serve(t, addr(otlp), collector) },
-			[]string{"took a span, but no Jaeger answers at http://", "nothing listens there", "Some other collector"}},
-		"no OTLP": {func(t *testing.T) { serve(t, addr(ui), emptyAPI) },
-			[]string{"a Jaeger answers at http://", "takes no spans at http://", "nothing listens there"}},
-		"a refusing collector elsewhere": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-		}, []string{"spans go to http://127.0.0.1:1 and do not arrive", "refused", "while a Jaeger takes them at http://"}},
-		"nothing elsewhere": {func(t *testing.T) {
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-		}, []string{"spans go to http://127.0.0.1:1 and do not arrive", "refused", "Unset `OTEL_EXPORTER_OTLP_ENDPOINT`"}},
-		"another path": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost:"+os.Getenv(otlp)+"/")
-		}, []string{"/ and do not arrive", "404", "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is the whole URL", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://localhost:", "/v1/traces`"}},
-		"a variable that loses": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
-		}, []string{"while a Jaeger takes them at http://", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`. "}},
-		"nothing elsewhere, by the variable that wins": {func(t *testing.T) {
-			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
-		}, []string{"Unset `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or start there"}},
-		"a doubled path": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+addr(otlp)+"/v1/traces")
-		}, []string{"/v1/traces/v1/traces, where the path stands twice", "404", "Set `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:"}},
-		"a doubled path of a prefix": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://"+addr(otlp)+"/v1/traces/v1/traces")
-		}, []string{"where the path stands twice", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
-		"TLS by the variable that wins": {func(t *testing.T) {
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://"+addr(otlp)+"/v1/traces")
-		}, []string{"with TLS, and do not arrive", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
-		"TLS to a plain port": {func(t *testing.T) {
-			serve(t, addr(ui), emptyAPI)
-			serve(t, addr(otlp), collector)
-			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://"+addr(otlp))
-		}, []string{"with TLS, and do not arrive", "HTTP response to HTTPS client", "speaks plain HTTP"}},
+		"swallowed": {both, "", "", []string{"did not have it 300ms later", "Stop both"}},
+		"no API":    {otlp, "", "", []string{"took a span, but no Jaeger answers at http://", "nothing listens there", "Some other collector"}},
+		"no OTLP":   {ui, "", "", []string{"a Jaeger answers at http://", "takes no spans at http://", "nothing listens there"}},
+		"a refusing collector elsewhere": {both, "http://127.0.0.1:1", "",
+			[]string{"spans go to http://127.0.0.1:1 and do not arrive", "refused", "while a Jaeger takes them at http://"}},
+		"nothing elsewhere": {0, "http://127.0.0.1:1", "",
+			[]string{"spans go to http://127.0.0.1:1 and do not arrive", "refused", "Unset `OTEL_EXPORTER_OTLP_ENDPOINT`"}},
+		"another path": {both, "", "http://localhost:AT/",
+			[]string{"/ and do not arrive", "404", "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is the whole URL", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://localhost:", "/v1/traces`"}},
+		"a variable that loses": {both, "", "http://127.0.0.1:1/v1/traces",
+			[]string{"while a Jaeger takes them at http://", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`. "}},
+		"nothing elsewhere, by the variable that wins": {0, "", "http://127.0.0.1:1/v1/traces",
+			[]string{"Unset `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or start there"}},
+		"a doubled path": {both, "http://127.0.0.1:AT/v1/traces", "",
+			[]string{"/v1/traces/v1/traces, where the path stands twice", "404", "Set `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:"}},
+		"a doubled path of a prefix": {both, "", "http://127.0.0.1:AT/v1/traces/v1/traces",
+			[]string{"where the path stands twice", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
+		"TLS by the variable that wins": {otlp, "", "https://127.0.0.1:AT/v1/traces",
+			[]string{"with TLS, and do not arrive", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
+		"TLS to a plain port": {both, "https://127.0.0.1:AT", "",
+			[]string{"with TLS, and do not arrive", "HTTP response to HTTPS client", "speaks plain HTTP"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
-			c.put(t)
+			if c.listen&ui != 0 {
+				webtest.Serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
+			}
+			if c.listen&otlp != 0 {
+				webtest.Serve(t, addr("JAEGER_OTLP_HTTP_PORT"), collector)
+			}
+			for variable, value := range map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.base, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.traces} {
+				if value != "" {
+					t.Setenv(variable, strings.Replace(value, "AT", os.Getenv("JAEGER_OTLP_HTTP_PORT"), 1))
+				}
+			}
 			must(t, look(t, patienceFor(name == "swallowed"), "span"), Failure, c.says...)
 		})
 	}
@@ -538,8 +465,8 @@ func TestSettings(t *testing.T) {
 	} {
 		t.Run(c.name+"="+c.value, func(t *testing.T) {
 			clean(t)
-			serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
-			serve(t, addr("JAEGER_OTLP_HTTP_PORT"), collector)
+			webtest.Serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
+			webtest.Serve(t, addr("JAEGER_OTLP_HTTP_PORT"), collector)
 			t.Setenv(c.name, c.value)
 			must(t, look(t, patienceFor(c.name == "OTEL_TRACE_EXPORTER"), "span"), c.state, c.says...)
 		})
@@ -580,7 +507,7 @@ func TestClock(t *testing.T) {
 	}
 	must(t, look(t, Options{Root: root}, "clock"), Warning, "go.work was written", "after now", "set the clock")
 
-	serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
+	webtest.Serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
 	must(t, look(t, Options{Root: root}, "clock"), OK, "the same as Jaeger's")
 	for _, wrong := range []time.Duration{-2 * time.Hour, -61*time.Second - clockSlack, 2 * time.Hour} {
 		now := func() time.Time { return time.Now().Add(wrong) }
@@ -778,10 +705,10 @@ func TestFeedIsNotTraced(t *testing.T) {
 func TestAllHang(t *testing.T) {
 	clean(t)
 	for _, v := range jaegerVariables {
-		connect(t, addr(v), silent)
+		webtest.Connect(t, addr(v), silent)
 	}
 	for n := range 3 {
-		connect(t, plus(n), silent)
+		webtest.Connect(t, plus(n), silent)
 	}
 	t.Setenv("FEED_URL", "http://"+plus(0)+"/")
 	o := patienceFor(os.Getenv("CI") == "") // on CI the whole of it: 6 s
@@ -812,11 +739,11 @@ func TestPlain(t *testing.T) {
 			c.Close()
 		}
 	}
-	connect(t, plus(0), reply(evil))
-	serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	webtest.Connect(t, plus(0), reply(evil))
+	webtest.Serve(t, plus(2), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"step": evil})
 	}))
-	connect(t, addr("JAEGER_OTLP_HTTP_PORT"), reply(evil))
+	webtest.Connect(t, addr("JAEGER_OTLP_HTTP_PORT"), reply(evil))
 	t.Setenv("FEED_URL", "http://"+plus(0)+"/?"+"EVIL\u009b7m")
 	t.Setenv("OTEL_EVIL\u009b7m", evil)
 	found := look(t, Options{youtube: "http://" + plus(0)}, "ports", "Jaeger's ports", "span", "feed", "youtube")

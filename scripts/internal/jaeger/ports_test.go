@@ -7,7 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"plaque/steps/kit/web/webtest"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,45 +28,7 @@ func usePorts(t *testing.T) ports {
 }
 
 // serveAt answers HTTP at port i.
-func serveAt(t *testing.T, p ports, i int, h http.Handler) {
-	t.Helper()
-	l, err := net.Listen("tcp", p.addr(i))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
-	s.Start()
-	t.Cleanup(s.Close)
-}
-
-// connectAt hands every connection to port i to talk, and closes it at the end.
-func connectAt(t *testing.T, p ports, i int, talk func(net.Conn)) {
-	t.Helper()
-	l, err := net.Listen("tcp", p.addr(i))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conns []net.Conn
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns = append(conns, c)
-			talk(c)
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-		for _, c := range conns {
-			c.Close()
-		}
-	})
-}
+func serveAt(t *testing.T, p ports, i int, h http.Handler) { webtest.Serve(t, p.addr(i), h) }
 
 func TestFindNothing(t *testing.T) {
 	usePorts(t)
@@ -120,53 +82,42 @@ func TestPortInUse(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"data":[]}`)
 	})
+	hello := func(text string, end bool) func(net.Conn) {
+		return func(c net.Conn) {
+			io.WriteString(c, text)
+			if end {
+				c.Close()
+			}
+		}
+	}
 	for name, test := range map[string]struct {
-		port int
-		put  func(t *testing.T, p ports, i int)
-		says []string
+		port  int
+		serve http.Handler
+		talk  func(net.Conn)
+		says  string
 	}{
-		"another web server": {uiPort,
-			func(t *testing.T, p ports, i int) { serveAt(t, p, i, nginx) },
-			[]string{`HTTP 200 from server "nginx/1.27"`}},
-		"a web server at a port for spans": {otlpHTTPPort,
-			func(t *testing.T, p ports, i int) { serveAt(t, p, i, nginx) },
-			[]string{`HTTP 200 from server "nginx/1.27"`}},
-		"a web server without a name": {healthPort,
-			func(t *testing.T, p ports, i int) { serveAt(t, p, i, http.NotFoundHandler()) },
-			[]string{"HTTP 404 from a server without a name"}},
-		"a collector that is not Jaeger": {otlpHTTPPort,
-			func(t *testing.T, p ports, i int) { serveAt(t, p, i, fakeMux()) },
-			[]string{"some collector takes spans there"}},
-		"a redirect is not followed": {uiPort,
-			func(t *testing.T, p ports, i int) {
-				serveAt(t, p, i, http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound))
-			},
-			[]string{"HTTP 302 from"}},
-		"speaks first and no HTTP": {otlpGRPCPort,
-			func(t *testing.T, p ports, i int) {
-				connectAt(t, p, i, func(c net.Conn) { io.WriteString(c, "220 mail.example.com\r\n"); c.Close() })
-			},
-			[]string{"takes connections and speaks no HTTP"}},
-		"hangs": {uiPort,
-			func(t *testing.T, p ports, i int) { connectAt(t, p, i, func(net.Conn) {}) },
-			[]string{"takes connections and does not answer within 2s"}},
-		"hangs in the middle": {uiPort,
-			func(t *testing.T, p ports, i int) {
-				connectAt(t, p, i, func(c net.Conn) {
-					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-				})
-			},
-			[]string{"takes connections and does not answer within 2s"}},
+		"another web server":               {uiPort, nginx, nil, `HTTP 200 from server "nginx/1.27"`},
+		"a web server at a port for spans": {otlpHTTPPort, nginx, nil, `HTTP 200 from server "nginx/1.27"`},
+		"a web server without a name":      {healthPort, http.NotFoundHandler(), nil, "HTTP 404 from a server without a name"},
+		"a collector that is not Jaeger":   {otlpHTTPPort, fakeMux(), nil, "some collector takes spans there"},
+		"a redirect is not followed":       {uiPort, http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound), nil, "HTTP 302 from"},
+		"speaks first and no HTTP":         {otlpGRPCPort, nil, hello("220 mail.example.com\r\n", true), "takes connections and speaks no HTTP"},
+		"hangs":                            {uiPort, nil, hello("", false), "takes connections and does not answer within 2s"},
+		"hangs in the middle": {uiPort, nil, hello("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", false),
+			"takes connections and does not answer within 2s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := usePorts(t)
-			test.put(t, p, test.port)
+			if test.serve != nil {
+				serveAt(t, p, test.port, test.serve)
+			} else {
+				webtest.Connect(t, p.addr(test.port), test.talk)
+			}
 			err := Run(t.Context(), Options{Root: repo(t)})
 			if err == nil {
 				t.Fatal("it starts although the port is taken")
 			}
-			mustSay(t, "the error", err.Error(), fmt.Sprintf("port %d (%s) is in use", p[test.port], known[test.port].use), known[test.port].env)
-			mustSay(t, "the error", err.Error(), test.says...)
+			mustSay(t, "the error", err.Error(), fmt.Sprintf("port %d (%s) is in use", p[test.port], known[test.port].use), known[test.port].env, test.says)
 			if strings.Count(err.Error(), "is in use") != 1 {
 				t.Errorf("other ports are named too: %v", err)
 			}
@@ -224,7 +175,7 @@ func TestLookAt(t *testing.T) {
 func TestFindIsCancelled(t *testing.T) {
 	p := usePorts(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	connectAt(t, p, uiPort, func(net.Conn) { cancel() })
+	webtest.Connect(t, p.addr(uiPort), func(net.Conn) { cancel() })
 	if _, err := Find(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Find returns %v", err)
 	}

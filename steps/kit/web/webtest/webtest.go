@@ -148,3 +148,45 @@ func Get(t testing.TB, url string) string {
 	}
 	return string(b)
 }
+
+// Serve answers HTTP at an address until the test ends.
+func Serve(t testing.TB, at string, h http.Handler) {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
+}
+
+// Connect hands each connection at an address to talk, one after the other, and
+// closes it when the test ends.
+func Connect(t testing.TB, at string, talk func(net.Conn)) {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, c)
+			talk(c)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	})
+}
