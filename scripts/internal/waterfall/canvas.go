@@ -17,8 +17,7 @@ type row struct {
 	*otlp.Node
 	depth    int
 	children []*row
-	hidden   []*otlp.Node // children of the span itself that are not drawn
-	within   bool         // not cut off by Max
+	within   bool // not cut off by Max
 
 	label   string // names the row where others link to it: "flight a"
 	linked  []*row // rows with a link to this one
@@ -48,17 +47,14 @@ type canvas struct {
 	span  time.Duration // of the axis
 	ticks []tick
 
-	services []string          // in the order in which they appear
-	painted  []string          // the same without those of brackets
+	services map[string]bool
+	painted  []string          // services in the order in which they appear, without those of brackets
 	keys     map[string]string // cache keys to what is shown of them; empty if there is only one
 }
 
 func newCanvas(spans []otlp.Span, o Options) *canvas {
 	p := &canvas{Options: o, hidden: map[string]int{}, total: len(spans)}
-	var roots []*row
-	p.gather(otlp.Forest(spans), &roots)
-	slices.SortStableFunc(roots, (*row).compare)
-	p.order(roots, 0)
+	p.order(p.gather(otlp.Forest(spans)), 0)
 	p.rows = p.all[:min(len(p.all), o.Max)]
 	for _, r := range p.rows {
 		r.within = true
@@ -82,30 +78,23 @@ func newCanvas(spans []otlp.Span, o Options) *canvas {
 
 // gather turns nodes into rows. Drawn descendants of a node that is not drawn
 // take its place.
-func (p *canvas) gather(nodes []*otlp.Node, into *[]*row) {
+func (p *canvas) gather(nodes []*otlp.Node) (rows []*row) {
 	for _, n := range nodes {
-		if !p.wants(n) {
+		below := p.gather(n.Children)
+		if p.wants(n) {
+			rows = append(rows, &row{Node: n, children: below})
+		} else {
 			p.hidden[n.Name]++
-			p.gather(n.Children, into)
-			continue
+			rows = append(rows, below...)
 		}
-		r := &row{Node: n}
-		for _, c := range n.Children {
-			if !p.wants(c) {
-				r.hidden = append(r.hidden, c)
-			}
-		}
-		p.gather(n.Children, &r.children)
-		slices.SortStableFunc(r.children, (*row).compare)
-		*into = append(*into, r)
 	}
+	slices.SortStableFunc(rows, func(a, b *row) int { return otlp.Compare(a.Span, b.Span) })
+	return rows
 }
 
 func (p *canvas) wants(n *otlp.Node) bool {
 	return len(p.Only) == 0 || slices.Contains(p.Only, n.Name)
 }
-
-func (r *row) compare(other *row) int { return otlp.Compare(r.Span, other.Span) }
 
 func (p *canvas) order(rows []*row, depth int) {
 	for _, r := range rows {
@@ -183,30 +172,27 @@ func letters(n int) string {
 
 // legend collects what the rows have in common: services and cache keys.
 func (p *canvas) legend() {
-	keys := map[string]bool{}
+	keys, short := map[string]bool{}, map[string]bool{}
+	p.services = map[string]bool{}
 	for _, r := range p.rows {
-		if r.Service != "" && !slices.Contains(p.services, r.Service) {
-			p.services = append(p.services, r.Service)
+		if r.Service != "" {
+			p.services[r.Service] = true
 		}
 		if !r.brackets() && !slices.Contains(p.painted, r.Service) {
 			p.painted = append(p.painted, r.Service)
 		}
 		if k := r.Attrs[names.CacheKey]; k != "" {
-			keys[k] = true
+			keys[k], short[shorten(plain(k))] = true, true
 		}
 	}
 	if len(keys) < 2 {
 		return
 	}
 	p.keys = map[string]string{}
-	short := map[string]bool{}
 	for k := range keys {
-		p.keys[k] = shorten(plain(k))
-		short[p.keys[k]] = true
-	}
-	if len(short) < len(keys) { // shortened, some of them look the same
-		for k := range keys {
-			p.keys[k] = plain(k)
+		p.keys[k] = plain(k)
+		if len(short) == len(keys) { // shortened, none of them look the same
+			p.keys[k] = shorten(p.keys[k])
 		}
 	}
 }
@@ -247,17 +233,20 @@ func (p *canvas) notes(r *row) []part {
 		said = append(said, say.Plural(r.DroppedLinks, "link")+" dropped")
 	}
 	said = append(said, r.followers(), p.keys[r.Attrs[names.CacheKey]])
-	connection := r.connection()
+	connection := p.connection(r)
 	if p.Width < narrow {
 		connection = strings.TrimSuffix(strings.TrimSuffix(connection, "s"), " connection")
 	}
 	said = append(said, connection)
 
-	var notes []part
+	var line []part
+	if r.Failed() {
+		line = append(line, part{"✗", strong})
+	}
 	add := func(style string, texts ...string) {
 		for _, text := range texts {
 			if text = plain(text); text != "" {
-				notes = append(notes, part{text, style})
+				line = r.then(line, part{text, style})
 			}
 		}
 	}
@@ -266,21 +255,19 @@ func (p *canvas) notes(r *row) []part {
 	if p.Notes != nil {
 		add("", p.Notes(r.Span))
 	}
-
-	var line []part
-	if r.Failed() {
-		line = append(line, part{"✗", strong})
-	}
-	for i, n := range notes {
-		switch {
-		case i > 0:
-			line = append(line, part{" · ", dim})
-		case len(line) > 0:
-			line = append(line, part{" ", ""})
-		}
-		line = append(line, n)
-	}
 	return line
+}
+
+// then puts a part behind what a note says already, which begins with a mark
+// where the row has failed.
+func (r *row) then(line []part, next part) []part {
+	switch {
+	case len(line) == 1 && r.Failed():
+		line = append(line, part{" ", ""})
+	case len(line) > 0:
+		line = append(line, part{" · ", dim})
+	}
+	return append(line, next)
 }
 
 // result is what the cache said, and the rows that this one links to.
@@ -315,52 +302,41 @@ func (r *row) followers() string {
 // faults are what is odd about the span itself: its parent, its times.
 func (r *row) faults() []string {
 	var faults []string
-	switch {
-	case r.Orphan:
-		faults = append(faults, "parent not received")
-	case r.Cut:
-		faults = append(faults, "its own ancestor")
-	}
-	switch {
-	case r.Start.IsZero() && r.End.IsZero():
-		faults = append(faults, "no times")
-	case r.Start.IsZero():
-		faults = append(faults, "no start time")
-	case r.End.IsZero():
-		faults = append(faults, "no end time")
-	case r.End.Before(r.Start):
-		faults = append(faults, "ends before it starts")
+	for _, f := range []struct {
+		is   bool
+		says string
+	}{
+		{r.Orphan, "parent not received"},
+		{r.Cut && !r.Orphan, "its own ancestor"},
+		{r.Start.IsZero() && r.End.IsZero(), "no times"},
+		{r.Start.IsZero() && !r.End.IsZero(), "no start time"},
+		{r.End.IsZero() && !r.Start.IsZero(), "no end time"},
+		{r.End.Before(r.Start) && !r.End.IsZero(), "ends before it starts"},
+	} {
+		if f.is {
+			faults = append(faults, f.says)
+		}
 	}
 	return faults
 }
 
 // withMessage is a row's note with what went wrong at its end.
 func (r *row) withMessage() []part {
-	line := slices.Clip(r.note)
-	switch {
-	case r.message == "":
-		return line
-	case len(line) == 0:
-	case len(line) == 1 && r.Failed(): // the mark alone
-		line = append(line, part{" ", ""})
-	default:
-		line = append(line, part{" · ", dim})
+	if r.message == "" {
+		return r.note
 	}
-	return append(line, part{r.message, red})
+	return r.then(slices.Clip(r.note), part{r.message, red})
 }
 
 // title is the row's name and the letter by which others refer to it.
 func (r *row) title() string {
-	if r.label == "" {
-		return plain(r.Name)
-	}
-	return plain(r.Name) + " " + r.label
+	return strings.TrimSuffix(plain(r.Name)+" "+r.label, " ")
 }
 
 // connection says whether the request went over a connection that was there
 // already. otelhttptrace says it on http.getconn, a child of the request; with
 // WithoutSubSpans it is an event of the request itself.
-func (r *row) connection() string {
+func (p *canvas) connection(r *row) string {
 	reused, opened := 0, 0
 	see := func(attrs map[string]string) {
 		switch attrs["http.conn.reused"] {
@@ -374,8 +350,10 @@ func (r *row) connection() string {
 	for _, e := range r.Events {
 		see(e.Attrs)
 	}
-	for _, c := range r.hidden {
-		see(c.Attrs)
+	for _, c := range r.Children {
+		if !p.wants(c) {
+			see(c.Attrs)
+		}
 	}
 	switch {
 	case opened > 1:
@@ -472,28 +450,22 @@ func (p *canvas) names(counts map[string]int, space int) string {
 	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
-	list, left := "", 0
+	list, others, left := "", "", 0
 	for _, n := range counts {
 		left += n
-	}
-	others := func() string {
-		if left == 1 {
-			return ", 1 other"
-		}
-		return fmt.Sprintf(", %d others", left)
 	}
 	for i, name := range names {
 		item := fmt.Sprintf("%d %s", counts[name], plain(name))
 		if i > 0 {
 			item = ", " + item
 		}
-		before := others()
-		left -= counts[name]
-		need := width(list + item)
-		if left > 0 {
-			need += width(others())
+		before := others
+		if left -= counts[name]; left > 0 {
+			others = ", " + say.Plural(left, "other")
+		} else {
+			others = ""
 		}
-		if need > space && i > 0 {
+		if i > 0 && width(list+item+others) > space {
 			return list + before
 		}
 		list += item
