@@ -94,7 +94,7 @@ func licencesOfAll(t *testing.T) string {
 		if by[l] == nil {
 			continue
 		}
-		line := "- **" + l + "**:"
+		line := "- `" + l + "`:"
 		for i, path := range by[l] {
 			word := " `" + path + "`"
 			if i < len(by[l])-1 {
