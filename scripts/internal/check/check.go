@@ -406,8 +406,11 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	bounded, cancel := context.WithTimeout(ctx, judgeFor)
 	defer cancel()
 	seen := p.measure(bounded, s)
-	if seen.has == "yes" && seen.judge == nil && bounded.Err() != nil {
+	switch over := bounded.Err() != nil; {
+	case over && seen.has == "yes" && seen.judge == nil:
 		seen = no("it did not end within %v", judgeFor)
+	case over && seen.has == "no" && !seen.sure: // its callers were called back
+		seen = unclear("%s: it did not end within %v; seen: %s", tooBusy, judgeFor, seen.what)
 	}
 	if seen.judge != nil {
 		c.wait(ctx, seen.judge)

@@ -485,7 +485,7 @@ func (f *faulty) refresh(e *entry, fl *flying, flight, key, channel string, spar
 		if e.timer != nil {
 			e.timer.Stop()
 		}
-		e.timer = time.AfterFunc(time.Second, func() {
+		e.timer = time.AfterFunc(1500*time.Millisecond, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if !time.Now().Before(e.until) {
