@@ -202,8 +202,12 @@ func TestBadReleases(t *testing.T) {
 func TestLimits(t *testing.T) {
 	dir := t.TempDir()
 	bomb := tarGz(t, file("jaeger", make([]byte, 1<<20)))
-	if err := unpack(bytes.NewReader(bomb), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := unpack(bytes.NewReader(bomb), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); err == nil || !strings.Contains(err.Error(), "1048576 bytes") {
 		t.Errorf("unpacking 1 MB where 512 kB are allowed: %v", err)
+	}
+	behind := tarGz(t, file("other", make([]byte, 1<<20)), file("jaeger", nil))
+	if err := unpack(bytes.NewReader(behind), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("reading past 1 MB where 512 kB are allowed: %v", err)
 	}
 	mustHold(t, dir)
 	sparse := sparseTarGz(t, "jaeger", 4<<30)
@@ -231,31 +235,38 @@ func TestLimits(t *testing.T) {
 	mustSay(t, "the error", err.Error(), "larger than 3 MB")
 }
 
-// sparseTarGz is an archive with one file, which is a hole of that size.
+// sparseTarGz is an archive with one file, which is a hole of that size, in the
+// format that archive/tar reads and does not write.
 func sparseTarGz(t *testing.T, name string, size int64) []byte {
 	t.Helper()
+	header := func(name string, kind byte, size int) []byte {
+		h := make([]byte, 512)
+		copy(h, name)
+		copy(h[100:], "0000644\x00")
+		copy(h[124:], fmt.Sprintf("%011o\x00", size))
+		copy(h[136:], "00000000000\x00")
+		h[156] = kind
+		copy(h[257:], "ustar\x0000")
+		copy(h[148:], "        ")
+		sum := 0
+		for _, c := range h {
+			sum += int(c)
+		}
+		copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+		return h
+	}
+	var records string
+	for _, r := range []string{fmt.Sprint("GNU.sparse.size=", size), "GNU.sparse.numblocks=1", fmt.Sprintf("GNU.sparse.map=%d,0", size)} {
+		n := len(r) + 2 // a blank and the end of the line; then the length's own digits
+		n += len(fmt.Sprint(n + len(fmt.Sprint(n))))
+		records += fmt.Sprintf("%d %s\n", n, r)
+	}
+	archive := append(header("records", 'x', len(records)), records...)
+	archive = append(archive, make([]byte, 512-len(records))...)
+	archive = append(archive, header(name, '0', 0)...)
 	var b bytes.Buffer
 	zip := gzip.NewWriter(&b)
-	// The header of GNU's old format for sparse files, which archive/tar reads and
-	// does not write: no data, and the true size.
-	h := make([]byte, 512)
-	octal := func(at, digits int, n int64) { copy(h[at:], fmt.Sprintf("%0*o\x00", digits, n)) }
-	copy(h, name)
-	octal(100, 7, 0o644)
-	octal(124, 11, 0)
-	octal(136, 11, 0)
-	h[156] = 'S'
-	copy(h[257:], "ustar  \x00")
-	octal(386, 11, size) // where the first and only part stands
-	octal(398, 11, 0)    // and how long it is
-	octal(483, 11, size)
-	copy(h[148:], "        ")
-	sum := int64(0)
-	for _, c := range h {
-		sum += int64(c)
-	}
-	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
-	if _, err := zip.Write(append(h, make([]byte, 1024)...)); err != nil {
+	if _, err := zip.Write(append(archive, make([]byte, 1024)...)); err != nil {
 		t.Fatal(err)
 	}
 	if err := zip.Close(); err != nil {

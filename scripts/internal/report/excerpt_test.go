@@ -64,7 +64,7 @@ func TestExcerpt(t *testing.T) {
 			t.Errorf("%s is %q, %v; want %q", what, got, err, want)
 		}
 	}
-	if got, err := excerpt(dir, "p/p.go"); err != nil || !strings.HasPrefix(got, "package p") || !strings.HasSuffix(got, "1, 2") {
+	if got, err := excerpt(dir, "p/p.go"); err != nil || !strings.HasPrefix(got, "// Package p") || !strings.HasSuffix(got, "1, 2") {
 		t.Errorf("the whole file is %q, %v", got, err)
 	}
 	for what, want := range map[string]string{
