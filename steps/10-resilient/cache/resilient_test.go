@@ -112,6 +112,28 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	})
 }
 
+// An old value is there for as long as an option allows it, though sweeps go by.
+func TestOldValueIsKept(t *testing.T) {
+	for name, option := range map[string]Option{
+		"stale-while-revalidate": WithStaleWhileRevalidate(time.Minute),
+		"stale-if-error":         WithStaleIfError(time.Minute),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var f feed
+				c := New(ttl, f.load, option)
+				want(t, c, 50*time.Millisecond, 1)
+				f.set(errDown)
+				time.Sleep(ttl + 59*time.Second)
+				if _, v, err := ask(t, c, "a"); v != 1 || err != nil {
+					t.Errorf("Get = %d, %v, want the old value", v, err)
+				}
+				time.Sleep(time.Second) // until the refresh has failed
+			})
+		})
+	}
+}
+
 // The load that nobody waits for is nobody's to cancel: who joins it once the
 // old value is too old, and leaves, does not take it along.
 func TestRefreshIsNotCancelled(t *testing.T) {
