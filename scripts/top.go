@@ -12,7 +12,7 @@ import (
 )
 
 // top shows the step that runs, again and again: on a terminal until Ctrl-C,
-// elsewhere once.
+// elsewhere once, and also on a terminal without escape codes.
 func top(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("top")
 	url := debugFlag(fs)
@@ -28,7 +28,7 @@ func top(ctx context.Context, e *env, args []string) error {
 	}
 	inside := debug.Client{Base: *url}
 	v := &look.View{Last: first, HasCache: step == nil || strings.HasPrefix(step.Code, "cache/")}
-	if columns, _ := terminal.Size(e.stdout); columns == 0 {
+	if !terminal.Escapes(e.stdout) {
 		picture, err := look.Twice(ctx, inside, first, v.HasCache, every)
 		fmt.Fprint(e.stdout, picture)
 		return err

@@ -65,7 +65,7 @@ type Options struct {
 	checkPatience, allPatience time.Duration
 	askPatience                time.Duration // for a port
 	findPatience               time.Duration // for Jaeger to have a span that it took
-	dockerPatience             time.Duration // for each of two questions to Docker
+	dockerPatience             time.Duration // for each question to Docker
 	feedPatience               time.Duration // for a feed; youtube.Timeout bounds it as well
 }
 

@@ -157,14 +157,14 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
 }
 
-// dockerPatience bounds each of two questions to Docker.
+// dockerPatience bounds each question to Docker.
 const dockerPatience = 3 * time.Second
 
 func (x *exam) docker(ctx context.Context) []Finding {
-	err := jaeger.DockerAnswers(ctx, x.dockerPatience)
+	tool, err := jaeger.DockerAnswers(ctx, x.Root, x.dockerPatience)
 	switch {
 	case err == nil:
-		return []Finding{ok("docker", "an engine answers: `docker compose up` starts Jaeger, and so does "+startJaeger)}
+		return []Finding{ok("docker", "an engine answers: `"+tool+" up` starts Jaeger, and so does "+startJaeger)}
 	case errors.Is(err, jaeger.ErrNoDocker):
 		return []Finding{note("docker", "not installed, and not needed: "+otherWayToBe)}
 	}

@@ -119,7 +119,7 @@ var messages = []message{
 		"See that {needs} are free for a first build."},
 	{"docker-silent", Warning, "",
 		"Docker is here and cannot be used: {why}",
-		"For Jaeger from Docker start its engine, and see that `docker compose version` answers. You need not: " + otherWayToBe + "."},
+		"For Jaeger from Docker mend that: an engine must run, `docker compose version` must answer, and containers must be able to read the folder jaeger. You need not: " + otherWayToBe + "."},
 	{"feed-failed", Failure, "",
 		"FEED_URL={url}: {why}",
 		"Unset FEED_URL: then each step starts its own feed. Or name one that answers, such as https://www.youtube.com/feeds/videos.xml."},

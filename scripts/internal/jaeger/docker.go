@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,23 +24,29 @@ const (
 
 // compose is Jaeger in Docker, as compose.yaml has it.
 func (o Options) compose(ctx context.Context, p ports) (launch, error) {
-	if err := o.dockerAnswers(ctx); err != nil {
+	tool, err := o.composeTool(ctx)
+	if err != nil {
 		return launch{}, err
 	}
-	args := []string{"compose", "--file", filepath.Join(o.Root, "compose.yaml")}
+	if err := o.containerReads(); err != nil {
+		return launch{}, err
+	}
+	args := append(slices.Clone(tool), "--file", o.composeFile())
 	if o.FreePorts {
 		// A separate project, or the reader's container would be replaced.
 		args = append(args, "--project-name", "plaque-"+strconv.Itoa(p[uiPort]))
 	}
 	command := func(ctx context.Context, more ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, o.docker, append(args[:len(args):len(args)], more...)...)
+		words := append(slices.Clone(args), more...)
+		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 		cmd.Env = append(os.Environ(), p.env()...)
 		return cmd
 	}
-	o.say("starting Jaeger with Docker Compose; the first time Docker fetches the image")
+	o.say("starting Jaeger with `%s up`; the first time it fetches the image", strings.Join(tool, " "))
 	return launch{
-		// The command lives longer than ctx, which bounds the start alone.
-		cmd: command(context.Background(), "up", "--no-color"),
+		// The command lives longer than ctx, which bounds the start alone. A
+		// pull's own progress is a page of lines.
+		cmd: command(context.Background(), "up", "--no-color", "--quiet-pull"),
 		// `down` makes `up` end as well, on every system, and takes the
 		// container away.
 		stop: func() error {
@@ -47,40 +55,103 @@ func (o Options) compose(ctx context.Context, p ports) (launch, error) {
 			cmd := command(ctx, "down", "--timeout", "5")
 			cmd.WaitDelay = time.Second
 			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("docker compose down: %w", withWords(err, strings.TrimSpace(string(out))))
+				return fmt.Errorf("%s down: %w", strings.Join(tool, " "), withWords(err, strings.TrimSpace(string(out))))
 			}
 			return nil
 		},
 		patience: composePatience,
 		talks:    true,
+		waits:    "for the image, or for Jaeger in its container",
 	}, nil
 }
 
-// ErrNoDocker is in the error of a machine without the docker command.
+func (o Options) composeFile() string { return filepath.Join(o.Root, "compose.yaml") }
+
+// ErrNoDocker is in the error of a machine without any command of Docker or Podman.
 var ErrNoDocker = errors.New("it is not installed")
 
-// DockerAnswers returns nil where the way FromDocker can be gone: Compose is
-// installed, and an engine runs. It waits for patience at each of the two
-// questions; the error is ErrNoDocker or says what docker said.
-func DockerAnswers(ctx context.Context, patience time.Duration) error {
-	return Options{docker: "docker", dockerPatience: patience}.dockerAnswers(ctx)
+// DockerAnswers returns the command that runs root's compose.yaml, such as "docker
+// compose", where the way FromDocker can be gone: Compose is installed and reads
+// the file, an engine runs, and its containers can read Jaeger's configuration. It
+// waits for patience at each question; the error is ErrNoDocker or says what was
+// answered.
+func DockerAnswers(ctx context.Context, root string, patience time.Duration) (string, error) {
+	o := Options{Root: root, docker: "docker", podman: "podman", dockerPatience: patience}
+	tool, err := o.composeTool(ctx)
+	if err == nil {
+		err = o.containerReads()
+	}
+	return strings.Join(tool, " "), err
 }
 
-func (o Options) dockerAnswers(ctx context.Context) error {
-	if _, err := exec.LookPath(o.docker); err != nil {
-		return fmt.Errorf("there is no %s command: %w", o.docker, ErrNoDocker)
-	}
-	for _, args := range [][]string{{"compose", "version"}, {"info", "--format", "{{.ServerVersion}}"}} {
-		bounded, cancel := context.WithTimeout(ctx, o.dockerPatience)
-		cmd := exec.CommandContext(bounded, o.docker, args...)
-		cmd.WaitDelay = time.Second
-		out, err := cmd.CombinedOutput()
-		if errors.Is(bounded.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("no answer within %v", o.dockerPatience)
+// composeTool returns the first command that reads compose.yaml and reaches an
+// engine. Some systems have Compose as a separate command, and Podman brings one.
+func (o Options) composeTool(ctx context.Context) ([]string, error) {
+	// `info` asks Docker's engine; where there is no docker command, `ps` does.
+	ps := []string{"--file", o.composeFile(), "ps", "--quiet"}
+	var failed []error
+	for _, tool := range [][]string{{o.docker, "compose"}, {o.docker + "-compose"}, {o.podman, "compose"}} {
+		if _, err := exec.LookPath(tool[0]); err != nil {
+			continue
 		}
-		cancel()
+		engine := append(slices.Clone(tool), ps...)
+		if tool[0] == o.docker {
+			engine = []string{o.docker, "info", "--format", "{{.ServerVersion}}"}
+		}
+		err := o.answers(ctx, append(slices.Clone(tool), "version"))
+		if err == nil {
+			if err = o.answers(ctx, append(slices.Clone(tool), "--file", o.composeFile(), "config", "--quiet")); err != nil {
+				err = fmt.Errorf("it cannot read compose.yaml, which needs Docker Compose 2 or newer (packages docker-compose-plugin, docker-compose-v2): %w", err)
+			}
+		}
+		if err == nil {
+			err = o.answers(ctx, engine)
+		}
+		if err == nil {
+			return tool, nil
+		}
+		failed = append(failed, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(failed) == 0 {
+		return nil, fmt.Errorf("there is no %s command: %w", o.docker, ErrNoDocker)
+	}
+	return nil, errors.Join(failed...)
+}
+
+// answers runs a command that only asks, and returns what is wrong.
+func (o Options) answers(ctx context.Context, words []string) error {
+	bounded, cancel := context.WithTimeout(ctx, o.dockerPatience)
+	defer cancel()
+	cmd := exec.CommandContext(bounded, words[0], words[1:]...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if errors.Is(bounded.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v", o.dockerPatience)
+	}
+	if err != nil {
+		return fmt.Errorf("`%s %s` fails: %w", words[0], words[1], withWords(err, strings.TrimSpace(string(out))))
+	}
+	return nil
+}
+
+// containerReads says which of Jaeger's files a container cannot read. Jaeger runs
+// there as another user, and Linux hands our files on with their permissions; a
+// clone that was made under umask 077 is for its owner alone.
+func (o Options) containerReads() error {
+	if runtime.GOOS != "linux" {
+		return nil // the files cross into a virtual machine, and all its users may read
+	}
+	for _, name := range []string{"config.yaml", "ui-config.json"} {
+		path := filepath.Join(o.Root, "jaeger", name)
+		info, err := os.Stat(path)
 		if err != nil {
-			return fmt.Errorf("`docker %s` fails: %w", args[0], withWords(err, strings.TrimSpace(string(out))))
+			return err
+		}
+		if info.Mode().Perm()&0o004 == 0 {
+			return fmt.Errorf("%s has the mode %#o, and Jaeger's user in the container cannot read it: run `chmod o+r jaeger/config.yaml jaeger/ui-config.json`", path, info.Mode().Perm())
 		}
 	}
 	return nil

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("PLAQUE_TEST_FAKES") == "" || len(os.Args) < 2 {
 		os.Exit(m.Run())
 	}
+	if strings.HasSuffix(strings.TrimSuffix(os.Args[0], ".exe"), "-compose") { // Compose as a separate command
+		os.Exit(fakeDocker(os.Args))
+	}
 	switch os.Args[1] {
 	case "compose", "info":
 		os.Exit(fakeDocker(os.Args[1:]))
@@ -41,8 +44,12 @@ func fakeDocker(args []string) int {
 	fakeLog(args)
 	switch {
 	case slices.Contains(args, "version"):
-		if mode == "no compose" {
+		if args[0] == "compose" && strings.HasPrefix(mode, "no compose") {
 			return complain("docker: unknown command: docker compose")
+		}
+	case slices.Contains(args, "config"):
+		if strings.HasSuffix(mode, "an old one") {
+			return complain("'name' does not match any of the regexes: '^x-'")
 		}
 	case args[0] == "info":
 		switch mode {
@@ -185,7 +192,7 @@ func newFakes(t *testing.T) *fakes {
 	f := &fakes{t: t, log: filepath.Join(t.TempDir(), "log"), out: newOutput()}
 	f.Options = Options{
 		Root: repo(t), FreePorts: true, CacheDir: t.TempDir(), ReleaseURL: nothing.URL,
-		Out: f.out, docker: self, goCommand: self,
+		Out: f.out, docker: self, podman: "no-such-podman", goCommand: self,
 		dockerPatience: time.Minute, // a busy machine is no reason to fail
 	}
 	t.Setenv("PLAQUE_TEST_FAKES", "1")

@@ -62,9 +62,9 @@ type Options struct {
 	ReleaseURL string
 
 	// The rest is for tests; withDefaults sets what is used otherwise.
-	docker, goCommand     string
-	stall, dockerPatience time.Duration
-	client                *http.Client
+	docker, podman, goCommand string
+	stall, dockerPatience     time.Duration
+	client                    *http.Client
 }
 
 // Run is the whole command: it finds a Jaeger that runs already, or starts one
@@ -129,6 +129,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Out = &lockedWriter{w: o.Out}
 	o.docker = cmp.Or(o.docker, "docker")
+	o.podman = cmp.Or(o.podman, "podman")
 	o.goCommand = cmp.Or(o.goCommand, "go")
 	o.stall = cmp.Or(o.stall, downloadStall)
 	o.dockerPatience = cmp.Or(o.dockerPatience, dockerPatience)
@@ -206,6 +207,7 @@ type launch struct {
 	stop     func() error  // asks it to end; nil means an interrupt
 	patience time.Duration // until it answers
 	talks    bool          // what it prints is for the reader, not Jaeger's log
+	waits    string        // for what, said now and then until it answers; "" says nothing
 }
 
 // launch runs l until Jaeger answers. When it does not, nothing is left running.
@@ -220,7 +222,13 @@ func (o Options) launch(ctx context.Context, p ports, from string, l launch) (*S
 	}
 	s := newServer(p)
 	s.From, s.child = from, c
-	if err := s.ready(ctx, l.patience); err != nil {
+	done := func() {}
+	if l.waits != "" {
+		done = o.progress(func(elapsed time.Duration) string { return fmt.Sprintf("  %v: waiting %s", elapsed, l.waits) })
+	}
+	err = s.ready(ctx, l.patience)
+	done()
+	if err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	s.Pages = s.hasPages(ctx)

@@ -35,7 +35,7 @@ func TestDockerComesFirst(t *testing.T) {
 	}
 	log := f.logged()
 	file := "--file " + filepath.Join(f.Root, "compose.yaml")
-	mustSay(t, "the log of docker", log, "compose version\n", "info ", file+" --project-name plaque-", " up ")
+	mustSay(t, "the log of docker", log, "compose version\n", "info ", file+" --project-name plaque-", " up --no-color --quiet-pull")
 	if n := strings.Count(log, " down "); n != 1 {
 		t.Errorf("`compose down` ran %d times, want once:\n%s", n, log)
 	}
@@ -58,6 +58,36 @@ func TestOrder(t *testing.T) {
 	if d, r := strings.Index(out, "No Jaeger from docker"), strings.Index(out, "No Jaeger from release"); d < 0 || r < d {
 		t.Errorf("docker comes before release:\n%s", out)
 	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	mustBeGone(t, s)
+}
+
+// Some systems have Compose as a separate command, and an old one cannot read
+// the file.
+func TestComposeIsASeparateCommand(t *testing.T) {
+	f := newFakes(t)
+	f.docker = filepath.Join(t.TempDir(), "docker")
+	for _, name := range []string{f.docker, f.docker + "-compose"} {
+		if err := copySelf(name + exe()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.From = FromDocker
+	t.Setenv("FAKE_DOCKER", "no compose, and an old one")
+	_, err := Start(t.Context(), f.Options)
+	if err == nil {
+		t.Fatal("an old Compose is used")
+	}
+	mustSay(t, "the error", err.Error(), "unknown command: docker compose", "-compose --file` fails", "needs Docker Compose 2 or newer", "'^x-'")
+
+	t.Setenv("FAKE_DOCKER", "no compose")
+	s, err := Start(t.Context(), f.Options)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, f.out)
+	}
+	mustSay(t, "Start", f.out.String(), "docker-compose up`")
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}

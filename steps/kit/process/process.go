@@ -53,8 +53,8 @@ var errorPath = flag.Bool("error-path", false,
 // clean stop, 1 after an error, which it prints. step is the folder's name and
 // becomes the service.version of its spans.
 //
-// A step is told to stop by Ctrl-C, by SIGTERM, or, where its standard input is
-// a pipe, by the end of that pipe: a parent can stop its child so on every
+// A step is told to stop by Ctrl-C, by SIGTERM, by the end of its terminal
+// (SIGHUP), or, where its standard input is a pipe, by the end of that pipe: a parent can stop its child so on every
 // system, and the child cannot outlive the parent.
 //
 // Its flags are those of the flag package; what is wrong with them is exit 2.
@@ -65,7 +65,11 @@ func Main(step string, run func(context.Context, *Process) error) {
 		flag.Usage()
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup it is
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
 		var cancel context.CancelFunc

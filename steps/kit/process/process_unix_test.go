@@ -11,7 +11,7 @@ import (
 )
 
 func TestStopsOnASignal(t *testing.T) {
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		c := begin(t, command(t)) // without a pipe
 		fetch(t, c.urls["listening"]+"/")
 		if err := c.cmd.Process.Signal(s); err != nil {

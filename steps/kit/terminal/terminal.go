@@ -45,8 +45,14 @@ func Asks(f *os.File) bool { return keyboard(f) }
 // Colors reports whether w is a terminal that may be sent colours: NO_COLOR is
 // not set, and the terminal understands escape codes.
 func Colors(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && Escapes(w)
+}
+
+// Escapes reports whether w is a terminal that understands escape codes. A console
+// of Windows is asked to, and one that is too old refuses.
+func Escapes(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && Columns(f) > 0 && escapes(f)
+	return ok && os.Getenv("TERM") != "dumb" && Columns(f) > 0 && escapes(f)
 }
 
 // Plain makes text from elsewhere safe to print: one line, no control

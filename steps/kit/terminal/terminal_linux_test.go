@@ -49,5 +49,8 @@ func TestTerminal(t *testing.T) {
 		if got := Colors(tty); got != c.want {
 			t.Errorf("NO_COLOR=%s TERM=%s: %t, want %t", c.noColor, c.term, got, c.want)
 		}
+		if got := Escapes(tty); got != (c.term != "dumb") {
+			t.Errorf("NO_COLOR=%s TERM=%s: escape codes: %t", c.noColor, c.term, got)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -51,9 +53,21 @@ func NewServer(handler http.Handler) *http.Server {
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w\nIf another program is there, stop it, or move this one with ADDR=127.0.0.1:PORT (the feed and the debug pages take the two ports behind it)", addr, err)
+		return nil, cannotListen(addr, err)
 	}
 	return l, nil
+}
+
+// reservedPort is Windows' WSAEACCES: the port is in a range that Windows keeps for
+// itself, mostly for Hyper-V. No other system has an error of that number.
+const reservedPort = syscall.Errno(10013)
+
+func cannotListen(addr string, err error) error {
+	what := "If another program is there, stop it, or move this one"
+	if errors.Is(err, reservedPort) {
+		what = "Windows reserves this port (`netsh interface ipv4 show excludedportrange protocol=tcp` lists all of these). Move this program"
+	}
+	return fmt.Errorf("cannot listen on %s: %w\n%s with ADDR=127.0.0.1:PORT (the feed and the debug pages take the two ports behind it)", addr, err, what)
 }
 
 // Serve answers on addr until ctx ends, then stops within StopWithin.
