@@ -30,8 +30,8 @@ func lessons(t *testing.T) []*lesson.Lesson {
 	return all
 }
 
-// Each question is decided by a check that its act is judged by, and what the
-// lesson claims is an answer that a person can give. 01 to 10 ask twice or more.
+// A check that judges the act decides its question. What the lesson claims is an
+// answer that a person can give. 01 to 10 ask twice or more.
 func TestQuestions(t *testing.T) {
 	for _, l := range lessons(t) {
 		if n := len(l.Questions()); n < 2 && l.Number() <= "10" {
