@@ -127,7 +127,7 @@ func failureShared(ctx context.Context, s *subject) seen {
 		because("the feed's status is looked at, and not whether the document is whole")
 }
 
-// calm waits until a new channel is served, as long as the answers ask for, so that
+// calm waits until a new channel is served, as long as the answers ask for. So
 // what failed before is not held against what comes. Where it is not served, that
 // is another property's.
 func (s *subject) calm(ctx context.Context) {
@@ -198,8 +198,9 @@ func doomed(ctx context.Context, s *subject) (ended map[string]int, next string)
 	return ended, afterwards(ctx, b, key, calls)
 }
 
-// afterwards asks for a key when calls have ended, until it is served or the time is
-// over for which a failure may be remembered, and says what came of that.
+// afterwards asks for a key when calls have ended. It does so until the key is
+// served, or until a failure may no longer be remembered, and returns what came
+// of that.
 func afterwards(ctx context.Context, b *burst, key string, calls []*call) (next string) {
 	told := slices.ContainsFunc(calls, func(c *call) bool { return c.answer.RetryAfter != "" })
 	last := time.Now().Add(comeAgainFor + joinFor)

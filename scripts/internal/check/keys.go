@@ -77,10 +77,10 @@ func newKeys(ctx context.Context, s *subject, n int) (keys []string, ask func(mo
 	}
 }
 
-// askOld asks for each key whose time is over, again and again until the load has
-// begun that must follow, before it asks for the next: a server that confuses two
-// loads lacks other properties. It returns what became of the first callers, and
-// how many of the keys were loaded again.
+// askOld asks for each expired key, again and again until the load has begun that
+// must follow. Then it asks for the next: a server that confuses two loads lacks
+// other properties. It returns what became of the first callers, and how many of
+// the keys were loaded again.
 func askOld(ctx context.Context, s *subject, keys []string) (got map[string]int, loaded int) {
 	b := newBurst(ctx, s)
 	got = map[string]int{}

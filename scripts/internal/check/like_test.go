@@ -10,8 +10,8 @@ import (
 	"plaque/scripts/internal/say"
 )
 
-// A server with a step's marks is most like that step, and the page that is named
-// is of the step that brings what it lacks.
+// A server with a step's marks is most like that step. The page that is named is
+// of the step that brings what it lacks.
 func TestLike(t *testing.T) {
 	all := lessons(t)
 	for _, l := range all {

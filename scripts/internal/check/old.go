@@ -14,7 +14,7 @@ import (
 var old = []measured{
 	{
 		Property: property.ServesOld,
-		done:     fmt.Sprintf("three channels, each asked for; %v later %d callers ask for one while the feed holds its answer, one for one on which the feed serves doom, and one for one that it never answers; the callers wait %v; then the feed is well, and callers ask for these two again, for at most %v", ttl+time.Second, few, answerFor, healFor),
+		done:     fmt.Sprintf("three channels, each asked for; %v later %d callers ask for one while the feed holds its answer; one asks for one on which the feed serves doom, and one for one that it never answers; the callers wait %v; then the feed is well, and callers ask for these two again, for at most %v", ttl+time.Second, few, answerFor, healFor),
 		expected: fmt.Sprintf("%d×200, a load for each, and in the end another for those that failed", few+2),
 		likely:   "an expired answer is thrown away, or not looked at",
 		hand: []string{

@@ -10,7 +10,7 @@ import (
 	"plaque/scripts/internal/lesson"
 )
 
-// The minutes of each run sheet add up to its length, each row begins where the
+// The minutes of each run sheet add up to its length. Each row begins where the
 // one before ends, and a lesson that takes longer is an error.
 func TestRunSheets(t *testing.T) {
 	root, err := build.Root(".")

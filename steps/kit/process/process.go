@@ -53,9 +53,10 @@ var errorPath = flag.Bool("error-path", false,
 // clean stop, 1 after an error, which it prints. step is the folder's name and
 // becomes the service.version of its spans.
 //
-// A step is told to stop by Ctrl-C, by SIGTERM, by the end of its terminal
-// (SIGHUP), or, where its standard input is a pipe, by the end of that pipe: a parent can stop its child so on every
-// system, and the child cannot outlive the parent.
+// A step is told to stop by Ctrl-C, by SIGTERM, or by the end of its terminal
+// (SIGHUP). Where its standard input is a pipe, the end of that pipe does so,
+// too: a parent can stop its child so on every system, and the child cannot
+// outlive the parent.
 //
 // Its flags are those of the flag package; what is wrong with them is exit 2.
 func Main(step string, run func(context.Context, *Process) error) {
