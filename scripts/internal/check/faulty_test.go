@@ -51,7 +51,7 @@ var faults = map[string][]string{
 
 	// crowd
 	"does not coalesce":                   {"one-load", "sheds-load"},
-	"a late caller loads":                 {"one-load", "sheds-load"},
+	"a late caller loads":                 {"one-load"},
 	"40 callers join":                     {"one-load"},
 	"one flight for all keys":             {"own-answer", "other-key", "sheds-load"},
 	"one marker for all keys":             {"other-key", "sheds-load"},
@@ -375,7 +375,7 @@ func (f *faulty) get(ctx context.Context, key, channel string) (string, error) {
 		return e.value, nil
 	}
 	switch {
-	case fl != nil && f.fault == "a late caller loads" && now.Sub(fl.began) > waveFor/2,
+	case fl != nil && f.fault == "a late caller loads" && !full && now.Sub(fl.began) > waveFor/2,
 		fl != nil && f.fault == "40 callers join" && fl.callers >= 40,
 		f.fault == "does not coalesce":
 		fl = nil
@@ -420,11 +420,15 @@ func (f *faulty) get(ctx context.Context, key, channel string) (string, error) {
 			time.Sleep(15 * time.Millisecond)
 			f.serial.Unlock()
 			f.mu.Lock()
-			if f.loads >= f.most() {
+			fl = f.flights[flight]
+			leads = fl == nil
+			if leads && f.loads >= f.most() {
 				f.mu.Unlock()
 				return "", shed
 			}
 		}
+	}
+	if fl == nil {
 		fl = f.begin(flight, key, channel)
 	}
 	fl.callers++
