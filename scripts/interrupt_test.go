@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -102,6 +103,8 @@ func noProcess(t *testing.T, folders ...string) {
 // Other ends than one Ctrl-C leave nothing either: a terminal that is closed, a
 // reader that has read enough, an impatient one.
 func TestEnds(t *testing.T) {
+	// Behind nohup a child would ignore the signal, too. What we take, it does not.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	for name, end := range map[string]func(*os.Process, io.Closer) error{
 		"the terminal is closed": func(p *os.Process, _ io.Closer) error { return p.Signal(syscall.SIGHUP) },
 		"the reader leaves":      func(_ *os.Process, out io.Closer) error { return out.Close() },
