@@ -109,6 +109,9 @@ func (m Mutant) try(ctx context.Context, dir string, cores chan struct{}) (dead 
 	if err := build.WriteOverlay(overlay, map[string]string{file: changed}); err != nil {
 		return false, err
 	}
+	cores <- struct{}{}
+	leave := sync.OnceFunc(func() { <-cores })
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
 	bin := build.Exe(filepath.Join(dir, "mutant.test"))
@@ -116,9 +119,8 @@ func (m Mutant) try(ctx context.Context, dir string, cores chan struct{}) (dead 
 	// Nobody debugs it, and without tables for that it is linked in half the time.
 	compile := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", bin, "-overlay", overlay, m.Test)
 	compile.Dir, compile.Stdout, compile.Stderr = m.Folder, &out, &out
-	cores <- struct{}{}
 	err = compile.Run()
-	<-cores
+	leave()
 	if err != nil {
 		return false, fmt.Errorf("it does not compile: %w\n%s", err, out.String())
 	}
