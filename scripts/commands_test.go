@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	commandWithin = 2 * time.Minute  // a command that ends; most take seconds
+	commandWithin = 5 * time.Minute  // a command that ends; most take seconds, and one compiles Go's library anew
 	listenWithin  = time.Minute      // a command that stays, until it listens
 	stopCommand   = 30 * time.Second // a command that stays, from Ctrl-C to its end
 )

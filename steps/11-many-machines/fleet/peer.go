@@ -154,14 +154,15 @@ func (t *asking) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
+	stream := res.Body // res gets another body below
+	defer stream.Close()
 	if res.StatusCode != http.StatusOK {
 		// Its body is not read: that of a 101 is the connection, and never ends.
 		t.logRefusal(ctx, r.URL.Host, res.StatusCode)
 		return nil, fmt.Errorf("the peer answers %d", res.StatusCode)
 	}
-	defer context.AfterFunc(ctx, func() { _ = res.Body.Close() })()
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
+	defer context.AfterFunc(ctx, func() { _ = stream.Close() })()
+	body, err := io.ReadAll(io.LimitReader(stream, MaxAnswer+1))
 	if err == nil && len(body) > MaxAnswer {
 		err = fmt.Errorf("the peer's answer is longer than %d bytes", MaxAnswer)
 	}
