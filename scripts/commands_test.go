@@ -346,6 +346,9 @@ func needs(t *testing.T, block string) {
 	}
 }
 
+// sampled are the steps whose pages' commands run where the gate does not.
+var sampled = regexp.MustCompile(`^steps/(02|05|09)-`)
+
 // Every command of every page works. Where it should fail the page says above its
 // block with what words, <!-- fails: WORDS -->; and where nobody has tried, why:
 // <!-- not run: REASON -->.
@@ -381,6 +384,9 @@ func TestCommands(t *testing.T) {
 			t.Run(b.at, func(t *testing.T) {
 				t.Parallel()
 				needs(t, b.text)
+				if strings.HasPrefix(b.at, "steps/") && !sampled.MatchString(b.at) {
+					need.Gate(t, "the commands of all pages take a minute and more")
+				}
 				if err := s.try(t.Context(), b.text, failing); err != nil {
 					t.Errorf("%s: %v", b.at, err)
 				}

@@ -103,8 +103,10 @@ func noProcess(t *testing.T, folders ...string) {
 // Other ends than one Ctrl-C leave nothing either: a terminal that is closed, a
 // reader that has read enough, an impatient one.
 func TestEnds(t *testing.T) {
+	t.Parallel()
 	// Behind nohup a child would ignore the signal, too. What we take, it does not.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	cache := t.TempDir() // one for all: what the first has built, the others start at once
 	for name, end := range map[string]func(*os.Process, io.Closer) error{
 		"the terminal is closed": func(p *os.Process, _ io.Closer) error { return p.Signal(syscall.SIGHUP) },
 		"the reader leaves":      func(_ *os.Process, out io.Closer) error { return out.Close() },
@@ -113,8 +115,7 @@ func TestEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tmp, cache := t.TempDir(), t.TempDir()
+			tmp := t.TempDir()
 			cmd := exec.Command(scriptsProgram(t), "tour", "01")
 			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
 			out, err := cmd.StdoutPipe()
