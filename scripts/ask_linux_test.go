@@ -52,7 +52,7 @@ func TestAskInTerminal(t *testing.T) {
 		t.Errorf("without a terminal: %v, %s", err, out)
 	}
 
-	tmp, cache := t.TempDir(), t.TempDir()
+	tmp, cache := t.TempDir(), cacheFolder(t, "01")
 	tty, typed := openTerminal(t)
 	cmd := exec.Command(bin, "tour", "--ask", "01")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))

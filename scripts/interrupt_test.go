@@ -23,7 +23,7 @@ func TestCtrlC(t *testing.T) {
 	t.Parallel()
 	bin := scriptsProgram(t)
 	// The tour's programs stand in one of these, so its children can be told.
-	tmp, cache := t.TempDir(), t.TempDir()
+	tmp, cache := t.TempDir(), cacheFolder(t, "01", "06")
 	dir := filepath.Join(t.TempDir(), "out")
 	cmd := exec.Command(bin, "tour", "--report", dir, "01", "06")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
@@ -103,10 +103,8 @@ func noProcess(t *testing.T, folders ...string) {
 // Other ends than one Ctrl-C leave nothing either: a terminal that is closed, a
 // reader that has read enough, an impatient one.
 func TestEnds(t *testing.T) {
-	t.Parallel()
 	// Behind nohup a child would ignore the signal, too. What we take, it does not.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	cache := t.TempDir() // one for all: what the first has built, the others start at once
 	for name, end := range map[string]func(*os.Process, io.Closer) error{
 		"the terminal is closed": func(p *os.Process, _ io.Closer) error { return p.Signal(syscall.SIGHUP) },
 		"the reader leaves":      func(_ *os.Process, out io.Closer) error { return out.Close() },
@@ -115,7 +113,8 @@ func TestEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tmp := t.TempDir()
+			t.Parallel()
+			tmp, cache := t.TempDir(), cacheFolder(t, "01")
 			cmd := exec.Command(scriptsProgram(t), "tour", "01")
 			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
 			out, err := cmd.StdoutPipe()

@@ -84,6 +84,28 @@ func scriptsProgram(t *testing.T) string {
 	return bin
 }
 
+// cacheFolder is a folder for the user's caches in which hey and these steps are
+// built already.
+func cacheFolder(t *testing.T, steps ...string) string {
+	t.Helper()
+	built := []string{buildHey(t)}
+	for _, s := range steps {
+		built = append(built, buildStep(t, s))
+	}
+	caches := t.TempDir()
+	workshops := filepath.Dir(filepath.Dir(built[0])) // the stable paths of this workshop
+	to := filepath.Join(caches, "plaque", filepath.Base(workshops))
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, bin := range built {
+		if err := os.Link(bin, filepath.Join(to, filepath.Base(bin))); err != nil {
+			t.Log(err) // it is built once more
+		}
+	}
+	return caches
+}
+
 // buildStep is a step's binary.
 func buildStep(t *testing.T, name string) string {
 	t.Helper()

@@ -29,8 +29,16 @@ func Claims(step *lesson.Lesson, act lesson.Act) []Check {
 
 // judge compares what came out of an act with what its lesson claims.
 func (a *Outcome) judge(step *lesson.Lesson) {
-	e := a.Act.Expect
-	fleet, ofFleet := a.Act.Do.(lesson.Fleet)
+	a.judgeAnswers(a.Act.Expect)
+	a.judgeLoads(a.Act.Expect)
+	a.judgeSpans(a.Act.Expect)
+	a.judgeScene(a.Act.Expect)
+	if step.ReadsFeed() && a.TraceID != "" {
+		a.judgeAgreement(step)
+	}
+}
+
+func (a *Outcome) judgeAnswers(e lesson.Expect) {
 	if e.Answers != nil {
 		a.check("answers", Answers(e.Answers), Answers(a.Answers))
 	}
@@ -41,18 +49,22 @@ func (a *Outcome) judge(step *lesson.Lesson) {
 		}
 		a.held("answers", "all "+e.All, Answers(a.Answers), n > 0 && a.Answers[e.All] == n)
 	}
-	if e.Slowest > 0 && ofFleet {
-		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", a.slowest.Seconds()), a.slowest.Seconds() <= float64(e.Slowest))
-	} else if e.Slowest > 0 {
-		slowest, err := Slowest(a.Hey)
-		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", slowest), err == nil && slowest <= float64(e.Slowest))
+	if e.Slowest > 0 {
+		slowest, known := a.slowest.Seconds(), true
+		if _, ofFleet := a.Act.Do.(lesson.Fleet); !ofFleet {
+			var err error
+			slowest, err = Slowest(a.Hey)
+			known = err == nil
+		}
+		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", slowest), known && slowest <= float64(e.Slowest))
 	}
 	if e.RetryAfter != nil {
 		a.count("answers that say when to come again", *e.RetryAfter, a.retryAfter)
 	}
-	if b := e.LoadsWithin; b != nil {
-		a.Checks = append(a.Checks, Check{"loads", b.String(), strconv.Itoa(a.Loads), b.Holds(a.Loads)})
-	}
+}
+
+func (a *Outcome) judgeLoads(e lesson.Expect) {
+	a.within("loads", e.LoadsWithin, a.Loads)
 	if e.Loads != nil {
 		a.count("loads", *e.Loads, a.Loads)
 	}
@@ -62,6 +74,9 @@ func (a *Outcome) judge(step *lesson.Lesson) {
 	if e.Connections != nil {
 		a.count("new connections to the feed", *e.Connections, a.connections)
 	}
+}
+
+func (a *Outcome) judgeSpans(e lesson.Expect) {
 	for _, name := range slices.Sorted(maps.Keys(e.Spans)) {
 		a.count("spans "+name, e.Spans[name], otlp.Count(a.Spans, name))
 	}
@@ -87,16 +102,16 @@ func (a *Outcome) judge(step *lesson.Lesson) {
 	if e.Together != "" {
 		a.held(e.Together, "all at one moment", "not all at one moment", together(otlp.Named(a.Spans, e.Together)))
 	}
+}
+
+// judgeScene is about what one kind of act alone can see.
+func (a *Outcome) judgeScene(e lesson.Expect) {
 	if e.OtherKey != "" {
 		a.check("B, while A loads, is answered", e.OtherKey, a.otherKey)
 	}
 	screen := strings.Join(strings.Fields(a.Screen), " ") // how wide a column is depends on the others' words
 	for _, words := range e.Screen {
-		got := words
-		if !strings.Contains(screen, words) {
-			got = "no such words"
-		}
-		a.check("the screen says", words, got)
+		a.held("the screen says", words, "no such words", strings.Contains(screen, words))
 	}
 	if e.Quick != "" {
 		a.check("the quick caller is answered", e.Quick, a.quick)
@@ -105,34 +120,31 @@ func (a *Outcome) judge(step *lesson.Lesson) {
 		says := map[bool]string{true: "the server", false: "nobody"}
 		a.check("the connection is closed by", says[*e.Closed], says[a.closed])
 	}
-	if b := e.Goroutines; b != nil {
-		a.Checks = append(a.Checks, Check{"goroutines", b.String(), strconv.Itoa(a.goroutines), b.Holds(a.goroutines)})
+	a.within("goroutines", e.Goroutines, a.goroutines)
+	a.within("threads", e.Threads, a.threads)
+}
+
+// judgeAgreement compares the two counts of loads, the feed's and the spans'.
+func (a *Outcome) judgeAgreement(step *lesson.Lesson) {
+	names := []string{clientSpan, feedSpan}
+	if step.Flies() {
+		names = append(names, flightSpan)
 	}
-	if b := e.Threads; b != nil {
-		a.Checks = append(a.Checks, Check{"threads", b.String(), strconv.Itoa(a.threads), b.Holds(a.threads)})
+	if fleet, _ := a.Act.Do.(lesson.Fleet); fleet.Kill { // a peer that is killed sends no spans
+		names = []string{feedSpan}
 	}
-	// Loads are counted twice, by the feed and by the spans.
-	if step.ReadsFeed() && a.TraceID != "" {
-		names := []string{clientSpan, feedSpan}
-		if step.Flies() {
-			names = append(names, flightSpan)
-		}
-		if fleet.Kill { // a peer that is killed sends no spans
-			names = []string{feedSpan}
-		}
-		var got []string
-		agree := true
-		for _, name := range names {
-			n := otlp.Count(a.Spans, name)
-			agree = agree && n == a.Loads
-			got = append(got, fmt.Sprintf("%d %s", n, name))
-		}
-		want := fmt.Sprintf("%d of each", a.Loads)
-		if e.LoadsWithin != nil { // chance has a part in it, and a page shows what every run shows
-			want = "as many of each"
-		}
-		a.Checks = append(a.Checks, Check{"spans agree with the feed's count", want, strings.Join(got, ", "), agree})
+	var got []string
+	agree := true
+	for _, name := range names {
+		n := otlp.Count(a.Spans, name)
+		agree = agree && n == a.Loads
+		got = append(got, fmt.Sprintf("%d %s", n, name))
 	}
+	want := fmt.Sprintf("%d of each", a.Loads)
+	if a.Act.Expect.LoadsWithin != nil { // chance has a part in it, and a page shows what every run shows
+		want = "as many of each"
+	}
+	a.Checks = append(a.Checks, Check{"spans agree with the feed's count", want, strings.Join(got, ", "), agree})
 }
 
 func (a *Outcome) check(what, want, got string) {
@@ -141,6 +153,13 @@ func (a *Outcome) check(what, want, got string) {
 
 func (a *Outcome) count(what string, want, got int) {
 	a.check(what, strconv.Itoa(want), strconv.Itoa(got))
+}
+
+// within judges nothing if b is nil.
+func (a *Outcome) within(what string, b *lesson.Bounds, got int) {
+	if b != nil {
+		a.Checks = append(a.Checks, Check{what, b.String(), strconv.Itoa(got), b.Holds(got)})
+	}
 }
 
 func (a *Outcome) held(what, want, otherwise string, held bool) {

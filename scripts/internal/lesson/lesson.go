@@ -7,7 +7,6 @@ package lesson
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,8 +14,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 
 	"plaque/scripts/internal/property"
 )
@@ -138,76 +135,6 @@ type Experiment struct {
 	// proxies of the lab's between them; 0 starts the step as a reader does.
 	Peers int   `yaml:"peers"`
 	Acts  []Act `yaml:"acts"`
-}
-
-// Expect is what must come out of an act. What is not set is not judged, except
-// that the feed's own count of loads and the spans must agree wherever a feed
-// is read.
-type Expect struct {
-	// Answers counts what the callers got: a status such as "200", or "lost"
-	// (the connection ended without an answer), "timeout" or "refused".
-	Answers map[string]int `yaml:"answers"`
-	// All is the status that all callers got, where their number is not known.
-	All   string `yaml:"all"`
-	Loads *int   `yaml:"loads"` // by the feed's own count
-	// LoadsWithin bounds them where chance has a part in it.
-	LoadsWithin *Bounds `yaml:"loads_within"`
-	// RetryAfter counts the answers that say when to come again; not hey's, which
-	// does not tell.
-	RetryAfter *int `yaml:"retry_after"`
-	// Slowest is how many seconds the slowest answer to hey, or of a fleet, may take.
-	Slowest int `yaml:"slowest"`
-	// LoadedBy is how many peers the loads came from, by what they told the feed.
-	LoadedBy *int `yaml:"loaded_by"`
-	// Connections are the new ones that the feed saw.
-	Connections *int `yaml:"connections"`
-	// Spans counts the act's spans by name, Errors those that are errors.
-	Spans  map[string]int `yaml:"spans"`
-	Errors map[string]int `yaml:"errors"`
-	// Results counts cache.get spans by cache.result: hit, miss, joined, and in
-	// step 10 stale, failed, busy.
-	Results map[string]int `yaml:"results"`
-	// Links are cache.get and fleet.get spans that link to a flight of the same act.
-	Links *int `yaml:"links"`
-	// Way are the names of the spans above the feed's only one, up to the burst.
-	Way []string `yaml:"way"`
-	// Serial names spans of which no two overlap; Together spans of which all do
-	// at one moment.
-	Serial   string `yaml:"serial"`
-	Together string `yaml:"together"`
-	// OtherKey is when B is answered: "at once" or "after A".
-	OtherKey string `yaml:"other_key"`
-	// Screen are words that stand on the screen of a look, with one blank between
-	// two of them.
-	Screen []string `yaml:"screen"`
-	// Quick is when the quick caller behind the slow ones is answered: "at once",
-	// while they still speak, or "after the slow ones", when they have spoken.
-	Quick string `yaml:"quick"`
-	// Closed is true when the server ends the connection of a rude client, or
-	// of the silent ones, by itself.
-	Closed *bool `yaml:"closed"`
-	// Goroutines and Threads are bounds on what the server has at the end.
-	Goroutines *Bounds `yaml:"goroutines"`
-	Threads    *Bounds `yaml:"threads"`
-}
-
-// Bounds are inclusive; a Max of 0 means none.
-type Bounds struct {
-	Min int `yaml:"min"`
-	Max int `yaml:"max"`
-}
-
-// Holds reports whether n is within the bounds.
-func (b Bounds) Holds(n int) bool { return n >= b.Min && (b.Max == 0 || n <= b.Max) }
-
-func (b Bounds) String() string {
-	switch {
-	case b.Max == 0:
-		return fmt.Sprintf("at least %d", b.Min)
-	case b.Min == 0:
-		return fmt.Sprintf("at most %d", b.Max)
-	}
-	return fmt.Sprintf("%d to %d", b.Min, b.Max)
 }
 
 var stepName = regexp.MustCompile(`^[0-9]{2}-[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -333,153 +260,6 @@ func After(all []*Lesson, l *Lesson) *Lesson {
 	for i, other := range all {
 		if other == l && i+1 < len(all) {
 			return all[i+1]
-		}
-	}
-	return nil
-}
-
-// Read reads the lesson file of a step's folder. Unknown fields, and whatever
-// cannot be done or judged, are errors that name the file and the place.
-func Read(dir string) (*Lesson, error) {
-	path := filepath.Join(dir, File)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	l := &Lesson{Step: filepath.Base(dir), Dir: dir}
-	if err := l.read(f); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return l, nil
-}
-
-// read fills a lesson from a file's text, and checks it.
-func (l *Lesson) read(text io.Reader) error {
-	d := yaml.NewDecoder(text)
-	d.KnownFields(true)
-	if err := d.Decode(l); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("it is empty")
-		}
-		return err
-	}
-	return l.check()
-}
-
-// check finds what a lesson must have and has not.
-func (l *Lesson) check() error {
-	for name, text := range map[string]string{"title": l.Title, "claim": l.Claim, "fixes": l.Fixes, "breaks": l.Breaks, "code": l.Code} {
-		if strings.TrimSpace(text) == "" {
-			return fmt.Errorf("%s is missing", name)
-		}
-	}
-	if l.Minutes < 1 {
-		return errors.New("minutes is missing")
-	}
-	if _, err := os.Stat(filepath.Join(l.Dir, filepath.FromSlash(l.Code))); err != nil {
-		return fmt.Errorf("code: %w", err)
-	}
-	switch first := l.Number() == "01"; {
-	case l.NoDiff && l.Budget != 0:
-		return errors.New("budget: with no-diff there is no diff to bound")
-	case !first && !l.NoDiff && l.Budget < 1:
-		return errors.New("budget is missing: how many lines may the diff against the step before add and remove together?")
-	case first && l.Budget != 0:
-		return errors.New("budget: there is no step before this one to differ from")
-	}
-	left := maps.Clone(l.Fingerprint)
-	for _, p := range property.All {
-		if v := l.Fingerprint[p.Name]; v != "yes" && v != "no" && v != "n/a" {
-			return fmt.Errorf("fingerprint: %s is %q: it can be yes, no or n/a", p.Name, v)
-		}
-		delete(left, p.Name)
-	}
-	for name := range left {
-		return fmt.Errorf("fingerprint: there is no property %q", name)
-	}
-	if err := l.Room.check(); err != nil {
-		return fmt.Errorf("room: %w", err)
-	}
-	if err := l.checkExercise(); err != nil {
-		return fmt.Errorf("exercise: %w", err)
-	}
-	if len(l.Experiments) == 0 {
-		return errors.New("there are no experiments")
-	}
-	pictures := 0
-	for _, e := range l.Experiments {
-		if e.Name == "" || e.Says == "" || len(e.Acts) == 0 {
-			return fmt.Errorf("experiment %q needs a name, says and acts", e.Name)
-		}
-		for i, a := range e.Acts {
-			if err := a.check(); err != nil {
-				return fmt.Errorf("experiment %q, act %d: %w", e.Name, i+1, err)
-			}
-			_, fleet := a.Do.(Fleet)
-			_, wait := a.Do.(Wait)
-			if (e.Peers > 0) != fleet && !wait {
-				return fmt.Errorf("experiment %q, act %d: the act fleet goes with peers, and with peers go fleet and wait alone", e.Name, i+1)
-			}
-			if len(a.Picture) > 0 {
-				pictures++
-			}
-		}
-	}
-	if pictures == 0 {
-		return errors.New("no act has a picture")
-	}
-	if l.Beside != "" && !l.shows(l.Beside) {
-		return fmt.Errorf("beside: there is no experiment %q with a picture", l.Beside)
-	}
-	return nil
-}
-
-func (l *Lesson) checkExercise() error {
-	e := l.Exercise
-	for name, text := range map[string]string{"asks": e.Asks, "code": e.Code, "why": e.Why} {
-		if strings.TrimSpace(text) == "" {
-			return fmt.Errorf("%s is missing", name)
-		}
-	}
-	for _, file := range []string{l.ExerciseFile(), l.SolutionFile()} {
-		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("code: %w", err)
-		}
-	}
-	if len(e.Hints) != 2 || strings.TrimSpace(e.Hints[0]) == "" || strings.TrimSpace(e.Hints[1]) == "" {
-		return fmt.Errorf("hints: there must be two, not %d or an empty one", len(e.Hints))
-	}
-	if len(e.Fails) == 0 {
-		return errors.New("fails is missing: what has the unsolved exercise not?")
-	}
-	// The checker must be able to judge it here.
-	judged := func(name string) error {
-		switch l.Fingerprint[name] {
-		case "":
-			return fmt.Errorf("there is no property %q", name)
-		case "n/a":
-			return fmt.Errorf("%s is n/a in this step", name)
-		}
-		return nil
-	}
-	for name, seen := range e.Fails {
-		if err := judged(name); err != nil {
-			return fmt.Errorf("fails: %w", err)
-		}
-		if strings.TrimSpace(seen) == "" {
-			return fmt.Errorf("fails: %s does not say what is seen", name)
-		}
-	}
-	for i, name := range e.Keeps {
-		if err := judged(name); err != nil {
-			return fmt.Errorf("keeps: %w", err)
-		}
-		if _, both := e.Fails[name]; both {
-			return fmt.Errorf("%s is in fails and in keeps", name)
-		}
-		if slices.Contains(e.Keeps[:i], name) {
-			return fmt.Errorf("keeps: %s is there twice", name)
 		}
 	}
 	return nil
