@@ -517,7 +517,7 @@ func step(t *testing.T, feedURL string, args ...string) (url string, stop func()
 	}
 	if url == "" {
 		_ = cmd.Wait()
-		t.Fatal("it never listened")
+		t.Fatalf("it never listened: %v", lines.Err())
 	}
 	drained := make(chan struct{})
 	go func() {

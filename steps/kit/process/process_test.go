@@ -160,7 +160,7 @@ func begin(t *testing.T, cmd *exec.Cmd) *child {
 		}
 	}()
 	if c.urls["listening"] == "" {
-		t.Fatalf("it did not listen, but ended with %d:\n%s", c.wait(t), c.log.String())
+		t.Fatalf("it did not listen, but ended with %d, %v:\n%s", c.wait(t), lines.Err(), c.log.String())
 	}
 	return c
 }
