@@ -3,6 +3,7 @@ package prepare
 import (
 	"archive/zip"
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -27,10 +28,41 @@ const (
 // file is one of a bundle.
 type file struct{ name, path string } // name has slashes; path is where it stands
 
+// stoppable is a reader whose reads fail once ctx has ended.
+type stoppable struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r stoppable) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.Reader.Read(b)
+}
+
+// beside makes a file that stands beside to until it takes its name.
+func beside(to string) (*os.File, error) {
+	if info, err := os.Stat(to); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder: name a file", to)
+	}
+	return os.CreateTemp(filepath.Dir(to), ".bundle-*")
+}
+
+// writable makes sure that a bundle can be written to this file: otherwise the
+// network would be asked for nothing.
+func writable(to string) error {
+	tmp, err := beside(to)
+	if err != nil {
+		return fmt.Errorf("no bundle can be written to %s: %w", to, err)
+	}
+	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
+}
+
 // pack writes the files and their checksums to path. It is there as a whole or,
 // with an error, not at all.
-func pack(to string, files []file) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(to), ".bundle-*")
+func pack(ctx context.Context, to string, files []file) (err error) {
+	tmp, err := beside(to)
 	if err != nil {
 		return err
 	}
@@ -43,7 +75,7 @@ func pack(to string, files []file) (err error) {
 	z := zip.NewWriter(tmp)
 	var sums strings.Builder
 	for _, f := range files {
-		sum, err := add(z, f)
+		sum, err := add(ctx, z, f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -60,7 +92,7 @@ func pack(to string, files []file) (err error) {
 }
 
 // add adds a file and returns its checksum, in hex.
-func add(z *zip.Writer, f file) (string, error) {
+func add(ctx context.Context, z *zip.Writer, f file) (string, error) {
 	in, err := os.Open(f.path)
 	if err != nil {
 		return "", err
@@ -75,14 +107,14 @@ func add(z *zip.Writer, f file) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(out, sum), in)
+	_, err = io.Copy(io.MultiWriter(out, sum), stoppable{ctx, in})
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // unpack writes a bundle's files below dir, which is empty. Nothing is written
 // elsewhere, whatever the bundle says, and a file whose checksum is not listed is an
 // error. After an error dir holds a part.
-func unpack(from, dir string) error {
+func unpack(ctx context.Context, from, dir string) error {
 	z, err := zip.OpenReader(from)
 	if err != nil {
 		return err
@@ -113,7 +145,7 @@ func unpack(from, dir string) error {
 		case !known:
 			return fmt.Errorf("%q in it is not listed in %s, or is there twice", f.Name, sumsName)
 		}
-		got, n, err := extract(root, f, left)
+		got, n, err := extract(ctx, root, f, left)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
@@ -148,7 +180,7 @@ func listed(z *zip.Reader) (map[string]string, error) {
 
 // extract writes one file, of at most so many bytes and one, and returns its
 // checksum and how many there were.
-func extract(root *os.Root, f *zip.File, most int64) (sum string, n int64, err error) {
+func extract(ctx context.Context, root *os.Root, f *zip.File, most int64) (sum string, n int64, err error) {
 	in, err := f.Open()
 	if err != nil {
 		return "", 0, err
@@ -163,6 +195,6 @@ func extract(root *os.Root, f *zip.File, most int64) (sum string, n int64, err e
 		return "", 0, err
 	}
 	hash := sha256.New()
-	n, err = io.Copy(io.MultiWriter(out, hash), io.LimitReader(in, most+1))
+	n, err = io.Copy(io.MultiWriter(out, hash), io.LimitReader(stoppable{ctx, in}, most+1))
 	return hex.EncodeToString(hash.Sum(nil)), n, errors.Join(err, out.Close())
 }

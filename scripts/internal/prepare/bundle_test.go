@@ -3,8 +3,10 @@ package prepare
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -71,11 +73,11 @@ func TestBundle(t *testing.T) {
 		files = append(files, file{name, path})
 	}
 	bundle := filepath.Join(to, "bundle.zip")
-	if err := pack(bundle, files); err != nil {
+	if err := pack(t.Context(), bundle, files); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := unpack(bundle, dir); err != nil {
+	if err := unpack(t.Context(), bundle, dir); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range want {
@@ -83,8 +85,25 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}
 	}
-	if err := pack(filepath.Join(to, "other.zip"), append(files, file{"gone", filepath.Join(from, "gone")})); err == nil {
+	if err := pack(t.Context(), filepath.Join(to, "other.zip"), append(files, file{"gone", filepath.Join(from, "gone")})); err == nil {
 		t.Error("a file that is not there is packed")
+	}
+	stopped := errors.New("stopped")
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(stopped)
+	if err := pack(ctx, filepath.Join(to, "stopped.zip"), files); !errors.Is(err, stopped) {
+		t.Errorf("packing that is stopped: %v", err)
+	}
+	if err := unpack(ctx, bundle, t.TempDir()); !errors.Is(err, stopped) {
+		t.Errorf("unpacking that is stopped: %v", err)
+	}
+	if err := writable(filepath.Join(to, "later.zip")); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{to, filepath.Join(to, "no such folder", "bundle.zip"), filepath.Join(bundle, "below a file")} {
+		if err := writable(name); err == nil || !strings.Contains(err.Error(), "no bundle can be written to "+name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(to, "*")); len(left) != 1 {
 		t.Errorf("there is %q", left)
@@ -117,7 +136,7 @@ func TestForgedBundles(t *testing.T) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := unpack(forged(t, c.entries...), dir); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := unpack(t.Context(), forged(t, c.entries...), dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
 		if there, _ := os.ReadDir(parent); len(there) != 1 {
@@ -136,7 +155,7 @@ func TestForgedBundles(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := unpack(path, t.TempDir()); err == nil {
+		if err := unpack(t.Context(), path, t.TempDir()); err == nil {
 			t.Errorf("%s: it is unpacked", name)
 		}
 	}
@@ -150,7 +169,7 @@ func TestForgedBundles(t *testing.T) {
 	if err := os.WriteFile(other, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := unpack(other, t.TempDir()); err == nil || !strings.Contains(err.Error(), "prepare --bundle") {
+	if err := unpack(t.Context(), other, t.TempDir()); err == nil || !strings.Contains(err.Error(), "prepare --bundle") {
 		t.Errorf("an archive of something else: %v", err)
 	}
 }

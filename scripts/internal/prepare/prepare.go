@@ -38,11 +38,16 @@ func Run(ctx context.Context, o Options) error {
 	if strings.Contains(os.Getenv("GOFLAGS"), "-mod=mod") {
 		return errors.New("GOFLAGS has -mod=mod, with which go asks the network for other versions: take it out")
 	}
-	o.Out.Wrap("", "This fetches the Go modules and Jaeger, and builds hey and the steps: at most 1.5 GB on disk, and some minutes the first time.")
-	modules := func() error { return o.modules(ctx) }
-	if o.From != "" {
-		modules = func() error { return o.unpacked(ctx) }
+	if o.Bundle != "" {
+		if err := writable(o.Bundle); err != nil {
+			return err
+		}
 	}
+	does, modules := "fetches the Go modules and Jaeger", func() error { return o.modules(ctx) }
+	if o.From != "" {
+		does, modules = "takes the Go modules and Jaeger from "+o.From, func() error { return o.unpacked(ctx) }
+	}
+	o.Out.Wrap("", "This "+does+", and builds hey and the steps: at most 1.5 GB on disk, and some minutes the first time.")
 	if err := o.stage("the modules", modules); err != nil {
 		return err
 	}
@@ -150,8 +155,11 @@ func (o Options) unpacked(ctx context.Context) error {
 		return err
 	}
 	defer clean()
-	if err := unpack(o.From, dir); err != nil {
+	if err := unpack(ctx, o.From, dir); err != nil {
 		disk := (*fs.PathError)(nil)
+		if ctx.Err() != nil {
+			return err
+		}
 		if !errors.As(err, &disk) {
 			err = fmt.Errorf("%w; copy it once more, or make it with `go run ./scripts prepare --bundle FILE`", err)
 		}
@@ -219,7 +227,7 @@ func (o Options) bundle(ctx context.Context) error {
 	for _, program := range programs {
 		files = append(files, file{jaegerIn + filepath.Base(program), program})
 	}
-	if err := pack(o.Bundle, files); err != nil {
+	if err := pack(ctx, o.Bundle, files); err != nil {
 		return err
 	}
 	info, err := os.Stat(o.Bundle)
