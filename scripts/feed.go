@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -26,6 +27,7 @@ func feedAnswers(p *say.Printer) {
 func feed(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("feed")
 	base := fs.String("url", "", "the `URL` of the feed; without it, at the port behind ADDR")
+	said := guessFlag(fs, "how many loads it has answered")
 	hold := fs.Int("hold", 0, "answer nobody until so many wait, for at most 2 s")
 	var delay, outage time.Duration
 	duration(fs, "delay", &delay, 0, "how long an answer takes: a `TIME` such as 2s; without it, 50ms")
@@ -41,12 +43,21 @@ func feed(ctx context.Context, e *env, args []string) error {
 		}
 		*base = "http://" + settings.FeedAddr
 	}
+	if *said >= 0 && (len(answers) > 0 || *hold != 0 || delay != 0 || outage != 0) {
+		return errUsage{errors.New("feed --guess judges a number and leaves the feed as it is: leave out the rest")}
+	}
 	script := origin.Script{Next: answers, Hold: *hold, Delay: origin.Duration(delay), Outage: origin.Duration(outage)}
 	if err := script.Check(); err != nil {
 		return errUsage{err}
 	}
 	remote := origin.Remote{Base: *base, Client: http.DefaultClient}
 	seen, unread := remote.Stats(ctx) // before Set, which starts the count anew
+	if *said >= 0 {
+		if unread != nil {
+			return unread
+		}
+		return e.judge(*said, seen.Requests, "load", "reached the feed since it was told what to serve")
+	}
 	if err := remote.Set(ctx, script); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 func stacksCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("stacks")
 	url := debugFlag(fs)
+	said := guessFlag(fs, "how many callers wait for a load of somebody else")
 	names, err := e.parse(fs, args)
 	if err != nil {
 		return err
@@ -24,6 +25,13 @@ func stacksCommand(ctx context.Context, e *env, args []string) error {
 	s, _, err := e.lookInside(ctx, "stacks", url, names)
 	if err != nil {
 		return err
+	}
+	if *said >= 0 {
+		waiters := 0
+		for _, f := range s.Flights {
+			waiters += f.Waiters
+		}
+		return e.judge(*said, waiters, "caller", "waiting for a load of somebody else")
 	}
 	look.Stacks(e.stdout, s)
 	return nil
