@@ -153,6 +153,10 @@ func (s *shell) inGate(line string) (bool, error) {
 			}
 			names = slices.Delete(slices.Clone(names), i, i+2)
 			run = regexp.MustCompile(`(?m)^go run ./scripts tour( --json)? --report \S.*$`)
+			if i := slices.Index(names, "--slides"); i >= 0 {
+				names = slices.Delete(names, i, i+1)
+				run = regexp.MustCompile(`(?m)^go run ./scripts tour --report \S.* --slides$`)
+			}
 		}
 		for _, name := range names {
 			if strings.HasPrefix(name, "-") {
@@ -403,15 +407,16 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 	s := newShell(t)
 	gateless := *s
 	gateless.gate = strings.ReplaceAll(strings.ReplaceAll(s.gate, ".ci/bare", "# .ci/bare"), "go run ./scripts tour", "go run ./scripts tours")
-	reportless := *s
+	reportless, slideless := *s, *s
 	reportless.gate = strings.ReplaceAll(s.gate, " --report ", " # --report ")
+	slideless.gate = strings.ReplaceAll(s.gate, " --slides\n", "\n")
 	for _, c := range []struct {
 		name, text, want string
 		shell            *shell
 		failing          string
 	}{
 		{"all is well", "go run ./scripts diff --code 06 # what changed\n\ngo run ./scripts help\n", "", s, ""},
-		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\ngo run ./scripts tour --report out 05\n", "", s, ""},
+		{"run by the gate", "go test work\ngo run ./scripts tour\ngo run ./scripts tour 05 06   # two steps\ngo run ./scripts tour --report out 05\ngo run ./scripts tour --report out --slides\n", "", s, ""},
 		{"a report without a folder", "go run ./scripts tour 05 --report", "flag needs an argument", s, ""},
 		{"an unknown command", "go run ./scripts turo", "no command \"turo\"", s, ""},
 		{"an unknown program", "plaqued 05", "plaqued", s, ""},
@@ -425,6 +430,7 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 		{"the gate lost its tests", "go test work", ".ci/run does not run it", &gateless, ""},
 		{"the gate lost its tour", "go run ./scripts tour 05", ".ci/run does not run it", &gateless, ""},
 		{"the gate lost its report", "go run ./scripts tour --report out", ".ci/run does not run it", &reportless, ""},
+		{"the gate lost its slides", "go run ./scripts tour --report out --slides", ".ci/run does not run it", &slideless, ""},
 		{"it fails as the page says", "go run ./scripts help\ngo run ./scripts load 05\n", "", s, "nothing listens"},
 		{"it fails otherwise", "go run ./scripts load 05", "does not say", s, "something listens"},
 		{"it works, and should fail", "go run ./scripts help", "it worked", s, "nothing listens"},

@@ -42,7 +42,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q: %v", args, err)
 			}
 			flat := strings.Join(strings.Fields(out), " ")
-			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [--traces FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
+			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [--slides] [--traces FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
 				"-n N", "-c N", "-t N", "-z N", "-q N", "--only NAMES", "--build", "--fleet", "--every TIME", "--outage TIME"} {
 				if !strings.Contains(flat, want) {
 					t.Errorf("%q does not say %q:\n%s", args, want, out)
@@ -105,6 +105,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"tour", "--report"}, "needs an argument: -report"},
 		{[]string{"tour", "--report", ""}, "--report takes a folder"},
 		{[]string{"tour", "05", "--report", "main.go"}, "no report can be written to main.go"},
+		{[]string{"tour", "--slides", "05"}, "name its folder"},
+		{[]string{"tour", "--report", "out", "--slides", "11"}, "no step that you named has questions"},
 		{[]string{"run"}, "run takes one step"},
 		{[]string{"run", "x"}, `no step "x"`},
 		{[]string{"run", "05", "06"}, "run takes one step"},
@@ -118,6 +120,10 @@ func TestBadInput(t *testing.T) {
 		{[]string{"load", "05", "-n", "4", "-z", "3", "-q", "2"}, "-n and -z exclude each other"},
 		{[]string{"feed", "gloom"}, "the feed cannot answer"},
 		{[]string{"feed", "--hold", "-1"}, "hold"},
+		{[]string{"feed", "--guess", "five"}, "a whole number"},
+		{[]string{"feed", "--guess", "-1"}, "a whole number"},
+		{[]string{"feed", "--guess", "5", "doom"}, "leave out the rest"},
+		{[]string{"stacks", "--guess", ""}, "a whole number"},
 		{[]string{"stacks", "05", "06"}, "stacks takes one step, or none"},
 		{[]string{"stacks", "99"}, "there are 01-blocking-tcp"},
 		{[]string{"top", "99"}, "there are 01-blocking-tcp"},
@@ -443,12 +449,18 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 		}
 	}
 
-	out, errs, err := ask(t, "tour", "--json", "--report", "out", "08")
+	out, errs, err := ask(t, "tour", "--json", "--report", "out", "--slides", "08")
 	if !errors.Is(err, errClaim) {
 		t.Errorf("the tour ends with %v, want a claim that did not come true", err)
 	}
-	if want := "the report: " + filepath.Join("out", "index.html") + "\n"; !strings.Contains(errs, want) {
-		t.Errorf("the tour does not say %q:\n%s", want, errs)
+	for _, name := range []string{"index.html", "slides.html"} {
+		if want := "the report: " + filepath.Join("out", name) + "\n"; !strings.Contains(errs, want) {
+			t.Errorf("the tour does not say %q:\n%s", want, errs)
+		}
+	}
+	slides, err := os.ReadFile(filepath.Join(root, "out", "slides.html"))
+	if err != nil || !strings.Contains(string(slides), "How many callers lose their connection?") || !strings.Contains(string(slides), "<b>5</b> answers: lost") || !strings.Contains(string(slides), "the step claims 0") {
+		t.Errorf("the slides (%v) do not have 08's question and what was measured", err)
 	}
 	page, err := os.ReadFile(filepath.Join(root, "out", "index.html"))
 	if err != nil {

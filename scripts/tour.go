@@ -22,6 +22,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	withJaeger := fs.Bool("jaeger", false, "start Jaeger first, and keep it until Ctrl-C")
 	askFirst := fs.Bool("ask", false, "ask for a prediction before each main experiment, and run those alone")
 	dir := fs.String("report", "", "write one page of what was seen into this `folder`, as index.html")
+	withSlides := fs.Bool("slides", false, "with --report, also write slides.html: each question of these steps, and then its picture")
 	into := fs.String("traces", "", "write the trace of each act into this `folder`, for Jaeger's search page to upload")
 	names, err := e.parse(fs, args)
 	if err != nil {
@@ -31,11 +32,14 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	var page *page.File
-	if given(fs)["report"] {
-		if page, err = openReport(*dir); err != nil {
+	var report []*page.File
+	switch {
+	case given(fs)["report"]:
+		if report, err = openReport(*dir, *withSlides, steps); err != nil {
 			return err
 		}
+	case *withSlides:
+		return errUsage{errors.New("--slides writes them beside the report: name its folder, such as `go run ./scripts tour --report out --slides`")}
 	}
 	var traces *saved.Folder
 	if given(fs)["traces"] {
@@ -75,9 +79,9 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 		asker.Summary(t.Out) // also where the tour ends early, of what was asked until then
 		predictions = asker.Predictions
 	}
-	if page != nil {
+	if report != nil {
 		// Also where the tour ends early: what it has seen until then is true.
-		err = errors.Join(err, e.report(ctx, page, t, began, err))
+		err = errors.Join(err, e.report(ctx, report, t, began, err))
 	}
 	if traces != nil {
 		err = errors.Join(err, e.saveTraces(traces, t))

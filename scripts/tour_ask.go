@@ -11,15 +11,19 @@ import (
 	"plaque/steps/kit/terminal"
 )
 
+var errNoQuestions = errUsage{errors.New("no step that you named has questions; 01 to 10 have")}
+
+func asks(l *lesson.Lesson) bool { return l.Questions() != nil }
+
 // asker lets the tour ask for predictions, and leaves out the steps that have no
 // question.
 func (e *env) asker(t *tour.Tour) (*predict.Asker, error) {
 	if !terminal.Asks(os.Stdin) {
 		return nil, errUsage{errors.New("tour --ask reads your answers from a terminal, and standard input is none: leave out --ask, or type the command in a terminal")}
 	}
-	t.Steps = slices.DeleteFunc(slices.Clone(t.Steps), func(l *lesson.Lesson) bool { return l.Questions() == nil })
+	t.Steps = slices.DeleteFunc(slices.Clone(t.Steps), func(l *lesson.Lesson) bool { return !asks(l) })
 	if len(t.Steps) == 0 {
-		return nil, errUsage{errors.New("no step that you named has questions; 01 to 10 have")}
+		return nil, errNoQuestions
 	}
 	a := predict.New(os.Stdin)
 	a.Guide(t)

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"plaque/scripts/internal/diff"
@@ -18,22 +19,33 @@ import (
 	"plaque/scripts/internal/tour"
 )
 
-// openReport makes sure that a page can be written to the folder.
-func openReport(dir string) (*page.File, error) {
+// openReport makes sure that a page can be written to the folder, and slides of
+// these steps if they are wanted.
+func openReport(dir string, slides bool, steps []*lesson.Lesson) ([]*page.File, error) {
 	if dir == "" {
 		return nil, errUsage{errors.New("--report takes a folder, such as `go run ./scripts tour --report out`")}
+	}
+	if slides && !slices.ContainsFunc(steps, asks) {
+		return nil, errNoQuestions
 	}
 	f, err := page.Open(dir)
 	if err != nil {
 		return nil, errUsage{err}
 	}
-	return f, nil
+	if !slides {
+		return []*page.File{f}, nil
+	}
+	s, err := page.OpenSlides(dir)
+	if err != nil {
+		return nil, errUsage{err}
+	}
+	return []*page.File{f, s}, nil
 }
 
-// report writes the page of the steps that have been visited, and says where it
-// stands. ended is why the tour has ended early, or nil. Where no step has been
-// visited there is nothing to tell, and an older page stays.
-func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.Time, ended error) error {
+// report writes the files of the steps that have been visited, and says where they
+// stand. ended is why the tour has ended early, or nil. Where no step has been
+// visited there is nothing to tell, and older files stay.
+func (e *env) report(ctx context.Context, files []*page.File, t *tour.Tour, when time.Time, ended error) error {
 	if len(t.Visits) == 0 {
 		return nil
 	}
@@ -60,10 +72,13 @@ func (e *env) report(ctx context.Context, f *page.File, t *tour.Tour, when time.
 		}
 		p.Steps = append(p.Steps, s)
 	}
-	if err := f.Write(p); err != nil {
-		return fmt.Errorf("the report could not be written: %w", err)
+	for _, f := range files {
+		if err := f.Write(p); err != nil {
+			return fmt.Errorf("the report could not be written: %w", err)
+		}
+		fmt.Fprintf(e.stderr, "the report: %s\n", f.Path())
 	}
-	fmt.Fprintf(e.stderr, "the report: %s\n\n", f.Path())
+	fmt.Fprintln(e.stderr)
 	return nil
 }
 

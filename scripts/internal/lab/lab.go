@@ -136,6 +136,18 @@ func (a *Outcome) True() bool {
 	return true
 }
 
+// Measured is the answer that this act gave to a question, and the one that its
+// lesson claims. It is "nothing" where no check decides.
+func (a *Outcome) Measured(q lesson.Question) (measured, claimed string) {
+	measured = "nothing"
+	for _, c := range a.Checks {
+		if c.What == q.Check {
+			measured, claimed = q.Value(c.Got), q.Value(c.Want)
+		}
+	}
+	return measured, claimed
+}
+
 // Check is one thing that was claimed and what was seen.
 type Check struct {
 	What string `json:"what"`

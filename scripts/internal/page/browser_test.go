@@ -41,7 +41,7 @@ type browser struct {
 	requests []string
 }
 
-func open(t *testing.T, file string) *browser {
+func browse(t *testing.T, file string) *browser {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), browseFor)
 	t.Cleanup(cancel)
@@ -227,8 +227,12 @@ func onEach(t *testing.T, test func(*testing.T, string)) {
 	t.Run("the tour's page", func(t *testing.T) { test(t, file) })
 }
 
-// The tour's page tells no folder of the machine on which it was made.
-func TestTellsNoFolder(t *testing.T) { onEach(t, tellsNoFolder) }
+// The tour's page, and its slides, tell no folder of the machine on which they
+// were made.
+func TestTellsNoFolder(t *testing.T) {
+	onEach(t, tellsNoFolder)
+	onSlides(t, tellsNoFolder)
+}
 
 func tellsNoFolder(t *testing.T, file string) {
 	page, err := os.ReadFile(file)
@@ -252,7 +256,7 @@ func tellsNoFolder(t *testing.T, file string) {
 }
 
 func look(t *testing.T, file string) {
-	b := open(t, file)
+	b := browse(t, file)
 	grounds := map[string]bool{}
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1400} {
@@ -302,7 +306,7 @@ func look(t *testing.T, file string) {
 
 // A summary can be reached and opened with the keys alone.
 func TestKeys(t *testing.T) {
-	b := open(t, written(t, example()))
+	b := browse(t, written(t, example()))
 	b.size(t, 1400, "light")
 	const focused = `document.activeElement.tagName + " " + document.activeElement.textContent.trim()`
 	b.do(t, chromedp.KeyEvent("\t"))
@@ -330,7 +334,7 @@ var sheet = regexp.MustCompile(`/Type\s*/Page\b`)
 func TestPrint(t *testing.T) { onEach(t, onPaper) }
 
 func onPaper(t *testing.T, file string) {
-	b := open(t, file)
+	b := browse(t, file)
 	b.size(t, 700, "dark")
 	if n := ask[int](t, b, `[...document.querySelectorAll("details")].filter(d => !d.open).length`); n == 0 {
 		t.Fatal("nothing is folded, so nothing is tried")

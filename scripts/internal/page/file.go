@@ -4,31 +4,43 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// name is what the page is called in its folder.
-const name = "index.html"
+// What the page and the slides are called in their folder.
+const (
+	name       = "index.html"
+	slidesName = "slides.html"
+)
 
 // mark is in every page of ours, and in no other.
 const mark = `<meta name="generator" content="plaque tour">`
 
-// File is where a page will stand.
-type File struct{ dir string }
+// File is where a page, or slides, will stand.
+type File struct {
+	dir, name string
+	write     func(io.Writer, Tour) error
+}
 
 // Open makes the folder, and makes sure that a page can be written there.
 // Otherwise a whole tour would run for nothing. It leaves an older page as it is,
 // and refuses to put one in the place of anything else.
-func Open(dir string) (*File, error) {
+func Open(dir string) (*File, error) { return open(dir, name, Write) }
+
+// OpenSlides is Open for slides.
+func OpenSlides(dir string) (*File, error) { return open(dir, slidesName, WriteSlides) }
+
+func open(dir, name string, write func(io.Writer, Tour) error) (*File, error) {
 	cannot := func(err error) (*File, error) {
 		return nil, fmt.Errorf("no report can be written to %s: %w; name a folder that is yours, or one that is not there yet", dir, err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return cannot(err)
 	}
-	f := &File{dir}
+	f := &File{dir, name, write}
 	old, err := os.ReadFile(f.Path())
 	switch {
 	case err == nil && !bytes.Contains(old, []byte(mark)):
@@ -47,12 +59,12 @@ func Open(dir string) (*File, error) {
 }
 
 // Path is the page's path, as relative or absolute as the folder was given.
-func (f *File) Path() string { return filepath.Join(f.dir, name) }
+func (f *File) Path() string { return filepath.Join(f.dir, f.name) }
 
 // Write writes the page. It is there as a whole or, with an error, not at all.
 func (f *File) Write(t Tour) (err error) {
 	var b bytes.Buffer
-	if err := Write(&b, t); err != nil {
+	if err := f.write(&b, t); err != nil {
 		return err
 	}
 	tmp, err := os.CreateTemp(f.dir, ".report-*")

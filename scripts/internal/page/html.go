@@ -50,15 +50,18 @@ type Step struct {
 }
 
 //go:embed page.html
-var source string
+var pageHTML string
+
+//go:embed look.css
+var lookCSS string // of the pictures, and the colours: what slides have, too
 
 //go:embed page.css
-var css string
+var pageCSS string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"css":  func() template.CSS { return template.CSS(css) },
+	"css":  func() template.CSS { return template.CSS(lookCSS + pageCSS) },
 	"flat": flat,
-}).Parse(source))
+}).Parse(pageHTML))
 
 // Write writes the page. The same tour gives the same bytes.
 func Write(w io.Writer, t Tour) error { return page.Execute(w, newView(t)) }
@@ -128,15 +131,7 @@ func newView(t Tour) view {
 	v := view{}
 	hide := hider(t.Private)
 	v.Ended = hide(t.Ended)
-	if !t.When.IsZero() {
-		v.Facts = append(v.Facts, t.When.Format("2 January 2006"))
-	}
-	if t.On != "" {
-		v.Facts = append(v.Facts, t.On)
-	}
-	if t.Took > 0 {
-		v.Facts = append(v.Facts, t.Took.Round(time.Second).String())
-	}
+	v.Facts = t.facts()
 	// The bursts of two steps stand side by side: of the first that remembers an
 	// answer and still makes many loads at once; and of the first that makes one and
 	// answers all that wait for it, even if it panics.
@@ -160,6 +155,20 @@ func newView(t Tour) view {
 		}
 	}
 	return v
+}
+
+// facts are when, where and how long.
+func (t Tour) facts() (facts []string) {
+	if !t.When.IsZero() {
+		facts = append(facts, t.When.Format("2 January 2006"))
+	}
+	if t.On != "" {
+		facts = append(facts, t.On)
+	}
+	if t.Took > 0 {
+		facts = append(facts, t.Took.Round(time.Second).String())
+	}
+	return facts
 }
 
 // newStep is a step as the page shows it, and its claims that did not come true.
@@ -209,7 +218,7 @@ func newBurst(s *lesson.Lesson, a *lab.Outcome, id string, t Tour, hide func(str
 	does := a.Act.Does()
 	b := burst{
 		Step: s, Does: does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: s.ReadsFeed(),
-		Picture: draw(id, does, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: t.Notes}), hide),
+		Picture: draw(id, does, below, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: t.Notes}), hide),
 		ByHey:   a.Hey != "",
 	}
 	// The page sends nobody to another machine.

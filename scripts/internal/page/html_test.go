@@ -307,7 +307,7 @@ func TestLinkedIsNoFlight(t *testing.T) {
 	}
 	spans := []otlp.Span{span("1", "accept"), linking(span("2", "handle_connection"), "1"), span("3", "flight"), linking(span("4", "cache.get"), "3")}
 	got := map[string]string{}
-	p := draw("p", "", waterfall.Lay(spans, waterfall.Options{}), hider(nil))
+	p := draw("p", "", below, waterfall.Lay(spans, waterfall.Options{}), hider(nil))
 	for _, r := range p.Rows {
 		got[r.Name] = r.Class
 	}

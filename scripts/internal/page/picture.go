@@ -58,7 +58,6 @@ type trouble struct {
 
 const (
 	axisTall = 22 // pixels above the first row
-	pitch    = 30 // from row to row
 	indent   = 8  // for each step down
 	lanes    = 94 // per cent of the width for the bars, where there are links beside them
 	// textColumns are what a line of text can have beside its time on the
@@ -66,8 +65,20 @@ const (
 	textColumns = 36
 )
 
-func draw(id, does string, p waterfall.Picture, hide func(string) string) picture {
-	v := picture{ID: id, Title: "Waterfall: " + does, Height: axisTall + pitch*len(p.Rows), Rest: p.Rest}
+// layout is where a row's text and bar stand, in pixels below its top.
+type layout struct {
+	pitch int // from row to row
+	text  int // its baseline
+	bar   int
+}
+
+var (
+	below  = layout{pitch: 30, text: 12, bar: 17} // the bar below its text: a phone has no room for both
+	beside = layout{pitch: 18, text: 13, bar: 6}  // the bar at the right of its text
+)
+
+func draw(id, does string, at layout, p waterfall.Picture, hide func(string) string) picture {
+	v := picture{ID: id, Title: "Waterfall: " + does, Height: axisTall + at.pitch*len(p.Rows), Rest: p.Rest}
 	share := 100.0
 	for _, r := range p.Rows {
 		if len(r.Targets) > 0 {
@@ -87,10 +98,10 @@ func draw(id, does string, p waterfall.Picture, hide func(string) string) pictur
 	}
 	loads, waits, failed := 0, 0, 0
 	for i, r := range p.Rows {
-		y := axisTall + pitch*i
-		row := rowView{Row: r, Indent: indent * min(r.Depth, 8), Text: y + 12, Y: y + 17, Tall: 7, Class: class(r), Right: percent(1)}
+		y := axisTall + at.pitch*i
+		row := rowView{Row: r, Indent: indent * min(r.Depth, 8), Text: y + at.text, Y: y + at.bar, Tall: 7, Class: class(r), Right: percent(1)}
 		if r.Flight() {
-			row.Y, row.Tall = y+16, 10
+			row.Y, row.Tall = row.Y-1, 10
 		}
 		row.Mid = row.Y + row.Tall/2
 		note := hide(r.Note)

@@ -139,13 +139,9 @@ func (a *Asker) after(p *say.Printer, l *lesson.Lesson, r *lab.Result) {
 	answers := a.answers
 	for _, act := range r.Acts {
 		for _, q := range act.Act.Ask {
-			is := Prediction{Step: l.Step, Asks: strings.Join(strings.Fields(q.Asks), " "), Predicted: answers[0], Measured: "nothing"}
+			is := Prediction{Step: l.Step, Asks: strings.Join(strings.Fields(q.Asks), " "), Predicted: answers[0]}
 			answers = answers[1:]
-			for _, c := range act.Checks {
-				if c.What == q.Check {
-					is.Measured = q.Value(c.Got)
-				}
-			}
+			is.Measured, _ = act.Measured(q)
 			is.True = is.Predicted == is.Measured
 			a.Predictions = append(a.Predictions, is)
 			switch {
