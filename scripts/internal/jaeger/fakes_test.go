@@ -194,6 +194,7 @@ func newFakes(t *testing.T) *fakes {
 		Root: repo(t), FreePorts: true, CacheDir: t.TempDir(), ReleaseURL: nothing.URL,
 		Out: f.out, docker: self, podman: "no-such-podman", goCommand: self,
 		dockerPatience: time.Minute, // a busy machine is no reason to fail
+		pinned:         map[string]string{},
 	}
 	t.Setenv("PLAQUE_TEST_FAKES", "1")
 	t.Setenv("FAKE_LOG", f.log)

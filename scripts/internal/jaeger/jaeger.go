@@ -65,6 +65,7 @@ type Options struct {
 	docker, podman, goCommand string
 	stall, dockerPatience     time.Duration
 	client                    *http.Client
+	pinned                    map[string]string // as the variable of that name
 }
 
 // Run is the whole command: it finds a Jaeger that runs already, or starts one
@@ -134,6 +135,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.stall = cmp.Or(o.stall, downloadStall)
 	o.dockerPatience = cmp.Or(o.dockerPatience, dockerPatience)
 	o.client = cmp.Or(o.client, http.DefaultClient)
+	if o.pinned == nil {
+		o.pinned = pinned
+	}
 	o.ReleaseURL = cmp.Or(o.ReleaseURL, "https://github.com/jaegertracing/jaeger/releases/download")
 	if o.CacheDir == "" {
 		if o.CacheDir, err = CacheDir(); err != nil {

@@ -199,6 +199,62 @@ func TestBadReleases(t *testing.T) {
 	}
 }
 
+// Where the checksum is known, the release's list vouches for nothing: it comes from
+// where the archive does.
+func TestPinned(t *testing.T) {
+	archive := tarGz(t, file(releaseName()+"/jaeger"+exe(), noisy(1000)))
+	for name, test := range map[string]struct {
+		pinned [sha256.Size]byte
+		kept   bool
+	}{
+		"the archive that we know":              {sha256.Sum256(archive), true},
+		"another archive, with a list to match": {sha256.Sum256(nil), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakes(t)
+			s := f.releaseIs(nil)
+			s.offer(archive)
+			if test.kept {
+				s.sums = http.NotFound
+			}
+			f.pinned = map[string]string{releaseName() + ".tar.gz": hex.EncodeToString(test.pinned[:])}
+			o, err := f.withDefaults()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = o.releaseBinary(t.Context())
+			switch {
+			case test.kept && err != nil:
+				t.Fatal(err)
+			case test.kept:
+				mustHold(t, f.CacheDir, releaseName()+exe())
+			case err == nil:
+				t.Error("it is used")
+			default:
+				mustSay(t, "the error", err.Error(), "this program knows it with", "it is not used")
+				mustHold(t, f.CacheDir)
+			}
+		})
+	}
+}
+
+// A checksum is of the version that is fetched, and of a system that it is fetched for.
+func TestPinnedVersion(t *testing.T) {
+	var names []string
+	for _, system := range releasedFor {
+		names = append(names, "jaeger-"+Version+"-"+system+".tar.gz")
+	}
+	for name, sum := range pinned {
+		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != sha256.Size || !slices.Contains(names, name) {
+			t.Errorf("%s: %s is the checksum of no archive of %s", name, sum, Version)
+		}
+	}
+	o, err := Options{Root: repo(t)}.withDefaults()
+	if err != nil || len(o.pinned) != len(pinned) || len(pinned) == 0 {
+		t.Errorf("%d checksums are used of %d, %v", len(o.pinned), len(pinned), err)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	dir := t.TempDir()
 	bomb := tarGz(t, file("jaeger", make([]byte, 1<<20)))
