@@ -170,8 +170,15 @@ func Variables() []Variable {
 			s.batch, err = number(v, 1, s.queue)
 			return err
 		}},
-		{Name: "OTEL_SEMCONV_STABILITY_OPT_IN", May: "a list that otelhttp reads"},
+		{Name: "OTEL_SEMCONV_STABILITY_OPT_IN", May: "http, since a step writes the stable names of HTTP and no others", read: func(_ *settings, v string) error {
+			if v != "http" {
+				return errBare
+			}
+			return nil
+		}},
+		{Name: "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", Refused: true, May: "look for methods that are not in RFC 9110 under _OTHER"},
 		{Name: "OTEL_GO_X_OBSERVABILITY", May: "true or false", read: readBoolean},
+		{Name: "OTEL_GO_X_SELF_OBSERVABILITY", May: "true or false", read: readBoolean},
 		{Name: "OTEL_GO_X_RESOURCE", May: "true or false", read: readBoolean},
 		{Name: "OTEL_LOG_LEVEL", Refused: true, May: "set LOG_LEVEL"},
 		{Name: "OTEL_CONFIG_FILE", Refused: true, May: "set variables, since no file of settings is read"},
@@ -213,7 +220,7 @@ func Variables() []Variable {
 	for _, retired := range []string{"AGENT_HOST", "AGENT_PORT", "ENDPOINT", "PROTOCOL", "TIMEOUT", "USER", "PASSWORD"} {
 		all = append(all, Variable{Name: "OTEL_EXPORTER_JAEGER_" + retired, Refused: true, secret: retired == "PASSWORD", May: "set OTEL_EXPORTER_OTLP_ENDPOINT, since Jaeger takes OTLP"})
 	}
-	for _, other := range []string{"ENDPOINT", "TIMEOUT"} {
+	for _, other := range []string{"ENDPOINT", "TIMEOUT", "PROTOCOL"} {
 		all = append(all, Variable{Name: "OTEL_EXPORTER_ZIPKIN_" + other, Refused: true, May: "set OTEL_EXPORTER_OTLP_ENDPOINT: spans are sent as OTLP only"})
 	}
 	return all

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,13 +35,87 @@ OTEL_BSP_SCHEDULE_DELAY OTEL_BSP_EXPORT_TIMEOUT OTEL_BSP_MAX_QUEUE_SIZE OTEL_BSP
 OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT OTEL_ATTRIBUTE_COUNT_LIMIT OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT OTEL_SPAN_ATTRIBUTE_VALUE_DEPTH_LIMIT
 OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT OTEL_SPAN_EVENT_COUNT_LIMIT OTEL_SPAN_LINK_COUNT_LIMIT OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT OTEL_LINK_ATTRIBUTE_COUNT_LIMIT
 OTEL_TRACES_EXPORTER OTEL_CONFIG_FILE OTEL_EXPERIMENTAL_CONFIG_FILE
-OTEL_EXPORTER_ZIPKIN_ENDPOINT OTEL_EXPORTER_ZIPKIN_TIMEOUT
+OTEL_EXPORTER_ZIPKIN_ENDPOINT OTEL_EXPORTER_ZIPKIN_TIMEOUT OTEL_EXPORTER_ZIPKIN_PROTOCOL
 OTEL_EXPORTER_JAEGER_AGENT_HOST OTEL_EXPORTER_JAEGER_AGENT_PORT OTEL_EXPORTER_JAEGER_ENDPOINT OTEL_EXPORTER_JAEGER_PROTOCOL OTEL_EXPORTER_JAEGER_TIMEOUT
 OTEL_EXPORTER_JAEGER_USER OTEL_EXPORTER_JAEGER_PASSWORD OTEL_EXPORTER_OTLP_SPAN_INSECURE
 OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_INSECURE OTEL_EXPORTER_OTLP_CERTIFICATE OTEL_EXPORTER_OTLP_CLIENT_KEY OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
 OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_COMPRESSION OTEL_EXPORTER_OTLP_TIMEOUT OTEL_EXPORTER_OTLP_PROTOCOL
-OTEL_SEMCONV_STABILITY_OPT_IN OTEL_GO_X_OBSERVABILITY OTEL_GO_X_RESOURCE
+OTEL_SEMCONV_STABILITY_OPT_IN OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS
+OTEL_GO_X_OBSERVABILITY OTEL_GO_X_SELF_OBSERVABILITY OTEL_GO_X_RESOURCE
 `)
+
+// ofOthers are variables of metrics and logs that the libraries name. A step sends
+// neither, and Start logs the names.
+var ofOthers = []string{"OTEL_GO_X_PER_SERIES_START_TIMESTAMPS"}
+
+// The table has each variable that is named in the source of OpenTelemetry's packages
+// in a step, in the versions that go.mod pins. Some names are put together there.
+func TestTableHasWhatLibrariesRead(t *testing.T) {
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}}\t{{.Dir}}", "plaque/steps/kit/...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := regexp.MustCompile(`OTEL_[A-Z0-9_]+`)
+	parts := map[string]*regexp.Regexp{
+		"OTEL_GO_X_":          regexp.MustCompile(`newFeature\(\s*\[\]string\{([^}]*)\}`),
+		"OTEL_EXPORTER_OTLP_": regexp.MustCompile(`\bWith\w+\(\s*("[A-Z_]+"(?:,\s*"[A-Z_]+")?)`),
+	}
+	word := regexp.MustCompile(`[A-Z_]+`)
+	named := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		pkg, dir, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if !strings.HasPrefix(pkg, "go.opentelemetry.io/") {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range whole.FindAllString(string(b), -1) {
+				named[name] = true
+			}
+			for prefix, part := range parts {
+				if !strings.Contains(string(b), strings.TrimSuffix(prefix, "_")) {
+					continue
+				}
+				for _, m := range part.FindAllStringSubmatch(string(b), -1) {
+					for _, rest := range word.FindAllString(m[1], -1) {
+						named[prefix+rest] = true
+					}
+				}
+			}
+		}
+	}
+	for _, prefix := range []string{"OTEL_GO_X_", "OTEL_EXPORTER_OTLP"} {
+		if !named[prefix] {
+			t.Errorf("nothing is named by its beginning %s any more: mend this test", prefix)
+		}
+		delete(named, prefix)
+	}
+	for _, name := range []string{"OTEL_GO_X_SELF_OBSERVABILITY", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES"} {
+		if !named[name] {
+			t.Errorf("%s is not found in the sources: mend this test", name)
+		}
+	}
+	for name := range named {
+		if slices.ContainsFunc(Variables(), func(v Variable) bool { return v.Name == name }) {
+			continue
+		}
+		setenv(t, name+"=1")
+		if !slices.Contains(ofOthers, name) || !slices.Contains(WithoutEffect(), name) {
+			t.Errorf("a library names %s, and the table has no row for it", name)
+		}
+	}
+}
 
 // Nonsense in a variable is an error that names it and says what it may be, or what
 // to set instead.
@@ -63,7 +139,7 @@ func TestNonsense(t *testing.T) {
 		t.Errorf("the table has %q, want %q", known, names)
 	}
 	for _, v := range Variables() {
-		if slices.Contains([]string{"OTEL_SERVICE_NAME", "OTEL_SEMCONV_STABILITY_OPT_IN"}, v.Name) {
+		if slices.Contains([]string{"OTEL_SERVICE_NAME"}, v.Name) {
 			continue // any text is one
 		}
 		setenv(t, v.Name+"=%zz nonsense")
@@ -142,6 +218,10 @@ func TestRefused(t *testing.T) {
 		{"OTEL_EXPORTER_JAEGER_ENDPOINT=http://127.0.0.1:14268/api/traces", "is not read here: unset it, and set OTEL_EXPORTER_OTLP_ENDPOINT, since Jaeger takes OTLP"},
 		{"OTEL_EXPORTER_JAEGER_PASSWORD=hunter2", "OTEL_EXPORTER_JAEGER_PASSWORD is not read here"},
 		{"OTEL_LOG_LEVEL=debug", "set LOG_LEVEL"},
+		{"OTEL_SEMCONV_STABILITY_OPT_IN=http", ""},
+		{"OTEL_SEMCONV_STABILITY_OPT_IN=http/dup", "it can be http, since"},
+		{"OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS=GET", "unset it, and look for methods"},
+		{"OTEL_GO_X_SELF_OBSERVABILITY=1", "it can be true or false"},
 		{"OTEL_TRACES_SAMPLER=no OTEL_PROPAGATORS=no", "OTEL_PROPAGATORS="}, // each is told of
 		{"OTEL_TRACES_SAMPLER=no OTEL_PROPAGATORS=no", "OTEL_TRACES_SAMPLER="},
 	} {
