@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"plaque/scripts/internal/bench"
+	"plaque/steps/kit/terminal"
 )
 
 // benchCommand measures a step's cache beside its peers, what it costs to watch
@@ -46,7 +46,7 @@ func benchCommand(ctx context.Context, e *env, args []string) error {
 		b.Rounds = 1
 	}
 	if *page {
-		b.Page = strings.Join(append([]string{"go run ./scripts bench"}, args...), " ")
+		b.Page = terminal.Shell(append([]string{"go", "run", "./scripts", "bench"}, args...)...)
 	}
 	return b.Run(ctx, kind)
 }

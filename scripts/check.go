@@ -11,6 +11,7 @@ import (
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/check"
 	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/terminal"
 )
 
 // errLacks says that a server has not all properties: exit 1, all is said.
@@ -38,7 +39,7 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	s := check.Subject{Name: strings.Join(o.Command, " ") + o.Addr, Steps: e.lessons}
+	s := check.Subject{Name: terminal.Shell(o.Command...) + o.Addr, Steps: e.lessons}
 	ways := slices.DeleteFunc(append(names, s.Name, *exercise), func(way string) bool { return way == "" })
 	if len(ways) != 1 || o.Command != nil && o.Addr != "" {
 		return errUsage{errors.New("check judges one server: name a step (`check 05`), an address (`check --addr 127.0.0.1:3779`), an exercise (`check --exercise 05`), or a command (`check -- python3 server.py`)")}

@@ -201,7 +201,7 @@ func (c *checker) join(ctx context.Context) (*subject, error) {
 // environment is what a server at Addr must be started with.
 func (c *checker) environment() string {
 	_, port, _ := net.SplitHostPort(cmp.Or(c.Feed, FeedAddr))
-	return fmt.Sprintf("FEED_URL=http://localhost:%s%s OTEL_EXPORTER_OTLP_ENDPOINT=http://%s", port, origin.Path, cmp.Or(c.Spans, SpansAddr))
+	return terminal.Shell("FEED_URL=http://localhost:"+port+origin.Path, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+cmp.Or(c.Spans, SpansAddr))
 }
 
 // start starts a server with a new feed.

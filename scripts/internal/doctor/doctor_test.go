@@ -31,6 +31,7 @@ import (
 	"plaque/scripts/internal/jaeger/jaegertest"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/terminal"
 	"plaque/steps/kit/web/webtest"
 	"plaque/steps/kit/youtube"
 )
@@ -423,6 +424,8 @@ func TestLostSpans(t *testing.T) {
 			[]string{"/v1/traces/v1/traces, where the path stands twice", "404", "Set `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:"}},
 		"a doubled path of a prefix": {both, "", "http://127.0.0.1:AT/v1/traces/v1/traces",
 			[]string{"where the path stands twice", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
+		"a doubled path that a shell would change": {both, "http://127.0.0.1:AT/it's/a&b/v1/traces/v1/traces", "",
+			[]string{"where the path stands twice", "Set `" + terminal.Shell("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:AT/it%27s/a&b") + "`."}},
 		"TLS by the variable that wins": {otlp, "", "https://127.0.0.1:AT/v1/traces",
 			[]string{"with TLS, and do not arrive", "Set `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:", "/v1/traces`."}},
 		"TLS to a plain port": {both, "https://127.0.0.1:AT", "",
@@ -440,6 +443,9 @@ func TestLostSpans(t *testing.T) {
 				if value != "" {
 					t.Setenv(variable, strings.Replace(value, "AT", os.Getenv("JAEGER_OTLP_HTTP_PORT"), 1))
 				}
+			}
+			for i := range c.says {
+				c.says[i] = strings.Replace(c.says[i], "AT", os.Getenv("JAEGER_OTLP_HTTP_PORT"), 1)
 			}
 			must(t, look(t, patienceFor(name == "swallowed"), "span"), Failure, c.says...)
 		})

@@ -48,9 +48,9 @@ func (x *exam) feed(ctx context.Context) []Finding {
 	id, doomed, err := x.read(ctx, url)
 	switch {
 	case doomed:
-		return []Finding{say("feed", "feed-doomed", "url", url)}
+		return []Finding{say("feed", "feed-doomed", "feed", setting("FEED_URL", url))}
 	case err != nil:
-		return []Finding{say("feed", "feed-failed", "url", url, "why", flat(err.Error()))}
+		return []Finding{say("feed", "feed-failed", "feed", setting("FEED_URL", url), "why", flat(err.Error()))}
 	}
 	return []Finding{ok("feed", fmt.Sprintf("%s answers: its newest video is %s", url, id))}
 }
@@ -61,5 +61,5 @@ func (x *exam) realFeed(ctx context.Context) []Finding {
 	if err != nil || doomed {
 		return []Finding{note("youtube", fmt.Sprintf("the real feed cannot be read from here, and nothing needs it: %s", flat(fmt.Sprint(err))))}
 	}
-	return []Finding{note("youtube", fmt.Sprintf("the real feed answers (its newest video is %s): FEED_URL=%s has a step read it", id, x.youtube))}
+	return []Finding{note("youtube", fmt.Sprintf("the real feed answers (its newest video is %s): %s has a step read it", id, setting("FEED_URL", x.youtube)))}
 }

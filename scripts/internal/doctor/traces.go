@@ -18,6 +18,7 @@ import (
 
 	"plaque/scripts/internal/jaeger"
 	"plaque/steps/kit/telemetry"
+	"plaque/steps/kit/terminal"
 )
 
 const (
@@ -173,19 +174,19 @@ func undelivered(survey jaeger.Survey, tel *telemetry.Telemetry, lost error) Fin
 	reached := !errors.As(lost, &dial) || dial.Op != "dial"
 	switch {
 	case u.Scheme == "https":
-		return say("span", "with-tls", "endpoint", endpoint, "why", why, "variable", variable, "right", right)
+		return say("span", "with-tls", "endpoint", endpoint, "why", why, "set", setting(variable, right))
 	case reached && strings.Count(u.Path, tracesPath) > 1:
 		u.Path = strings.Replace(u.Path, tracesPath, "", strings.Count(u.Path, tracesPath)-1)
 		right = u.String()
 		if variable == baseVariable {
 			right = strings.TrimSuffix(right, tracesPath)
 		}
-		return say("span", "path-doubled", "target", target, "why", why, "variable", variable, "right", right)
+		return say("span", "path-doubled", "target", target, "why", why, "set", setting(variable, right))
 	case reached && variable == wholeVariable && !strings.HasSuffix(u.Path, tracesPath):
-		return say("span", "path-missing", "target", target, "why", why, "variable", variable, "right", u.JoinPath(tracesPath).String())
+		return say("span", "path-missing", "target", target, "why", why, "set", setting(variable, u.JoinPath(tracesPath).String()))
 	case !same(u.Host, s.OTLP):
 		if ui.Ours && otlp.Ours {
-			return say("span", "elsewhere", "endpoint", endpoint, "why", why, "otlp", s.OTLP, "variable", variable, "right", right)
+			return say("span", "elsewhere", "endpoint", endpoint, "why", why, "otlp", s.OTLP, "set", setting(variable, right))
 		}
 		return say("span", "undelivered", "endpoint", endpoint, "why", why, "unset", unset)
 	case ui.Ours && !otlp.Ours:
@@ -199,6 +200,9 @@ func undelivered(survey jaeger.Survey, tel *telemetry.Telemetry, lost error) Fin
 	// the variable is wrong, or it has just come or gone.
 	return say("span", "undelivered", "endpoint", endpoint, "why", why, "unset", unset)
 }
+
+// setting is a variable with its value, to copy into a shell.
+func setting(variable, value string) string { return terminal.Shell(variable + "=" + value) }
 
 // same tells whether host is where base is, on this machine.
 func same(host, base string) bool {

@@ -18,6 +18,7 @@ import (
 
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/terminal"
 )
 
 // Load has hey load the server at url under one root span of tp's. It writes the
@@ -26,13 +27,7 @@ func Load(ctx context.Context, tp trace.TracerProvider, bin, step string, h less
 	ctx, burst := startBurst(ctx, tp.Tracer(tracerName), step, h.Requests, h.Concurrency)
 	defer burst.End()
 	parent := Traceparent(ctx)
-	args := heyArgs(h, parent, url)
-	for i, a := range args {
-		if strings.Contains(a, " ") { // as a shell needs it
-			args[i] = `"` + a + `"`
-		}
-	}
-	fmt.Fprintf(w, "$ hey %s\n\n", strings.Join(args, " "))
+	fmt.Fprintf(w, "$ hey %s\n\n", terminal.Shell(heyArgs(h, parent, url)...))
 	report, answers, err := runHey(ctx, bin, h, parent, url)
 	if err != nil {
 		burst.SetStatus(codes.Error, err.Error())

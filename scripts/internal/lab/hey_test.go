@@ -1,9 +1,54 @@
 package lab
 
 import (
+	"bytes"
+	"io"
+	"net"
 	"strings"
 	"testing"
+
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/terminal"
 )
+
+// What load prints can be copied, and moves no cursor, whatever the URL has in it and
+// the server answers.
+func TestLoadIsPlain(t *testing.T) {
+	hey, err := heyBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\x1b[2JEVIL\u009b7m\r\n\r\n")
+			_ = conn.Close()
+		}
+	}()
+	var out bytes.Buffer
+	url := "http://" + l.Addr().String() + "/?a=it's&b=c"
+	if _, err := Load(t.Context(), noop.NewTracerProvider(), hey, "05", lesson.Hey{Requests: 1, Concurrency: 1}, url, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.ContainsAny(got, "\x1b\u009b") || !strings.Contains(got, "EVIL") {
+		t.Errorf("it prints %q", got)
+	}
+	line, _, _ := strings.Cut(out.String(), "\n")
+	if want := terminal.Shell(url); !strings.HasPrefix(line, "$ hey -n 1 -c 1 -t 2 -H 'traceparent: ") || !strings.HasSuffix(line, " "+want) || want == url {
+		t.Errorf("the line is %s", line)
+	}
+}
 
 // FuzzHey: whatever hey prints, there is a count for each kind of answer, or an
 // error.

@@ -3,7 +3,9 @@ package lesson
 import (
 	"cmp"
 	"fmt"
-	"strings"
+	"slices"
+
+	"plaque/steps/kit/terminal"
 )
 
 // Get is plain requests on one connection, one after the other. Method "" means
@@ -33,9 +35,9 @@ func (g Get) says() string {
 }
 
 func (g Get) byHand(*Lesson) string {
-	line := "curl -i"
+	words := []string{"curl", "-i"}
 	if g.Method != "" {
-		line += " -X " + g.Method
+		words = append(words, "-X", g.Method)
 	}
-	return line + strings.Repeat(" http://127.0.0.1:3779"+g.Path, max(1, g.Times))
+	return terminal.Shell(append(words, slices.Repeat([]string{"http://127.0.0.1:3779" + g.Path}, max(1, g.Times))...)...)
 }

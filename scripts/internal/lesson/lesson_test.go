@@ -33,6 +33,20 @@ experiments:
         expect: {answers: {"200": 10}, loads: 5}
 `
 
+// A shell takes the line by hand as it is meant.
+func TestGetByHand(t *testing.T) {
+	for want, g := range map[string]Get{
+		"curl -i http://127.0.0.1:3779":                                                     {},
+		"curl -i -X POST http://127.0.0.1:3779/nope":                                        {Method: "POST", Path: "/nope"},
+		"curl -i 'http://127.0.0.1:3779/?channel=a&n=[1-5]'":                                {Path: "/?channel=a&n=[1-5]"},
+		"curl -i 'http://127.0.0.1:3779/?channel=a b' 'http://127.0.0.1:3779/?channel=a b'": {Path: "/?channel=a b", Times: 2},
+	} {
+		if got := g.byHand(nil); got != want {
+			t.Errorf("%+v: %s, want %s", g, got, want)
+		}
+	}
+}
+
 // row is a complete fingerprint.
 func row() string {
 	var b strings.Builder
