@@ -11,6 +11,7 @@ import (
 	"plaque/scripts/internal/say"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/process"
+	"plaque/steps/kit/terminal"
 )
 
 // feedAnswers are the words that feed takes.
@@ -62,7 +63,7 @@ func feed(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	if unread != nil {
-		fmt.Fprintf(e.stdout, "the count starts anew; the old one cannot be read: %v\n", unread)
+		fmt.Fprintf(e.stdout, "the count starts anew; the old one cannot be read: %s\n", terminal.Plain(unread.Error()))
 		return nil
 	}
 	fmt.Fprintf(e.stdout, "so far: %s on %s; the count starts anew\n", say.Plural(seen.Requests, "load"), say.Plural(seen.Connections, "connection"))

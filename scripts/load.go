@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"plaque/scripts/internal/build"
@@ -44,6 +45,10 @@ func load(ctx context.Context, e *env, args []string) error {
 		return errUsage{fmt.Errorf("-n %d -c %d -t %d: hey sends only whole rounds, so n must be a multiple of c, and all at least 1", h.Requests, h.Concurrency, h.Timeout)}
 	}
 	if err := caller.Listens(ctx, *target); err != nil {
+		var dial *net.OpError
+		if !errors.As(err, &dial) {
+			return errUsage{err}
+		}
 		return fmt.Errorf("nothing listens on %s: start the step in another terminal with `go run ./scripts run %s`", *target, s.Number())
 	}
 	if !given(fs)["url"] { // a server without our debug pages may be any

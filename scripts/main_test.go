@@ -8,11 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"plaque/scripts/internal/build"
@@ -50,6 +53,32 @@ func TestHelp(t *testing.T) {
 			}
 			fits(t, columns, out)
 		}
+	}
+}
+
+// A feed whose count cannot be read is set all the same.
+func TestFeedThatCannotBeRead(t *testing.T) {
+	var set atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			set.Add(1)
+			return
+		}
+		_, _ = w.Write(bytes.Repeat([]byte("\x1b[2J "), 1<<20))
+	}))
+	defer server.Close()
+	out, _, err := ask(t, "feed", "--url", server.URL, "500")
+	if err != nil || set.Load() != 1 || !strings.Contains(out, "the count starts anew; the old one cannot be read: ") || strings.Contains(out, "\x1b") {
+		t.Errorf("it was set %d times; %v\n%.400s", set.Load(), err, out)
+	}
+}
+
+// An error may have another program's words in it: its lines stay, and move no cursor.
+func TestTold(t *testing.T) {
+	var b bytes.Buffer
+	tell(&b, errors.New("it ended\n\t\x1b[2Jits log\u009b7m\a"))
+	if want := "it ended\n\t·[2Jits log·7m·\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }
 
@@ -116,6 +145,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"load", "05", "06"}, "load takes one step"},
 		{[]string{"load", "05", "-n", "10", "-c", "3"}, "multiple of c"},
 		{[]string{"load", "05", "-n", "0"}, "at least 1"},
+		{[]string{"load", "05", "--url", "localhost:3779"}, `"localhost:3779" is not the URL of a server`},
 		{[]string{"load", "05", "-n", "ten"}, `invalid value "ten" for flag -n`},
 		{[]string{"load", "05", "-n", "4", "-z", "3", "-q", "2"}, "-n and -z exclude each other"},
 		{[]string{"feed", "gloom"}, "the feed cannot answer"},

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"plaque/steps/kit/terminal"
 )
 
 // errStopped is the cause of a context that ended because somebody stopped us.
@@ -48,6 +51,10 @@ func ends(s os.Signal) bool {
 	return s != syscall.SIGPIPE || broken(os.Stdout) || broken(os.Stderr)
 }
 
+// tell writes an error for people. A server's log and other programs' words may be
+// in it.
+func tell(w io.Writer, err error) { fmt.Fprintln(w, terminal.PlainLines(err.Error())) }
+
 // exitCode says what is to be said of how a command ended.
 func exitCode(err error) int {
 	var usage errUsage
@@ -58,9 +65,9 @@ func exitCode(err error) int {
 		fmt.Fprintln(os.Stderr, errStopped)
 		return 130
 	case errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, err)
+		tell(os.Stderr, err)
 		return 2
 	}
-	fmt.Fprintln(os.Stderr, err)
+	tell(os.Stderr, err)
 	return 1
 }

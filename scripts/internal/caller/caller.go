@@ -2,6 +2,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,13 +35,19 @@ func Caller(timeout time.Duration) *http.Client {
 	}
 }
 
-// Listens is an error where nobody takes connections at a URL's host and port.
+// Listens is an error where nobody takes connections at a URL's host and port, or
+// where it is no URL of a server. A URL without a port has that of its scheme.
 func Listens(ctx context.Context, at string) error {
 	u, err := url.Parse(at)
 	if err != nil {
 		return err
 	}
-	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp", u.Host)
+	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	if usual == "" || u.Hostname() == "" {
+		return fmt.Errorf("%q is not the URL of a server: write it like http://127.0.0.1:3779", at)
+	}
+	addr := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), usual))
+	conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

@@ -396,6 +396,28 @@ func TestSpansThatComeInTheirWay(t *testing.T) {
 	}
 }
 
+// No verdict compares a server's clock with ours.
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fault, want := range map[string]string{
+		"its clock is 3 s slow":                               "yes",
+		"its clock is 3 s fast":                               "yes",
+		"stays when callers leave, and its clock is 3 s slow": "no",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			v := judged(t, Options{Command: []string{self, faultPrefix + fault}, Only: []string{"let-go"}})[0]
+			if v.Has != want {
+				t.Errorf("%s, %q; want %s", v.Has, v.Seen, want)
+			}
+		})
+	}
+}
+
 // fleetFaults are flags of step 11 after which its machines share less. Whether it
 // lacks "remembers" then is chance: three keys at three machines in turn can come
 // to the same one each time.
@@ -699,6 +721,34 @@ func TestWrite(t *testing.T) {
 	want := "\x1b[32m✓\x1b[0m p: one two three four five six seven\n  eight\n    that: this\n"
 	if b.String() != want {
 		t.Errorf("wrote\n%q, want\n%q", b.String(), want)
+	}
+}
+
+// Another program's words move no cursor, in text and in JSON.
+func TestWriteIsPlain(t *testing.T) {
+	const evil = "\x1b[2J\u009b7m\a"
+	verdicts := []Verdict{{Property: "p", Has: "yes", Seen: evil}, {Property: "q", Has: "no", Seen: evil}, {Property: "r", Has: "n/a", Seen: evil}}
+	got := transcript(verdicts)
+	var b bytes.Buffer
+	if err := WriteJSON(&b, Subject{Name: evil}, verdicts, []string{evil}, errors.New(evil)); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{got, b.String()} {
+		if strings.ContainsAny(text, "\x1b\u009b\a") || !strings.Contains(text, "7m") {
+			t.Errorf("%q", text)
+		}
+	}
+}
+
+// What a server must be started with can be copied into a shell.
+func TestEnvironment(t *testing.T) {
+	c := &checker{}
+	if got, want := c.environment(), "FEED_URL=http://localhost:3782/feeds/videos.xml OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:3783"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	c.Spans = "127.0.0.1:1&2"
+	if got, want := c.environment(), " OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:1&2'"; !strings.HasSuffix(got, want) {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

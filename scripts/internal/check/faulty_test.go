@@ -189,32 +189,46 @@ func serveFaulty(fault string) error {
 	if export := exports[fault]; export != nil {
 		mux = http.NewServeMux()
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			began := time.Now()
 			f.answer(w, r)
-			go export(os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), r.Header.Get("traceparent"))
+			go export(os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), request{r.Header.Get("traceparent"), began, time.Now()})
 		})
 	}
 	server.Handler = mux
 	return server.Serve(l)
 }
 
-// exports are ways to send a request's span, given the collector's base URL and
-// the caller's traceparent.
-var exports = map[string]func(base, caller string){
-	"sends its spans after 5 s, not when it is told to end": func(base, caller string) {
-		time.Sleep(5 * time.Second)
-		export(base+"/v1/traces", caller)
-	},
-	"sends its spans to the base URL": func(base, caller string) { export(base, caller) },
-	"sends spans that are no OTLP":    func(base, _ string) { post(base+"/v1/traces", "rubbish") },
+// request is one that has been answered.
+type request struct {
+	caller       string // its traceparent
+	began, ended time.Time
 }
 
-func export(url, caller string) {
-	id := strings.Split(caller, "-")
+// exports are ways to send a request's span, given the collector's base URL.
+var exports = map[string]func(base string, r request){
+	"sends its spans after 5 s, not when it is told to end": func(base string, r request) {
+		time.Sleep(5 * time.Second)
+		export(base+"/v1/traces", r)
+	},
+	"sends its spans to the base URL":                     export,
+	"sends spans that are no OTLP":                        func(base string, _ request) { post(base+"/v1/traces", "rubbish") },
+	"its clock is 3 s slow":                               func(base string, r request) { export(base+"/v1/traces", r.shifted(-3*time.Second)) },
+	"its clock is 3 s fast":                               func(base string, r request) { export(base+"/v1/traces", r.shifted(3*time.Second)) },
+	"stays when callers leave, and its clock is 3 s slow": func(base string, r request) { export(base+"/v1/traces", r.shifted(-3*time.Second)) },
+}
+
+// shifted is the request by another clock.
+func (r request) shifted(by time.Duration) request {
+	return request{r.caller, r.began.Add(by), r.ended.Add(by)}
+}
+
+func export(url string, r request) {
+	id := strings.Split(r.caller, "-")
 	if len(id) != 4 {
 		return
 	}
-	post(url, fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":%q,"spanId":%q,"parentSpanId":%q,"name":"GET"}]}]}]}`,
-		id[1], randomHex(8), id[2]))
+	post(url, fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":%q,"spanId":%q,"parentSpanId":%q,"name":"GET","startTimeUnixNano":"%d","endTimeUnixNano":"%d"}]}]}]}`,
+		id[1], randomHex(8), id[2], r.began.UnixNano(), r.ended.UnixNano()))
 }
 
 func post(url, body string) {
@@ -296,7 +310,11 @@ func (f *faulty) answer(w http.ResponseWriter, r *http.Request) {
 	case "an answer for each connection alone":
 		key += r.RemoteAddr
 	}
-	value, err := f.get(r.Context(), key, channel)
+	ctx := r.Context()
+	if strings.HasPrefix(f.fault, "stays when callers leave") {
+		ctx = context.WithoutCancel(ctx)
+	}
+	value, err := f.get(ctx, key, channel)
 	if err != nil && f.fault != "200 to everything" {
 		code, again := http.StatusInternalServerError, time.Duration(0)
 		var coded *statusError

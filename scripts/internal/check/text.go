@@ -8,6 +8,7 @@ import (
 
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/say"
+	"plaque/steps/kit/terminal"
 )
 
 // Subject is the server that is judged, for people.
@@ -100,9 +101,12 @@ func WriteJSON(w io.Writer, s Subject, verdicts []Verdict, notes []string, faile
 	if failed != nil {
 		doc.Error = failed.Error()
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(doc)
+	b, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(terminal.JSON(b), '\n'))
+	return err
 }
 
 // Write writes a verdict for people.

@@ -22,6 +22,7 @@ import (
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/terminal"
 )
 
 // gatherFor bounds how long the lab waits for callers to be where it wants
@@ -209,7 +210,7 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 		}
 	}
 	if dead {
-		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + lastLine(logs(servers))})
+		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + terminal.Plain(lastLine(logs(servers)))})
 	} else if stopErr != nil {
 		last.Checks = append(last.Checks, Check{What: "the stop", Want: "clean", Got: stopErr.Error()})
 	}

@@ -88,8 +88,8 @@ func (p *Printer) paint(code, s string) string {
 }
 
 // Wrap writes text in lines of the printer's width, the first behind lead, the
-// others under it. Escape codes in lead take no columns; text must have none. A
-// word that does not fit is broken.
+// others under it. Escape codes in lead take no columns. Control characters in text
+// are those of terminal.Plain. A word that does not fit is broken.
 func (p *Printer) Wrap(lead, text string) {
 	indent := terminal.Width(plain(lead))
 	if indent > p.Width/2 { // no room beside it
@@ -97,7 +97,7 @@ func (p *Printer) Wrap(lead, text string) {
 		indent = 4
 		lead = strings.Repeat(" ", indent)
 	}
-	lines := terminal.Wrap(text, p.Width-indent)
+	lines := terminal.Wrap(terminal.Plain(text), p.Width-indent)
 	if len(lines) == 0 {
 		p.Line(strings.TrimRight(lead, " "))
 	}

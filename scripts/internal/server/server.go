@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"plaque/steps/kit/debug"
+	"plaque/steps/kit/terminal"
 )
 
 const (
@@ -121,10 +122,10 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 		if s.err == nil {
 			why += ". A server must stay in the foreground until it is told to end"
 		}
-		return nil, fmt.Errorf("%s ended before it listened%s: %s\n%s", strings.Join(l.Command, " "), at(l.Addr), why, s.Log())
+		return nil, fmt.Errorf("%s ended before it listened%s: %s\n%s", terminal.Shell(l.Command...), at(l.Addr), why, s.Log())
 	case <-timer.C:
 		_ = s.Stop()
-		return nil, fmt.Errorf("%s did not listen%s within %v\n%s", strings.Join(l.Command, " "), at(l.Addr), startWithin, s.Log())
+		return nil, fmt.Errorf("%s did not listen%s within %v\n%s", terminal.Shell(l.Command...), at(l.Addr), startWithin, s.Log())
 	case <-ctx.Done():
 		_ = s.Stop()
 		return nil, context.Cause(ctx)

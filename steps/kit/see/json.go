@@ -14,6 +14,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"plaque/steps/kit/terminal"
 )
 
 // jsonLines writes each span that ends as one line.
@@ -34,7 +36,7 @@ func newJSONLines(w io.Writer, log *slog.Logger) *jsonLines {
 		for _, s := range spans {
 			_ = e.Encode(record(s)) // texts, numbers and maps of them: it cannot fail
 		}
-		if _, err := w.Write(b.Bytes()); err != nil {
+		if _, err := w.Write(terminal.JSON(b.Bytes())); err != nil {
 			once.Do(func() { log.Warn("spans cannot be written as JSON", "error", err) })
 		}
 		if dropped > 0 {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -111,6 +112,26 @@ func TestJSONValues(t *testing.T) {
 		if err := e.Encode(value(c.Value)); err != nil || strings.TrimSpace(b.String()) != c.want {
 			t.Errorf("%v: %s, %v; want %s", c.Value, b.String(), err, c.want)
 		}
+	}
+}
+
+// A stranger's text moves no cursor, and is in the line all the same.
+func TestJSONIsSafe(t *testing.T) {
+	var out webtest.Buffer
+	j := newJSONLines(&out, slog.New(slog.DiscardHandler))
+	const evil = "\x1b]0;EVIL\a\u009b2J\x7f"
+	_, s := provider(sdktrace.WithSpanProcessor(j)).Tracer("test").Start(t.Context(), evil)
+	s.End()
+	if err := j.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	line := strings.TrimSuffix(out.String(), "\n")
+	if strings.ContainsFunc(line, unicode.IsControl) {
+		t.Errorf("%q has control characters", line)
+	}
+	var got jsonSpan
+	if err := json.Unmarshal([]byte(line), &got); err != nil || got.Name != evil {
+		t.Errorf("the name is %q, want %q; %v", got.Name, evil, err)
 	}
 }
 

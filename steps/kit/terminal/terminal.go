@@ -3,8 +3,10 @@
 package terminal
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -68,6 +70,25 @@ func Plain(s string) string {
 		return c
 	}, s)
 }
+
+// PlainLines is Plain for each line of text, with its tabs.
+func PlainLines(s string) string {
+	return lineOrCell.ReplaceAllStringFunc(s, Plain)
+}
+
+var lineOrCell = regexp.MustCompile(`[^\n\t]+`)
+
+// JSON makes a JSON document safe to print: encoding/json leaves some control
+// characters as they are, and a terminal takes U+009B for the beginning of a command.
+// The document means the same afterwards.
+func JSON(doc []byte) []byte {
+	return controls.ReplaceAllFunc(doc, func(c []byte) []byte {
+		r, _ := utf8.DecodeRune(c)
+		return fmt.Appendf(nil, `\u%04x`, r)
+	})
+}
+
+var controls = regexp.MustCompile(`[\x7f-\x{9f}]`)
 
 // Width is the number of columns that printable text takes: a letter with its
 // marks, or a picture of several code points, counts as the one thing that it is.

@@ -2,11 +2,14 @@ package terminal
 
 import (
 	"bytes"
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // What is no terminal gets no escape codes and no limit.
@@ -40,6 +43,28 @@ func TestNoTerminal(t *testing.T) {
 func TestPlain(t *testing.T) {
 	if got := Plain("a\tb\nc\x1b[31m\xff\u202ed é 漢"); got != "a b c·[31m··d é 漢" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestPlainLines(t *testing.T) {
+	if got := PlainLines("a\tb\n\x1b[2Jc\r\n\n\u009b\n"); got != "a\tb\n·[2Jc \n\n·\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	want := map[string]string{"a\u009b31m\x7f": "\u0085 é 漢 \x1b \u00a0 \U0001f600"}
+	doc, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	safe := JSON(append(doc, '\n'))
+	if bytes.ContainsFunc(bytes.TrimSuffix(safe, []byte("\n")), unicode.IsControl) {
+		t.Errorf("%q has control characters", safe)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(safe, &got); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%s is %q, want %q; %v", safe, got, want, err)
 	}
 }
 

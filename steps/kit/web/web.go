@@ -29,6 +29,7 @@ import (
 
 	"plaque/steps/kit/stacks"
 	"plaque/steps/kit/telemetry"
+	"plaque/steps/kit/terminal"
 )
 
 // StopWithin is how long a server that stops waits for requests in the air.
@@ -220,5 +221,5 @@ func write(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	// The caller may have gone; there is nobody left to tell.
-	_, _ = w.Write(append(b, '\n'))
+	_, _ = w.Write(append(terminal.JSON(b), '\n'))
 }
