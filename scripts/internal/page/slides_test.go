@@ -27,6 +27,11 @@ func asking() Tour {
 	t := example()
 	stampede, doomed := t.Steps[0].Results[0].Acts[0], t.Steps[1].Results[1].Acts[0]
 	stampede.Act.Ask = []lesson.Question{{Asks: "Ten requests, five callers at once. The cache is\n  empty. How many requests reach the feed?", Check: "loads"}}
+	for _, s := range doomed.Spans {
+		for _, e := range s.Events { // longer than any slide is wide
+			e.Attrs["exception.message"] = strings.Replace(e.Attrs["exception.message"], "\n", strings.Repeat(" and one more", 30)+"\n", 1)
+		}
+	}
 	doomed.Act.Ask = []lesson.Question{
 		{Asks: "Five callers share a load, and it panics. How many <b>lose</b> their connection?", Check: "answers", Of: "lost"},
 		{Asks: "Who pays?", Check: "the bill goes to", Choices: []string{"all & sundry", "nobody"}},

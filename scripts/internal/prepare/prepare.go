@@ -160,8 +160,11 @@ func (o Options) unpacked(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if !errors.As(err, &disk) {
+		switch {
+		case !errors.As(err, &disk):
 			err = fmt.Errorf("%w; copy it once more, or make it with `go run ./scripts prepare --bundle FILE`", err)
+		case strings.HasPrefix(disk.Path, dir):
+			err = fmt.Errorf("%w; make room there, or name another folder with TMPDIR (on Windows TMP)", err)
 		}
 		return fmt.Errorf("%s cannot be used: %w", o.From, err)
 	}
