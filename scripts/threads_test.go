@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// What the page of 01 says of a silent client: the goroutine is in Read, no
+// What the page of 01 says of an idle client: the goroutine is in Read, no
 // thread is in a read of its connection, and one is in epoll.
 func TestSilentClientOfThreads(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Behind a silent client nine others connect and send, as the page says: the
+// Behind an idle client nine others connect and send, as the page says: the
 // kernel holds their connections for the server, which accepts none of them.
 func TestKernelHoldsConnections(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -47,7 +47,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 			}
 			continue
 		}
-		handleConnection(ctx, conn, trace.Link{SpanContext: span.SpanContext()}) // until it returns, no other client is accepted
+		handleConnection(ctx, conn, trace.Link{SpanContext: span.SpanContext()}) // one at a time
 	}
 }
 

@@ -241,12 +241,12 @@ func TestSilentClientKeepsEverybodyWaiting(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		_ = silent.SetReadDeadline(time.Now())
 		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the silent client after a day: %v, want that it is still connected", err)
+			t.Errorf("the idle client after a day: %v, want that it is still connected", err)
 		}
 		_ = silent.Close()
 		for _, conn := range left {
 			if err := ask(conn); err != nil {
-				t.Errorf("after the silent client has left: %v", err)
+				t.Errorf("after the idle client has left: %v", err)
 			}
 		}
 	})
@@ -406,7 +406,7 @@ func TestStop(t *testing.T) {
 		began := time.Now()
 		stop()
 		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Errorf("the silent client got %v, want EOF", err)
+			t.Errorf("the idle client got %v, want EOF", err)
 		}
 		if err := <-done; err != nil || time.Since(began) > 0 {
 			t.Errorf("serve returned %v after %s, want nil at once", err, time.Since(began))

@@ -221,7 +221,7 @@ func TestAllAtOnce(t *testing.T) {
 	})
 }
 
-// The lesson: a silent client is kept for as long as it stays, and harms nobody.
+// The lesson: an idle client is kept for as long as it stays, and harms nobody.
 func TestSilentClientHarmsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := webtest.Listen()
@@ -239,12 +239,12 @@ func TestSilentClientHarmsNobody(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		_ = silent.SetReadDeadline(time.Now())
 		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the silent client after a day: %v, want that it is still connected", err)
+			t.Errorf("the idle client after a day: %v, want that it is still connected", err)
 		}
 	})
 }
 
-// A thousand silent clients on real sockets: their reads wait in the runtime's
+// A thousand idle clients on real sockets: their reads wait in the runtime's
 // poller, and no thread waits with them. See threads_test.go for reads that do
 // wait in the kernel.
 func TestThousandSilentClients(t *testing.T) {
@@ -256,7 +256,7 @@ func TestThousandSilentClients(t *testing.T) {
 	for i := range 1000 {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
-			t.Fatalf("silent client %d: %v (both ends are in this process, so it needs 2100 file descriptors: see ulimit -n)", i+1, err)
+			t.Fatalf("idle client %d: %v (both ends are in this process, so it needs 2100 file descriptors: see ulimit -n)", i+1, err)
 		}
 		defer conn.Close()
 	}
@@ -271,7 +271,7 @@ func TestThousandSilentClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := ask(conn); err != nil {
-			t.Errorf("beside 1000 silent clients: %v", err)
+			t.Errorf("beside 1000 idle clients: %v", err)
 		}
 		_ = conn.Close()
 	}
@@ -447,7 +447,7 @@ func TestStop(t *testing.T) {
 		began := time.Now()
 		stop()
 		if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Errorf("the silent client got %v, want EOF", err)
+			t.Errorf("the idle client got %v, want EOF", err)
 		}
 		if err := <-done; err != nil || time.Since(began) > 0 {
 			t.Errorf("serve returned %v after %s, want nil at once", err, time.Since(began))

@@ -117,7 +117,7 @@ func TestTimeouts(t *testing.T) {
 		want time.Duration // from then to the end of the connection
 		sent string        // in between
 	}{
-		{"ReadHeaderTimeout: a silent client", func(*testing.T, client) {}, 2 * time.Second, ""},
+		{"ReadHeaderTimeout: an idle client", func(*testing.T, client) {}, 2 * time.Second, ""},
 		{"ReadHeaderTimeout: a byte now and then", func(_ *testing.T, c client) {
 			for i := range 3 {
 				_, _ = io.WriteString(c, request[i:i+1])

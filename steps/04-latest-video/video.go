@@ -80,7 +80,7 @@ func (v *videos) Latest(ctx context.Context, channel string) (string, error) {
 		return "", youtube.Failed(youtube.Away(u, err)) // without the URL, which may hold a secret
 	}
 	defer res.Body.Close()
-	if res.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end
+	if res.StatusCode == http.StatusSwitchingProtocols { // its body never ends
 		return "", youtube.Failed(fmt.Errorf("it answered %s", res.Status))
 	}
 	// To the end, also after an error: a connection with half an answer on it

@@ -29,7 +29,7 @@ const faultPrefix = "fault="
 var faults = map[string][]string{
 	// connections
 	"one connection at a time": {"silent-client", "other-key", "sheds-load"},
-	"silent clients stay":      {"silent-ends"},
+	"idle clients stay":        {"silent-ends"},
 	"closes after each answer": {"keep-alive"},
 	"closes after 20 answers":  {"keep-alive"},
 
@@ -176,7 +176,7 @@ func serveFaulty(fault string) error {
 		pattern = "/"
 	case "one connection at a time":
 		l = &oneByOne{Listener: l, free: make(chan struct{}, 1)}
-	case "silent clients stay":
+	case "idle clients stay":
 		server.ReadHeaderTimeout = 0
 	case "closes after 20 answers":
 		server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {

@@ -8,7 +8,7 @@ import (
 
 var _ = does((*scene).leave)
 
-// leave lets the silent clients leave.
+// leave lets the idle clients leave.
 func (s *scene) leave(context.Context, lesson.Leave, *Outcome) error {
 	s.silent.leave()
 	return nil

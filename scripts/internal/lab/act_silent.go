@@ -25,12 +25,12 @@ func (s *scene) connect(ctx context.Context, n lesson.Silent, out *Outcome) erro
 // silent are clients that have connected and say nothing.
 type silent []net.Conn
 
-// connect adds n silent clients.
+// connect adds n idle clients.
 func (s *silent) connect(ctx context.Context, host string, n int) error {
 	for range n {
 		conn, err := (&net.Dialer{Timeout: callFor}).DialContext(ctx, "tcp", host)
 		if err != nil {
-			return fmt.Errorf("silent client %d of %d: %w", len(*s)+1, n, err)
+			return fmt.Errorf("idle client %d of %d: %w", len(*s)+1, n, err)
 		}
 		*s = append(*s, conn)
 	}

@@ -2,7 +2,7 @@ package lesson
 
 import "errors"
 
-// Leave lets the silent clients leave. It is true.
+// Leave lets the idle clients leave. It is true.
 type Leave bool
 
 var _ = kind[Leave]("leave")
@@ -16,6 +16,6 @@ func (l Leave) check(Act) error {
 
 func (Leave) expects() []string { return nil }
 
-func (Leave) says() string { return "the silent clients leave" }
+func (Leave) says() string { return "the idle clients leave" }
 
 func (Leave) byHand(*Lesson) string { return "" }

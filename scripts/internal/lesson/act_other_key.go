@@ -20,6 +20,6 @@ func (o OtherKey) check(a Act) error {
 
 func (o OtherKey) expects() []string { return []string{"other_key"} }
 
-func (o OtherKey) says() string { return "B is in the cache; A's load is held; somebody asks for B" }
+func (o OtherKey) says() string { return "B is in the cache; A's load is held; a caller asks for B" }
 
 func (o OtherKey) byHand(*Lesson) string { return "" }

@@ -2,7 +2,7 @@ package lesson
 
 import "fmt"
 
-// Silent is so many clients that connect and say nothing.
+// Silent is so many clients that connect and send nothing.
 type Silent int
 
 var _ = kind[Silent]("silent")
@@ -18,9 +18,9 @@ func (s Silent) expects() []string { return []string{"closed"} }
 
 func (s Silent) says() string {
 	if s == 1 {
-		return "a client connects and says nothing"
+		return "a client connects and sends nothing"
 	}
-	return fmt.Sprintf("%d clients connect and say nothing", s)
+	return fmt.Sprintf("%d clients connect and send nothing", s)
 }
 
 func (s Silent) byHand(*Lesson) string {

@@ -35,7 +35,7 @@ const (
 func (s Slow) expects() []string { return []string{"quick"} }
 
 func (s Slow) says() string {
-	return say.Plural(int(s), "client") + " take a second to say what they want; a quick one comes behind them"
+	return say.Plural(int(s), "client") + " take a second to send their header; a quick one comes behind them"
 }
 
 func (s Slow) byHand(*Lesson) string { return "" }

@@ -108,7 +108,7 @@ func Map(steps []*lesson.Lesson) string {
 	total := 0
 	for _, s := range steps {
 		total += s.Minutes
-		fmt.Fprintf(&b, "| [%s](%s)<br>%d min | %s |\n", s.Number(), s.Step, s.Minutes, flat(s.Claim))
+		fmt.Fprintf(&b, "| [%s](%s)<br>%d&nbsp;min | %s |\n", s.Number(), s.Step, s.Minutes, flat(s.Claim))
 	}
 	fmt.Fprintf(&b, "\nThat is %d h %02d min in all.\n", total/60, total%60)
 	return b.String()
@@ -226,7 +226,40 @@ func Changed(before, s *lesson.Lesson, diff string) string {
 		return b.String()
 	}
 	added, removed := Size(diff)
-	fmt.Fprintf(&b, "\n<details><summary>The code: %d lines more, %d lines less than in %s</summary>\n\n```diff\n%s```\n\n</details>\n", added, removed, before.Step, diff)
+	fmt.Fprintf(&b, "\n<details><summary>The code: %d lines more, %d lines less than in %s</summary>\n\n", added, removed, before.Step)
+	short := withoutDeletions(diff)
+	if short != diff {
+		fmt.Fprintf(&b, "Long deletions are left out. `go run ./scripts diff --code %s` shows them.\n\n", s.Number())
+	}
+	fmt.Fprintf(&b, "```diff\n%s```\n\n</details>\n", short)
+	return b.String()
+}
+
+// mostDeleted is how many deleted lines in a row a page shows: so many can be
+// compared with what stands in their place.
+const mostDeleted = 12
+
+// withoutDeletions is a unified diff in which a line stands for each longer run of
+// deleted lines.
+func withoutDeletions(diff string) string {
+	var b strings.Builder
+	var run []string
+	flush := func() {
+		if len(run) > mostDeleted {
+			run = []string{fmt.Sprintf("-… %d lines\n", len(run))}
+		}
+		b.WriteString(strings.Join(run, ""))
+		run = nil
+	}
+	for line := range strings.Lines(diff) {
+		if strings.HasPrefix(line, "-") && !strings.HasPrefix(line, "--- ") {
+			run = append(run, line)
+			continue
+		}
+		flush()
+		b.WriteString(line)
+	}
+	flush()
 	return b.String()
 }
 
@@ -251,7 +284,7 @@ func Exercise(s *lesson.Lesson, diff string) string {
 		}
 	}
 	if len(kept) > 0 {
-		fmt.Fprintf(&b, "\nand what must stay so:\n\n%s", strings.Join(kept, ""))
+		fmt.Fprintf(&b, "\nThese must stay so:\n\n%s", strings.Join(kept, ""))
 	}
 	for i, hint := range e.Hints {
 		fmt.Fprintf(&b, "\n<details><summary>Hint %d</summary>\n\n%s\n\n</details>\n", i+1, flat(hint))

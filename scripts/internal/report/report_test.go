@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func TestExercise(t *testing.T) {
 		"At first it finds:\n\n" +
 		"- ✗ many callers that miss one key at once make one load: 30 loads\n" +
 		"- ✗ callers of a load that does not end are all answered within two load timeouts: no end\n\n" +
-		"and what must stay so:\n\n" +
+		"These must stay so:\n\n" +
 		"- ✓ the answer is remembered for 5 s\n" +
 		"- ✓ an answer older than 5 s is loaded again\n\n" +
 		"<details><summary>Hint 1</summary>\n\nLook.\n\n</details>\n\n" +
@@ -165,5 +166,24 @@ func TestStillPutsTheQuickLast(t *testing.T) {
 		if got := Still(spans); got[0].Name != "ask slow" || got[1].Name != "ask quick" {
 			t.Errorf("from %v the order is %q, %q", order, got[0].Name, got[1].Name)
 		}
+	}
+}
+
+// A page shows what has replaced a few lines, and leaves long deletions out.
+func TestWithoutDeletions(t *testing.T) {
+	deleted := func(n int) string { return strings.Repeat("-old\n", n) }
+	head := "--- a/x.go\n+++ b/x.go\n@@ -1,9 +1,2 @@\n"
+	for name, c := range map[string]struct{ diff, want string }{
+		"few":    {head + deleted(mostDeleted) + "+new\n same\n", head + deleted(mostDeleted) + "+new\n same\n"},
+		"many":   {head + deleted(mostDeleted+1) + "+new\n same\n", head + fmt.Sprintf("-… %d lines\n+new\n same\n", mostDeleted+1)},
+		"at end": {head + "+new\n" + deleted(20), head + "+new\n-… 20 lines\n"},
+	} {
+		if got := withoutDeletions(c.diff); got != c.want {
+			t.Errorf("%s:\n%s\nwant:\n%s", name, got, c.want)
+		}
+	}
+	was, is := &lesson.Lesson{Step: "01-one"}, &lesson.Lesson{Step: "02-two"}
+	if got := Changed(was, is, head+deleted(20)); !strings.Contains(got, "0 lines more, 20 lines less than in 01-one") || !strings.Contains(got, "`go run ./scripts diff --code 02`") {
+		t.Errorf("a page with a long deletion counts it and says where it stands:\n%s", got)
 	}
 }

@@ -21,7 +21,7 @@ const atLeast = 4
 func RunSheets(steps []*lesson.Lesson) (string, error) {
 	var b strings.Builder
 	for _, s := range sheets {
-		fmt.Fprintf(&b, "### %d minutes\n\n| at | minutes | what | everybody sees |\n|--:|--:|---|---|\n", s.length)
+		fmt.Fprintf(&b, "### %d minutes\n\n| at | min | what | everybody sees |\n|--:|--:|---|---|\n", s.length)
 		at := 0
 		row := func(minutes int, what, see string) {
 			fmt.Fprintf(&b, "| %d:%02d | %d | %s | %s |\n", at/60, at%60, minutes, what, see)

@@ -98,7 +98,7 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 	case rest && len(others) == 0:
 		return nil, fmt.Errorf("block %q: every experiment stands on the page already", theRest)
 	case rest:
-		blocks[theRest] = table(others)
+		blocks[theRest] = list(others)
 	case len(others) > 0:
 		return nil, fmt.Errorf("the page does not show the experiment %q: add a block %q or %q", others[0].Name, runBlock+others[0].Name, theRest)
 	}
@@ -167,23 +167,24 @@ func (r Ran) acts() string {
 	return b.String()
 }
 
-// table shows experiments that are alike, a row each, folded.
-func table(ran []Ran) string {
+// list shows experiments without their pictures, folded: what each is about, then
+// a line for each act. A table would scroll sideways on a phone.
+func list(ran []Ran) string {
 	var b strings.Builder
 	many := "One more experiment"
 	if len(ran) > 1 {
 		many = fmt.Sprintf("%d more experiments", len(ran))
 	}
-	fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n| experiment | what is done | what comes out |\n|---|---|---|\n", many)
+	fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n", many)
 	for _, r := range ran {
-		var does, seen []string
+		fmt.Fprintf(&b, "- **%s.** %s\n", inline(capital(r.Name)), inline(flat(r.Says)))
 		for _, a := range r.Acts {
-			does = append(does, cell(a.Does))
+			line := inline(a.Does)
 			if len(a.Seen) > 0 {
-				seen = append(seen, cell(strings.Join(a.Seen, " · ")))
+				line += " → " + inline(strings.Join(a.Seen, " · "))
 			}
+			fmt.Fprintf(&b, "  - %s\n", line)
 		}
-		fmt.Fprintf(&b, "| **%s.** %s | %s | %s |\n", cell(capital(r.Name)), cell(flat(r.Says)), strings.Join(does, "<br>"), strings.Join(seen, "<br>"))
 	}
 	b.WriteString("\n</details>\n")
 	return b.String()
@@ -191,8 +192,10 @@ func table(ran []Ran) string {
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// cell keeps a text inside one cell of a table.
-func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s) }
+// inline keeps a text on one line, without HTML; cell keeps it inside one cell of a
+// table.
+func inline(s string) string { return strings.NewReplacer("\n", " ", "<", "&lt;").Replace(s) }
+func cell(s string) string   { return strings.ReplaceAll(inline(s), "|", `\|`) }
 
 // library are rows of goroutines that no code of ours started, or that send
 // spans. How many there are differs from run to run, and a page leaves them out.

@@ -31,8 +31,8 @@ func TestRuns(t *testing.T) {
 	for name, want := range map[string]string{
 		"run one flight":       "Four join.\n\n```text\n10 requests\n  bar\n  loads: 1\n```\n",
 		"screen a doomed load": "```text\n07, process 12: waits 3.1 s\n```\n",
-		"experiments": "<details><summary>One more experiment</summary>\n\n| experiment | what is done | what comes out |\n|---|---|---|\n" +
-			"| **A doomed load.** It panics. | a burst<br>look inside | answers: 1×lost · loads: 1 |\n\n</details>\n",
+		"experiments": "<details><summary>One more experiment</summary>\n\n- **A doomed load.** It panics.\n" +
+			"  - a burst → answers: 1×lost · loads: 1\n  - look inside\n\n</details>\n",
 	} {
 		if blocks[name] != want {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, blocks[name], want)

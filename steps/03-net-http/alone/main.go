@@ -43,7 +43,8 @@ func traceTo(ctx context.Context, collector, service string) (shutdown func(cont
 		return nil, err
 	}
 	// The resource is what all spans of this process have in common.
-	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", service)), resource.WithFromEnv())
+	about, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", service)), resource.WithFromEnv())
 	if err != nil {
 		return nil, err
 	}

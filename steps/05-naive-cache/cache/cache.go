@@ -44,7 +44,8 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 // than the ttl, or else what load returns. Errors are load's own, and are not
 // remembered.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
-	ctx, span := tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
+	ctx, span := tracer.Start(ctx, "cache.get",
+		trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
 	defer span.End()
 
 	if value, ok := c.fresh(key); ok {

@@ -57,7 +57,8 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 // join and wait. Errors are load's own, go to all waiters, and are not
 // remembered.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
-	ctx, span := tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
+	ctx, span := tracer.Start(ctx, "cache.get",
+		trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
 	defer span.End()
 
 	c.mu.Lock()

@@ -56,7 +56,8 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 // Get returns the value of key: the one that it remembers, or what the key's flight
 // brings: errors and panics, too. Those go to all waiters, and are not remembered.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
-	ctx, span := tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
+	ctx, span := tracer.Start(ctx, "cache.get",
+		trace.WithAttributes(attribute.String("cache.key", fmt.Sprint(key))))
 	defer span.End()
 
 	if value, ok := c.fresh(key); ok {

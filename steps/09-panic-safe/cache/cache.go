@@ -52,7 +52,8 @@ func New[K comparable, V any](ttl time.Duration, load func(context.Context, K) (
 // Get returns the value of key: the one that it remembers, or what the key's flight
 // brings, errors too. A caller whose own context ends gets its cause at once.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
-	ctx, span := tracer.Start(ctx, "cache.get", trace.WithAttributes(attribute.String("cache.key", text(key))))
+	ctx, span := tracer.Start(ctx, "cache.get",
+		trace.WithAttributes(attribute.String("cache.key", text(key))))
 	defer span.End()
 	value, f, result := c.lookup(ctx, key)
 	span.SetAttributes(attribute.String("cache.result", result))

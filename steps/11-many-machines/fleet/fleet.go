@@ -155,11 +155,13 @@ func New(c Config, ttl time.Duration, load func(context.Context, string) (string
 func (f *Fleet) Get(ctx context.Context, key string) (string, error) {
 	span := trace.SpanFromContext(ctx)
 	if span.IsRecording() {
-		ctx, span = tracer.Start(ctx, "fleet.get", trace.WithAttributes(attribute.String("cache.key", key)))
+		ctx, span = tracer.Start(ctx, "fleet.get",
+			trace.WithAttributes(attribute.String("cache.key", key)))
 		defer span.End()
 	}
 	if key == "" || len(key) > MaxKey {
-		return "", &Error{Text: fmt.Sprintf("a key of %d bytes: it has 1 to %d", len(key), MaxKey), Status: http.StatusBadRequest}
+		text := fmt.Sprintf("a key of %d bytes: it has 1 to %d", len(key), MaxKey)
+		return "", &Error{Text: text, Status: http.StatusBadRequest}
 	}
 	if f.group == nil {
 		return f.store.Get(ctx, key)

@@ -100,7 +100,7 @@ func ServeOn(ctx context.Context, l net.Listener, server *http.Server) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopWithin)
 	defer cancel()
 	if err := server.Shutdown(stop); err != nil {
-		// Shutdown waits for silent clients too; those have lost nothing.
+		// Shutdown waits for idle clients too; those have lost nothing.
 		if n := inAir.Load(); n > 0 {
 			slog.WarnContext(ctx, "requests did not end in time; their connections are closed", "requests", n, "waited", StopWithin)
 		}
