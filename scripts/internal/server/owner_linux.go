@@ -17,6 +17,9 @@ func foreign(port int, leader int) bool {
 	if len(sockets) == 0 {
 		return false
 	}
+	if holds(filepath.Join("/proc", strconv.Itoa(leader)), sockets) {
+		return false // as nearly always: the others need no look
+	}
 	known := false
 	for _, dir := range pids() {
 		if !holds(dir, sockets) {
