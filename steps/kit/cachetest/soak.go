@@ -107,75 +107,20 @@ func (o *origin) load(ctx context.Context, k any) (any, error) {
 //
 //	go test -v -timeout 15m -run Soak ./cache -soak 10m
 func Soak(t *testing.T, s Subject) {
-	o := &origin{t: t, began: time.Now(), timeout: s.Timeout}
-	var c Cache
+	k := &soaking{t: t, s: s, o: &origin{t: t, began: time.Now(), timeout: s.Timeout}}
 	if s.Short != nil {
-		o.timeout = soakTimeout
-		c = s.Short(soakTTL, soakTimeout, o.load)
+		k.o.timeout = soakTimeout
+		k.c = s.Short(soakTTL, soakTimeout, k.o.load)
 	} else {
-		c = s.New(soakTTL, o.load)
+		k.c = s.New(soakTTL, k.o.load)
 	}
 	goroutines := runtime.NumGoroutine()
-	var calls, tooLate, oldest atomic.Int64
-
-	call := func() {
-		key := rand.IntN(soakKeys)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var after int64 // the answer must be of a load with a higher number
-		over := false
-		switch n := rand.IntN(1000); {
-		case n < 5 && s.Forget != nil:
-			k := &o.keys[key]
-			after = o.number.Load()
-			k.forgetting.Add(1)
-			s.Forget(c, key)
-			k.forgotten.Add(1)
-		case n < 10:
-			cancel()
-			over = true
-		case n < 100:
-			ctx, cancel = context.WithTimeout(ctx, rand.N(5*time.Millisecond))
-			defer cancel()
-		}
-		calls.Add(1)
-		called := time.Now()
-		v, err := c.Get(ctx, key)
-		switch {
-		case err == nil:
-			a := v.(*answer)
-			if a.key != key {
-				t.Errorf("key %d gets the answer of key %d", key, a.key)
-			}
-			if a.number <= after {
-				t.Errorf("key %d was forgotten, and gets load %d; %d had started", key, a.number, after)
-			}
-			// It was stored between the end of its load and the moment when a caller
-			// first had it. The first of the two is shown, the second is judged.
-			raise(&oldest, int64(called.Sub(a.ended)))
-			a.seen.CompareAndSwap(0, int64(time.Since(o.began)))
-			if age := called.Sub(o.began) - time.Duration(a.seen.Load()); age >= soakTTL {
-				t.Errorf("key %d gets a value that is at least %v old, the ttl is %v", key, age, soakTTL)
-			}
-		case ctx.Err() == nil && !errors.Is(err, errOrigin) && !errors.Is(err, s.Goexit) && !errors.Is(err, context.DeadlineExceeded):
-			t.Errorf("key %d: %v", key, err)
-		}
-		// A caller that came too late is in no count, unless there was a value. Nor is
-		// one whose context ended on the way in.
-		if over && err != nil {
-			tooLate.Add(1)
-		}
-		if d := time.Since(called); d > o.timeout+10*time.Second {
-			t.Errorf("answered after %v", d)
-		}
-	}
-
 	var callers sync.WaitGroup
 	end := time.Now().Add(*soak)
 	for range soakCallers {
 		callers.Go(func() {
 			for time.Now().Before(end) && !t.Failed() {
-				call()
+				k.call()
 				time.Sleep(rand.N(2 * time.Millisecond))
 			}
 		})
@@ -187,44 +132,112 @@ func Soak(t *testing.T, s Subject) {
 		looks = append(looks, lookAround())
 	}
 	callers.Wait()
-	t.Logf("%d calls, the oldest answer %v after the end of its load (the ttl is %v)", calls.Load(), time.Duration(oldest.Load()), soakTTL)
+	t.Logf("%d calls, the oldest answer %v after the end of its load (the ttl is %v)", k.calls.Load(), time.Duration(k.oldest.Load()), soakTTL)
 	early, later := highest(looks[1:8]), highest(looks[13:])
 	t.Logf("at most %v early, %v late", early, later)
 	if later.heap > 2*early.heap+1<<20 || later.goroutines > 2*early.goroutines+50 {
 		t.Errorf("it grows: at most %v early, %v late", early, later)
 	}
+	k.nothingIsLeft(goroutines)
+	if s.Stats != nil {
+		k.countsAgree()
+	}
+}
 
-	// What was in the air lands, values expire, deaf loads return.
-	left := ""
+// soaking is a cache under load.
+type soaking struct {
+	t *testing.T
+	s Subject
+	c Cache
+	o *origin
+
+	calls, tooLate, oldest atomic.Int64 // oldest in nanoseconds
+}
+
+// call is one call of one of the callers, and judges its answer.
+func (k *soaking) call() {
+	key := rand.IntN(soakKeys)
+	ctx, cancel := context.WithCancel(k.t.Context())
+	defer cancel()
+	var after int64 // the answer must be of a load with a higher number
+	over := false
+	switch n := rand.IntN(1000); {
+	case n < 5 && k.s.Forget != nil:
+		forgets := &k.o.keys[key]
+		after = k.o.number.Load()
+		forgets.forgetting.Add(1)
+		k.s.Forget(k.c, key)
+		forgets.forgotten.Add(1)
+	case n < 10:
+		cancel()
+		over = true
+	case n < 100:
+		ctx, cancel = context.WithTimeout(ctx, rand.N(5*time.Millisecond))
+		defer cancel()
+	}
+	k.calls.Add(1)
+	called := time.Now()
+	v, err := k.c.Get(ctx, key)
+	switch {
+	case err == nil:
+		a := v.(*answer)
+		if a.key != key {
+			k.t.Errorf("key %d gets the answer of key %d", key, a.key)
+		}
+		if a.number <= after {
+			k.t.Errorf("key %d was forgotten, and gets load %d; %d had started", key, a.number, after)
+		}
+		// It was stored between the end of its load and the moment when a caller
+		// first had it. The first of the two is shown, the second is judged.
+		raise(&k.oldest, int64(called.Sub(a.ended)))
+		a.seen.CompareAndSwap(0, int64(time.Since(k.o.began)))
+		if age := called.Sub(k.o.began) - time.Duration(a.seen.Load()); age >= soakTTL {
+			k.t.Errorf("key %d gets a value that is at least %v old, the ttl is %v", key, age, soakTTL)
+		}
+	case ctx.Err() == nil && !errors.Is(err, errOrigin) && !errors.Is(err, k.s.Goexit) && !errors.Is(err, context.DeadlineExceeded):
+		k.t.Errorf("key %d: %v", key, err)
+	}
+	// A caller that came too late is in no count, unless there was a value. Nor is
+	// one whose context ended on the way in.
+	if over && err != nil {
+		k.tooLate.Add(1)
+	}
+	if d := time.Since(called); d > k.o.timeout+10*time.Second {
+		k.t.Errorf("answered after %v", d)
+	}
+}
+
+// nothingIsLeft waits until what was in the air has landed, values have expired, and
+// deaf loads have returned. goroutines ran before the callers came.
+func (k *soaking) nothingIsLeft(goroutines int) {
+	var left string
 	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		n := runtime.NumGoroutine()
-		flights, entries, counts := s.Flights(c), 0, Stats{}
-		if s.Entries != nil {
-			entries = s.Entries(c)
+		flights, entries, counts := k.s.Flights(k.c), 0, Stats{}
+		if k.s.Entries != nil {
+			entries = k.s.Entries(k.c)
 		}
-		if s.Stats != nil {
-			counts = s.Stats(c)
+		if k.s.Stats != nil {
+			counts = k.s.Stats(k.c)
 		}
 		left = fmt.Sprintf("%d flights, %d values, %d goroutines of %d, %+v", flights, entries, n, goroutines, counts)
 		if flights+entries == 0 && n <= goroutines && counts.Misses == counts.Loads {
-			left = ""
-			break
+			return
 		}
 	}
-	if left != "" {
-		t.Errorf("left behind: %s", left)
-	}
-	if s.Stats == nil {
-		return
-	}
-	counts := s.Stats(c)
-	t.Logf("%+v", counts)
-	if counts.Panics != o.panics.Load() {
-		t.Errorf("%d panics are counted, %d loads panicked", counts.Panics, o.panics.Load())
+	k.t.Errorf("left behind: %s", left)
+}
+
+// countsAgree compares the cache's counts with ours.
+func (k *soaking) countsAgree() {
+	counts := k.s.Stats(k.c)
+	k.t.Logf("%+v", counts)
+	if counts.Panics != k.o.panics.Load() {
+		k.t.Errorf("%d panics are counted, %d loads panicked", counts.Panics, k.o.panics.Load())
 	}
 	// A context can end between the call and the first look at it.
-	if seen := counts.Hits + counts.Misses + counts.Joined; seen > calls.Load()-tooLate.Load() || seen < calls.Load()*9/10 {
-		t.Errorf("%d callers are counted; %d called, %d of them too late", seen, calls.Load(), tooLate.Load())
+	if seen := counts.Hits + counts.Misses + counts.Joined; seen > k.calls.Load()-k.tooLate.Load() || seen < k.calls.Load()*9/10 {
+		k.t.Errorf("%d callers are counted; %d called, %d of them too late", seen, k.calls.Load(), k.tooLate.Load())
 	}
 }
 
