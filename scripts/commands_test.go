@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/ports"
 	"regexp"
 	"runtime"
 	"slices"
@@ -21,7 +22,6 @@ import (
 	"plaque/scripts/internal/jaeger/jaegertest"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
-	"plaque/scripts/internal/server"
 	"plaque/steps/kit/need"
 	"plaque/steps/kit/web/webtest"
 )
@@ -75,7 +75,7 @@ var comment = regexp.MustCompile(`(^|\s+)#.*$`)
 // try runs a block of commands, and says what does not work. failing is what the
 // last of them says when it fails, as it should; "" means that all should work.
 func (s *shell) try(ctx context.Context, text, failing string) (err error) {
-	addr, err := server.FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -448,7 +448,7 @@ func TestBrokenCommandsAreFound(t *testing.T) {
 // A command that ends before its block does has not done what the page says.
 func TestCommandThatDiesIsFound(t *testing.T) {
 	s := newShell(t)
-	addr, err := server.FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

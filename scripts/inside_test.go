@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/ports"
 	"regexp"
 	"runtime"
 	"slices"
@@ -410,7 +411,7 @@ func TestSilentDebugPages(t *testing.T) {
 // for Perfetto. All three have each span, as often as it was made.
 func TestViewsWithoutJaeger(t *testing.T) {
 	t.Parallel()
-	addr, err := server.FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

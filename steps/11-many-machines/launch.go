@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/web"
 )
@@ -42,24 +43,24 @@ func launch(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	places, err := hold(peers)
-	if err != nil {
-		return err
-	}
 	var urls, hosts []string
-	for _, p := range places {
-		hosts, urls = append(hosts, p.host), append(urls, "http://"+p.host)
+	for range peers {
+		host, err := ports.FreeAddr() // the peer's debug pages are two ports behind it
+		if err != nil {
+			return err
+		}
+		hosts, urls = append(hosts, host), append(urls, "http://"+host)
 	}
 	var running sync.WaitGroup
 	defer running.Wait() // they flush their spans before we go
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	for i, place := range places {
-		env := append(os.Environ(), "ADDR="+place.host, "FEED_URL="+feed, "SELF="+urls[i], "PEERS="+strings.Join(urls, ","))
+	for i, host := range hosts {
+		env := append(os.Environ(), "ADDR="+host, "FEED_URL="+feed, "SELF="+urls[i], "PEERS="+strings.Join(urls, ","))
 		if os.Getenv("LOG_LEVEL") == "" {
 			env = append(env, "LOG_LEVEL=warn") // what a peer says of itself, we say below
 		}
-		running.Go(func() { keepUp(ctx, place, env) })
+		running.Go(func() { keepUp(ctx, host, env) })
 	}
 	if err := allUp(ctx, hosts); err != nil {
 		return err
@@ -83,9 +84,7 @@ func launch(ctx context.Context, p *process.Process) error {
 }
 
 // keepUp runs one peer, and starts it again when it has died, until ctx ends.
-func keepUp(ctx context.Context, place *place, env []string) {
-	host := place.host
-	defer place.handOn() // also where it is never started
+func keepUp(ctx context.Context, host string, env []string) {
 	for ctx.Err() == nil {
 		cmd := exec.Command(os.Args[0], os.Args[1:]...)
 		cmd.Env, cmd.Stderr = env, os.Stderr
@@ -94,7 +93,6 @@ func keepUp(ctx context.Context, place *place, env []string) {
 		// we die of.
 		stdin, err := cmd.StdinPipe()
 		if err == nil {
-			place.handOn()
 			err = cmd.Start()
 		}
 		if err != nil {
@@ -118,8 +116,7 @@ func keepUp(ctx context.Context, place *place, env []string) {
 	}
 }
 
-// allUp waits until every peer answers. A connection alone shows nothing: until a
-// place is handed on, it is we who listen there.
+// allUp waits until every peer answers.
 func allUp(ctx context.Context, hosts []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, upWithin, fmt.Errorf("the peers were not up within %v: their logs are above", upWithin))
 	defer cancel()
@@ -136,54 +133,6 @@ func allUp(ctx context.Context, hosts []string) error {
 		}
 	}
 	return nil
-}
-
-// place is where a peer will listen. Its ports are held until they are handed on,
-// so that no two peers are given the same.
-type place struct {
-	host string
-	held []net.Listener
-}
-
-// handOn lets the ports go. It may be called again.
-func (p *place) handOn() {
-	for _, l := range p.held {
-		_ = l.Close()
-	}
-	p.held = nil
-}
-
-// hold finds n places on 127.0.0.1, each a free port and the one two behind it,
-// where a peer has its debug pages.
-func hold(n int) (places []*place, err error) {
-	var tried []net.Listener // held too, or they would be offered again
-	defer func() {
-		for _, l := range tried {
-			_ = l.Close()
-		}
-		if err != nil {
-			for _, p := range places {
-				p.handOn()
-			}
-			places = nil
-		}
-	}()
-	for len(places) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return places, fmt.Errorf("no free port for a peer: %w", err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		debug, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+2))
-		if err != nil {
-			if tried = append(tried, l); len(tried) > 100 {
-				return places, errors.New("there is no free port on 127.0.0.1 with another two behind it")
-			}
-			continue
-		}
-		places = append(places, &place{l.Addr().String(), []net.Listener{l, debug}})
-	}
-	return places, nil
 }
 
 // robin sends each request to the next peer. It skips a peer that takes no
@@ -276,7 +225,8 @@ func (b *robin) ask(r *http.Request, p *runner) (*http.Response, error) {
 	return res, nil
 }
 
-// runs reports whether a peer answers anything at all, within patience.
+// runs reports whether a peer answers, within patience. An answer of another
+// program, which may have the port by now, does not count.
 func (b *robin) runs(ctx context.Context, p *runner) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -289,7 +239,7 @@ func (b *robin) runs(ctx context.Context, p *runner) bool {
 		return false
 	}
 	_ = res.Body.Close()
-	return true
+	return res.Header.Get(nameHeader) == p.host
 }
 
 // leave notes that a peer has stopped, and looks from now on whether it is back.

@@ -79,7 +79,7 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+fleet.Path, videos.Handler())
 	mux.Handle("GET /{$}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
-		w.Header().Set("X-Served-By", name)
+		w.Header().Set(nameHeader, name)
 		channel, err := youtube.Channel(r)
 		if err != nil {
 			return err
@@ -93,14 +93,18 @@ func serve(ctx context.Context, p *process.Process, c fleet.Config) error {
 	traced := web.Trace(mux)
 	return web.Serve(ctx, p.Addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == alivePath {
+			w.Header().Set(nameHeader, name)
 			return // 200, without a span: the round robin asks as often as it likes
 		}
 		traced.ServeHTTP(w, r)
 	}))
 }
 
-// alivePath answers as long as a peer runs, whatever its loads do.
-const alivePath = "/alive"
+const (
+	// alivePath answers as long as a peer runs, whatever its loads do.
+	alivePath  = "/alive"
+	nameHeader = "X-Served-By" // the name of the peer that answers
+)
 
 // nameOf is what a peer is called in answers, to the feed and in spans.
 func nameOf(self string) string { return strings.TrimPrefix(self, "http://") }

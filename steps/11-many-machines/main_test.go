@@ -375,6 +375,7 @@ func newPeer(t *testing.T, wait time.Duration) *peer {
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.stopped.RLock()
 		defer p.stopped.RUnlock()
+		w.Header().Set(nameHeader, p.host())
 		if r.URL.Path != alivePath {
 			p.asked.Add(1)
 			time.Sleep(wait)
@@ -481,68 +482,33 @@ func TestRobinReadsNoFurther(t *testing.T) {
 	}
 }
 
-// A place that is held takes connections. Its peer is up when the peer answers, and
-// no earlier: the round robin would find nobody there, and each caller get a 502.
+// A peer is up when it answers by its name, and no earlier: the round robin would
+// find nobody there, or another program, and callers would get a 502 or a 404.
 func TestAllUp(t *testing.T) {
-	places, err := hold(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, up := places[0].host, make(chan error, 1)
+	var name atomic.Value
+	name.Store("")
+	asked := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(nameHeader, name.Load().(string))
+		http.NotFound(w, r)
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+	}))
+	defer server.Close()
+	host, up := strings.TrimPrefix(server.URL, "http://"), make(chan error, 1)
 	go func() { up <- allUp(t.Context(), []string{host}) }()
-	conn, err := places[0].held[0].Accept() // allUp has come
-	if err != nil {
-		t.Fatal(err)
+	for range 3 {
+		<-asked
 	}
 	select {
 	case err := <-up:
 		t.Fatalf("up before the peer listens: %v", err)
-	case <-time.After(100 * time.Millisecond):
+	default:
 	}
-	_ = conn.Close()
-	places[0].handOn()
-	l, err := net.Listen("tcp", host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	peer := &http.Server{Handler: http.NotFoundHandler()}
-	defer peer.Close()
-	go func() { _ = peer.Serve(l) }()
+	name.Store(host)
 	if err := <-up; err != nil {
 		t.Error(err)
-	}
-}
-
-// No two peers get one port, for their callers or for their debug pages, and
-// nobody else gets it before they start.
-func TestHold(t *testing.T) {
-	places, err := hold(50)
-	if err != nil {
-		t.Fatal(err)
-	}
-	taken := map[int]bool{}
-	for _, p := range places {
-		_, text, _ := net.SplitHostPort(p.host)
-		port, _ := strconv.Atoi(text)
-		for _, n := range []int{port, port + 2} {
-			if taken[n] {
-				t.Errorf("port %d is there twice", n)
-			}
-			taken[n] = true
-			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", n)); err == nil {
-				_ = l.Close()
-				t.Errorf("port %d is not held", n)
-			}
-		}
-	}
-	for _, p := range places {
-		p.handOn()
-		p.handOn()
-		l, err := net.Listen("tcp", p.host)
-		if err != nil {
-			t.Errorf("what is handed on is not free: %v", err)
-			continue
-		}
-		_ = l.Close()
 	}
 }

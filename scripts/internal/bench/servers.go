@@ -8,6 +8,7 @@ import (
 	"math"
 	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/ports"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,7 +180,7 @@ func (b *Bench) Fleet(ctx context.Context) (*plan, error) {
 	}
 	var addrs, urls []string
 	for range 3 {
-		addr, err := server.FreeAddr()
+		addr, err := ports.FreeAddr()
 		if err != nil {
 			return nil, err
 		}

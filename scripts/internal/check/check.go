@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"plaque/steps/kit/ports"
 	"slices"
 	"strings"
 	"sync"
@@ -214,7 +215,7 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 		return nil, err
 	}
 	for tries := 2; ; tries-- {
-		addr, err := server.FreeAddr()
+		addr, err := ports.FreeAddr()
 		if err != nil {
 			stop()
 			return nil, err

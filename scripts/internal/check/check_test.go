@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/ports"
 	"regexp"
 	"slices"
 	"strings"
@@ -491,15 +492,15 @@ func TestRunningServer(t *testing.T) {
 	}
 	bin := built(t, l)
 	t.Parallel()
-	addr, err := server.FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	feed, err := server.FreeAddr()
+	feed, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	spans, err := server.FreeAddr()
+	spans, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -690,7 +691,7 @@ func TestByHand(t *testing.T) {
 			l := all[i]
 			t.Run(p.Name+" "+l.Number(), func(t *testing.T) {
 				t.Parallel()
-				addr, err := server.FreeAddr()
+				addr, err := ports.FreeAddr()
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"plaque/steps/kit/ports"
 	"runtime"
 	"slices"
 	"strconv"
@@ -29,7 +30,6 @@ import (
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/jaeger/jaegertest"
-	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/terminal"
 	"plaque/steps/kit/web/webtest"
@@ -75,7 +75,7 @@ func clean(t *testing.T) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	three, err := server.FreeAddr()
+	three, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

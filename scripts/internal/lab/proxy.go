@@ -3,11 +3,11 @@ package lab
 import (
 	"io"
 	"net"
+	"plaque/steps/kit/ports"
 	"sync"
 	"time"
 
 	"plaque/scripts/internal/lesson"
-	"plaque/scripts/internal/server"
 )
 
 // proxy is a way to a peer that can be cut.
@@ -22,7 +22,7 @@ type proxy struct {
 }
 
 func newProxy() (*proxy, error) {
-	addr, err := server.FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

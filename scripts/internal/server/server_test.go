@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"plaque/steps/kit/ports"
 	"runtime"
 	"strings"
 	"testing"
@@ -70,7 +71,7 @@ func TestAnothersListener(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skipf("needs a system that tells who listens: %s does not, without another program", runtime.GOOS)
 	}
-	addr, err := FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestAnothersListener(t *testing.T) {
 
 // A server that is its own listener is up, also where a shell has started it.
 func TestOwnListener(t *testing.T) {
-	addr, err := FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestOwnListener(t *testing.T) {
 // A command that ends, and leaves a child that holds its output, has ended: its
 // child ends with it, or is no longer waited for.
 func TestChildThatIsLeft(t *testing.T) {
-	addr, err := FreeAddr()
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package server
+// Package ports finds ports of this machine for programs that are told where to
+// listen.
+package ports
 
 import (
 	"errors"
