@@ -80,7 +80,7 @@ func TestPagesAreWellFormed(t *testing.T) {
 	seen := map[string]bool{}
 	for _, l := range p.LinkPatterns {
 		if l.Type != "tags" && l.Type != "process" {
-			t.Errorf("the link on %s is for %q, which is none of a span's tags or process", l.Key, l.Type)
+			t.Errorf("the link on %s is for %q, and a span has only tags and a process", l.Key, l.Type)
 		}
 		// The pages make a menu of two links on one value: one click more.
 		if l.Key == "" || seen[l.Key] {

@@ -124,7 +124,7 @@ func validate(t *testing.T, file []byte) drawn {
 				}
 				sorted[thread]++
 			default:
-				t.Errorf("metadata that is none of ours: %s", text(*e))
+				t.Errorf("metadata that we do not write: %s", text(*e))
 			}
 		case "X":
 			if e.end = e.start + nanos(t, *e.Dur); e.end < e.start {
