@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"plaque/scripts/internal/build"
+	"plaque/scripts/internal/bundle"
 	"plaque/scripts/internal/jaeger"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/say"
@@ -39,7 +40,7 @@ func Run(ctx context.Context, o Options) error {
 		return errors.New("GOFLAGS has -mod=mod, with which go asks the network for other versions: take it out")
 	}
 	if o.Bundle != "" {
-		if err := writable(o.Bundle); err != nil {
+		if err := bundle.Writable(o.Bundle); err != nil {
 			return err
 		}
 	}
@@ -141,12 +142,6 @@ func (o Options) verify(ctx context.Context, bins *build.Bins, server *jaeger.Se
 	return errors.New("no step of the workshop has callers that load at once")
 }
 
-// In a bundle stand a module proxy's files, and Jaeger's program.
-const (
-	modulesIn = "modules/"
-	jaegerIn  = "jaeger/"
-)
-
 // unpacked unpacks a bundle, makes it the module proxy, and puts Jaeger where it
 // is looked for.
 func (o Options) unpacked(ctx context.Context) error {
@@ -155,30 +150,16 @@ func (o Options) unpacked(ctx context.Context) error {
 		return err
 	}
 	defer clean()
-	if err := unpack(ctx, o.From, dir); err != nil {
-		disk := (*fs.PathError)(nil)
-		if ctx.Err() != nil {
-			return err
-		}
-		switch {
-		case !errors.As(err, &disk):
-			err = fmt.Errorf("%w; copy it once more, or make it with `go run ./scripts prepare --bundle FILE`", err)
-		case strings.HasPrefix(disk.Path, dir):
-			err = fmt.Errorf("%w; make room there, or name another folder with TMPDIR (on Windows TMP)", err)
-		}
-		return fmt.Errorf("%s cannot be used: %w", o.From, err)
+	if err := bundle.Unpack(ctx, o.From, dir); err != nil {
+		return err
 	}
-	proxy := "file://" + filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(modulesIn)))
-	if runtime.GOOS == "windows" {
-		proxy = strings.Replace(proxy, "file://", "file:///", 1)
-	}
-	if err := errors.Join(os.Setenv("GOPROXY", proxy), os.Setenv("GOSUMDB", "off")); err != nil { // go.sum has them all
+	if err := errors.Join(os.Setenv("GOPROXY", bundle.Proxy(dir)), os.Setenv("GOSUMDB", "off")); err != nil { // go.sum has them all
 		return err
 	}
 	if err := o.modules(ctx); err != nil {
 		return err
 	}
-	programs, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(jaegerIn), "*"))
+	programs, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(bundle.JaegerIn), "*"))
 	if err != nil {
 		return err
 	}
@@ -203,21 +184,18 @@ func (o Options) bundle(ctx context.Context) error {
 	}
 	// A fresh module cache, filled from the one that is here, has the modules of the
 	// workshop and nothing of anybody else's.
-	cache := filepath.ToSlash(filepath.Join(strings.TrimSpace(string(out)), "cache", "download"))
-	if runtime.GOOS == "windows" {
-		cache = "/" + cache
-	}
-	if err := o.modules(ctx, "GOMODCACHE="+dir, "GOPROXY=file://"+cache, "GOSUMDB=off", "GOFLAGS=-modcacherw"); err != nil {
+	cache := bundle.Folder(filepath.Join(strings.TrimSpace(string(out)), "cache", "download"))
+	if err := o.modules(ctx, "GOMODCACHE="+dir, "GOPROXY="+cache, "GOSUMDB=off", "GOFLAGS=-modcacherw"); err != nil {
 		return err
 	}
-	var files []file
+	var files []bundle.File
 	top := filepath.Join(dir, "cache", "download")
 	err = filepath.WalkDir(top, func(at string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(at) == ".lock" {
 			return err
 		}
 		name, err := filepath.Rel(top, at)
-		files = append(files, file{modulesIn + filepath.ToSlash(name), at})
+		files = append(files, bundle.File{Name: bundle.ModulesIn + filepath.ToSlash(name), Path: at})
 		return err
 	})
 	if err != nil {
@@ -228,9 +206,9 @@ func (o Options) bundle(ctx context.Context) error {
 		return err
 	}
 	for _, program := range programs {
-		files = append(files, file{jaegerIn + filepath.Base(program), program})
+		files = append(files, bundle.File{Name: bundle.JaegerIn + filepath.Base(program), Path: program})
 	}
-	if err := pack(ctx, o.Bundle, files); err != nil {
+	if err := bundle.Pack(ctx, o.Bundle, files); err != nil {
 		return err
 	}
 	info, err := os.Stat(o.Bundle)

@@ -1,4 +1,7 @@
-package prepare
+// Package bundle keeps what a machine without a network needs in one file: a zip with
+// checksums. It imports the standard library alone, so that it compiles where no
+// module is.
+package bundle
 
 import (
 	"archive/zip"
@@ -9,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -25,8 +30,28 @@ const (
 	mostSums  = 32 << 20
 )
 
-// file is one of a bundle.
-type file struct{ name, path string } // name has slashes; path is where it stands
+// In a bundle stand a module proxy's files, and Jaeger's program.
+const (
+	ModulesIn = "modules/"
+	JaegerIn  = "jaeger/"
+)
+
+// File is one of a bundle.
+type File struct{ Name, Path string } // Name has slashes; Path is where it stands
+
+// Proxy is the module proxy in a folder that Unpack has filled, as GOPROXY names it.
+func Proxy(dir string) string {
+	return Folder(filepath.Join(dir, filepath.FromSlash(ModulesIn)))
+}
+
+// Folder is a folder that holds a module proxy's files, as GOPROXY names it.
+func Folder(dir string) string {
+	dir = filepath.ToSlash(dir)
+	if runtime.GOOS == "windows" {
+		dir = "/" + dir
+	}
+	return "file://" + dir
+}
 
 // stoppable is a reader whose reads fail once ctx has ended.
 type stoppable struct {
@@ -49,9 +74,9 @@ func beside(to string) (*os.File, error) {
 	return os.CreateTemp(filepath.Dir(to), ".bundle-*")
 }
 
-// writable makes sure that a bundle can be written to this file: otherwise the
+// Writable makes sure that a bundle can be written to this file: otherwise the
 // network would be asked for nothing.
-func writable(to string) error {
+func Writable(to string) error {
 	tmp, err := beside(to)
 	if err != nil {
 		return fmt.Errorf("no bundle can be written to %s: %w", to, err)
@@ -59,9 +84,9 @@ func writable(to string) error {
 	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
 }
 
-// pack writes the files and their checksums to path. It is there as a whole or,
+// Pack writes the files and their checksums to path. It is there as a whole or,
 // with an error, not at all.
-func pack(ctx context.Context, to string, files []file) (err error) {
+func Pack(ctx context.Context, to string, files []File) (err error) {
 	tmp, err := beside(to)
 	if err != nil {
 		return err
@@ -77,9 +102,9 @@ func pack(ctx context.Context, to string, files []file) (err error) {
 	for _, f := range files {
 		sum, err := add(ctx, z, f)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+			return fmt.Errorf("%s: %w", f.Name, err)
 		}
-		fmt.Fprintf(&sums, "%s *%s\n", sum, f.name)
+		fmt.Fprintf(&sums, "%s *%s\n", sum, f.Name)
 	}
 	w, err := z.Create(sumsName)
 	if err == nil {
@@ -92,14 +117,14 @@ func pack(ctx context.Context, to string, files []file) (err error) {
 }
 
 // add adds a file and returns its checksum, in hex.
-func add(ctx context.Context, z *zip.Writer, f file) (string, error) {
-	in, err := os.Open(f.path)
+func add(ctx context.Context, z *zip.Writer, f File) (string, error) {
+	in, err := os.Open(f.Path)
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	h := zip.FileHeader{Name: f.name, Method: zip.Deflate}
-	if path.Ext(f.name) == ".zip" {
+	h := zip.FileHeader{Name: f.Name, Method: zip.Deflate}
+	if path.Ext(f.Name) == ".zip" {
 		h.Method = zip.Store // a module's archive is small already
 	}
 	out, err := z.CreateHeader(&h)
@@ -111,9 +136,24 @@ func add(ctx context.Context, z *zip.Writer, f file) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// unpack writes a bundle's files below dir, which is empty. Nothing is written
+// Unpack writes a bundle's files below dir, which is empty. Nothing is written
 // elsewhere, whatever the bundle says, and a file whose checksum is not listed is an
-// error. After an error dir holds a part.
+// error, which says what to do. After an error dir holds a part.
+func Unpack(ctx context.Context, from, dir string) error {
+	err := unpack(ctx, from, dir)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	var disk *fs.PathError
+	switch {
+	case !errors.As(err, &disk):
+		err = fmt.Errorf("%w; copy it once more, or make it with `go run ./scripts prepare --bundle FILE`", err)
+	case strings.HasPrefix(disk.Path, dir):
+		err = fmt.Errorf("%w; make room there, or name another folder with TMPDIR (on Windows TMP)", err)
+	}
+	return fmt.Errorf("%s cannot be used: %w", from, err)
+}
+
 func unpack(ctx context.Context, from, dir string) error {
 	z, err := zip.OpenReader(from)
 	if err != nil {

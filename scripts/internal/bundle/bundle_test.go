@@ -1,4 +1,4 @@
-package prepare
+package bundle
 
 import (
 	"archive/zip"
@@ -9,7 +9,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,20 +66,20 @@ func forged(t *testing.T, entries ...entry) string {
 func TestBundle(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
 	want := map[string]string{"modules/a/@v/v1.0.0.zip": "a zip", "jaeger/jaeger": strings.Repeat("a program ", 1000)}
-	var files []file
+	var files []File
 	for name, text := range want {
 		path := filepath.Join(from, filepath.Base(name))
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, file{name, path})
+		files = append(files, File{name, path})
 	}
 	bundle := filepath.Join(to, "bundle.zip")
-	if err := pack(t.Context(), bundle, files); err != nil {
+	if err := Pack(t.Context(), bundle, files); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := unpack(t.Context(), bundle, dir); err != nil {
+	if err := Unpack(t.Context(), bundle, dir); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range want {
@@ -85,23 +87,23 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}
 	}
-	if err := pack(t.Context(), filepath.Join(to, "other.zip"), append(files, file{"gone", filepath.Join(from, "gone")})); err == nil {
+	if err := Pack(t.Context(), filepath.Join(to, "other.zip"), append(files, File{"gone", filepath.Join(from, "gone")})); err == nil {
 		t.Error("a file that is not there is packed")
 	}
 	stopped := errors.New("stopped")
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(stopped)
-	if err := pack(ctx, filepath.Join(to, "stopped.zip"), files); !errors.Is(err, stopped) {
+	if err := Pack(ctx, filepath.Join(to, "stopped.zip"), files); !errors.Is(err, stopped) {
 		t.Errorf("packing that is stopped: %v", err)
 	}
-	if err := unpack(ctx, bundle, t.TempDir()); !errors.Is(err, stopped) {
+	if err := Unpack(ctx, bundle, t.TempDir()); !errors.Is(err, stopped) {
 		t.Errorf("unpacking that is stopped: %v", err)
 	}
-	if err := writable(filepath.Join(to, "later.zip")); err != nil {
+	if err := Writable(filepath.Join(to, "later.zip")); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{to, filepath.Join(to, "no such folder", "bundle.zip"), filepath.Join(bundle, "below a file")} {
-		if err := writable(name); err == nil || !strings.Contains(err.Error(), "no bundle can be written to "+name) {
+		if err := Writable(name); err == nil || !strings.Contains(err.Error(), "no bundle can be written to "+name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -136,7 +138,7 @@ func TestForgedBundles(t *testing.T) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := unpack(t.Context(), forged(t, c.entries...), dir); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := Unpack(t.Context(), forged(t, c.entries...), dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
 		if there, _ := os.ReadDir(parent); len(there) != 1 {
@@ -155,7 +157,7 @@ func TestForgedBundles(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := unpack(t.Context(), path, t.TempDir()); err == nil {
+		if err := Unpack(t.Context(), path, t.TempDir()); err == nil {
 			t.Errorf("%s: it is unpacked", name)
 		}
 	}
@@ -169,7 +171,20 @@ func TestForgedBundles(t *testing.T) {
 	if err := os.WriteFile(other, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := unpack(t.Context(), other, t.TempDir()); err == nil || !strings.Contains(err.Error(), "prepare --bundle") {
+	if err := Unpack(t.Context(), other, t.TempDir()); err == nil || !strings.Contains(err.Error(), "prepare --bundle") {
 		t.Errorf("an archive of something else: %v", err)
+	}
+}
+
+// The command that takes modules out of a bundle compiles where no module is.
+func TestOfflineNeedsNoModule(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "../../offline")
+	cmd.Env = append(os.Environ(), "GOMODCACHE="+t.TempDir(), "GOPROXY=off", "GOFLAGS=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got, want := strings.Fields(string(out)), []string{"plaque/scripts/internal/bundle", "plaque/scripts/offline"}; !slices.Equal(got, want) {
+		t.Errorf("it imports %q, want %q", got, want)
 	}
 }
