@@ -385,12 +385,15 @@ func TestEachOptionMatters(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("no experiment %q", needs[option])
 			}
-			f := failures(run(t, newLab(t, ""), bin, step, step.Experiments[i]))
-			if f == nil {
-				t.Error("every claim came true")
-			} else {
-				t.Log(f[0])
+			// On a busy machine what came together may be late, and expire at different
+			// moments without jitter, too.
+			for range 3 {
+				if f := failures(run(t, newLab(t, ""), bin, step, step.Experiments[i])); f != nil {
+					t.Log(f[0])
+					return
+				}
 			}
+			t.Error("every claim came true, three times")
 		})
 	}
 }
