@@ -89,20 +89,29 @@ func TryAll(ctx context.Context, list []Mutant, dir string) (killed []bool, err 
 	return killed, context.Cause(ctx)
 }
 
+// Mutated returns the path of the file to change, and its text with the change.
+func (m Mutant) Mutated() (file, text string, err error) {
+	file = filepath.Join(m.Folder, filepath.FromSlash(m.File))
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", "", err
+	}
+	text = strings.ReplaceAll(string(b), "\r\n", "\n")
+	if n := strings.Count(text, m.Old); n != 1 || m.Old == m.New {
+		return "", "", fmt.Errorf("its old text stands %d times in %s, and must stand there once", n, m.File)
+	}
+	return file, strings.Replace(text, m.Old, m.New, 1), nil
+}
+
 // try reports whether the tests fail on the mutant. That it compiles is checked
 // first, on one of the cores: a mutant that does not is no mutant.
 func (m Mutant) try(ctx context.Context, dir string, cores chan struct{}) (dead bool, err error) {
-	file := filepath.Join(m.Folder, filepath.FromSlash(m.File))
-	b, err := os.ReadFile(file)
+	file, text, err := m.Mutated()
 	if err != nil {
 		return false, err
 	}
-	text := strings.ReplaceAll(string(b), "\r\n", "\n")
-	if n := strings.Count(text, m.Old); n != 1 || m.Old == m.New {
-		return false, fmt.Errorf("its old text stands %d times in %s, and must stand there once", n, m.File)
-	}
 	changed := filepath.Join(dir, "mutant.go")
-	if err := os.WriteFile(changed, []byte(strings.Replace(text, m.Old, m.New, 1)), 0o644); err != nil {
+	if err := os.WriteFile(changed, []byte(text), 0o644); err != nil {
 		return false, err
 	}
 	overlay := filepath.Join(dir, "overlay.json")
