@@ -27,8 +27,10 @@ type Station struct {
 
 // Of is the way that an error has come to the request of ctx: from the request's
 // span down to the innermost span that is an error. It goes over a link where a
-// caller waited for another's flight. A flight may still be ending when its
-// callers have their error. nil when the request is not recorded.
+// caller waited for another's flight. nil when the request is not recorded.
+//
+// A flight tells its callers first, and its span afterwards. So a span that has
+// not ended yet counts as an error below one that is.
 func (p *Paths) Of(ctx context.Context) []Station {
 	root, recorded := trace.SpanFromContext(ctx).(sdktrace.ReadOnlySpan)
 	if !recorded {
@@ -39,25 +41,27 @@ func (p *Paths) Of(ctx context.Context) []Station {
 	p.mu.Unlock()
 	slices.Reverse(started) // where several have failed, the last one matters
 	seen := map[trace.SpanID]bool{}
-	var down func(s sdktrace.ReadOnlySpan) []Station
-	down = func(s sdktrace.ReadOnlySpan) []Station {
+	var down func(s sdktrace.ReadOnlySpan, above bool) []Station
+	down = func(s sdktrace.ReadOnlySpan, above bool) []Station {
 		seen[s.SpanContext().SpanID()] = true
+		running := s.EndTime().IsZero() // asked first: the status of an ended span stays
+		failed := s.Status().Code == codes.Error || above && running
 		for _, next := range started {
 			id := next.SpanContext().SpanID()
 			if seen[id] || next.Parent().SpanID() != s.SpanContext().SpanID() &&
 				!slices.ContainsFunc(s.Links(), func(l sdktrace.Link) bool { return l.SpanContext.SpanID() == id }) {
 				continue
 			}
-			if rest := down(next); rest != nil {
+			if rest := down(next, failed); rest != nil {
 				return append([]Station{{Span: s.Name(), At: startedAt(s)}}, rest...)
 			}
 		}
-		if s.Status().Code != codes.Error && s != root {
+		if !failed && s != root {
 			return nil
 		}
 		return append([]Station{{Span: s.Name(), At: startedAt(s)}}, panicked(s)...)
 	}
-	return down(root)
+	return down(root, false)
 }
 
 const (

@@ -67,6 +67,30 @@ func TestErrorPath(t *testing.T) {
 	}
 }
 
+// Waiters have their error before the flight's span has said its own: it is on the
+// way of whoever has failed, and of nobody else.
+func TestErrorPathOfARunningFlight(t *testing.T) {
+	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+newCollector(t).URL)
+	start(t, Config{ErrorPath: true})
+	flies, flight, at := begin(t.Context(), "flight")
+	_, load, _ := begin(flies, "load")
+	load.End()
+	for _, status := range []codes.Code{codes.Error, codes.Ok, codes.Unset} {
+		ctx, _, _ := begin(t.Context(), "GET")
+		_, get, _ := begin(ctx, "cache.get")
+		get.AddLink(trace.LinkFromContext(flies))
+		get.SetStatus(status, "")
+		want := []see.Station{{Span: "GET", At: at}}
+		if status == codes.Error {
+			want = append(want, see.Station{Span: "cache.get", At: at}, see.Station{Span: "flight", At: at})
+		}
+		if got := fmt.Sprint(ErrorPath(ctx)); got != fmt.Sprint(want) {
+			t.Errorf("%v: got %s, want %v", status, got, want)
+		}
+	}
+	flight.End()
+}
+
 // A span of a goroutine in which nothing is ours stands where a library began it,
 // not where the runtime did.
 func TestErrorPathInALibrary(t *testing.T) {
