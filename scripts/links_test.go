@@ -24,12 +24,30 @@ var housePorts = []string{"3779", "3780", "3781", "3782", "3783", "16686", "4317
 // ours finds addresses of this machine in text that is no link: commands, code.
 var ours = regexp.MustCompile(`(?:127\.0\.0\.1|localhost)[: ](\d+)`)
 
+// A picture whose width the page sets is HTML, because Markdown cannot say it.
+var (
+	imgTag = regexp.MustCompile(`<img\s[^>]*>`)
+	srcOf  = regexp.MustCompile(`\ssrc="([^"]*)"`)
+	altOf  = regexp.MustCompile(`\salt="([^"]*)"`)
+)
+
 // deadLinks are the links of a page that lead nowhere, each with the reason.
 func (m *markdown) deadLinks() []string {
 	var dead []string
 	check := func(offset int, link string) {
 		if err := m.follow(link); err != nil {
 			dead = append(dead, fmt.Sprintf("%s: %s: %v", m.at(offset), link, err))
+		}
+	}
+	checkHTML := func(offset int, html string) {
+		rest := imgTag.ReplaceAllStringFunc(html, func(tag string) string {
+			if src := srcOf.FindStringSubmatch(tag); src != nil {
+				check(offset, src[1])
+			}
+			return srcOf.ReplaceAllString(tag, "")
+		})
+		if linksInHTML(rest) {
+			dead = append(dead, fmt.Sprintf("%s: %s: write links as Markdown, so that they are checked", m.at(offset), strings.TrimSpace(html)))
 		}
 	}
 	last := 0 // where the text that was seen last begins: links have no position
@@ -50,13 +68,9 @@ func (m *markdown) deadLinks() []string {
 		case *ast.AutoLink:
 			check(last, string(n.URL(m.source)))
 		case *ast.RawHTML:
-			if html := string(n.Segments.Value(m.source)); linksInHTML(html) {
-				dead = append(dead, fmt.Sprintf("%s: %s: write links as Markdown, so that they are checked", m.at(last), html))
-			}
+			checkHTML(last, string(n.Segments.Value(m.source)))
 		case *ast.HTMLBlock:
-			if html := string(n.Lines().Value(m.source)); linksInHTML(html) {
-				dead = append(dead, fmt.Sprintf("%s: %s: write links as Markdown, so that they are checked", m.at(last), strings.TrimSpace(html)))
-			}
+			checkHTML(last, string(n.Lines().Value(m.source)))
 		}
 		return ast.WalkContinue, nil
 	})
@@ -214,6 +228,10 @@ func TestDeadLinksAreFound(t *testing.T) {
 		{"say `nc 127.0.0.1 3778`", "nothing of ours listens on port 3778"},
 		{"a <a href=\"nowhere\">b</a>", "write links as Markdown"},
 		{"<p><a href=\"nowhere\">b</a></p>", "write links as Markdown"},
+		{"<p>\n<img width=\"9\" src=\"../other.md\"\n  alt=\"b\">\n</p>", ""},
+		{"<p>\n<img width=\"9\" src=\"nowhere.png\">\n</p>", "there is no docs/nowhere.png"},
+		{"a <img src=\"nowhere.png\">", "there is no docs/nowhere.png"},
+		{"<p><img src=nowhere.png></p>", "write links as Markdown"},
 	} {
 		got := strings.Join(readMarkdown(root, filepath.Join("docs", "page.md"), []byte(c.text)).deadLinks(), "\n")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) || c.want != "" && !strings.Contains(got, "docs/page.md:") {

@@ -65,8 +65,17 @@ func TestPictures(t *testing.T) {
 			_, see, _ = strings.Cut(page, "\n## See\n")
 			see, _, _ = strings.Cut(see, "\n## ")
 		}
+		folder := path.Dir(filepath.ToSlash(m.path))
 		for _, p := range pictureOnPage.FindAllStringSubmatch(see, -1) {
-			alt[path.Join(path.Dir(filepath.ToSlash(m.path)), p[2])] = p[1]
+			alt[path.Join(folder, p[2])] = p[1]
+		}
+		for _, tag := range imgTag.FindAllString(see, -1) {
+			src, words := srcOf.FindStringSubmatch(tag), altOf.FindStringSubmatch(tag)
+			if src == nil || words == nil || len(strings.Fields(words[1])) < 5 {
+				t.Errorf("%s: %s: a picture has a src, and an alt of five words or more", m.path, tag)
+				continue
+			}
+			alt[path.Join(folder, src[1])] = words[1]
 		}
 	}
 	for _, name := range screenshots {

@@ -68,7 +68,7 @@ func TestErrorPath(t *testing.T) {
 }
 
 // Waiters have their error before the flight's span has said its own: it is on the
-// way of whoever has failed, and of nobody else.
+// way of the caller that failed, and of nobody else.
 func TestErrorPathOfARunningFlight(t *testing.T) {
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+newCollector(t).URL)
 	start(t, Config{ErrorPath: true})
