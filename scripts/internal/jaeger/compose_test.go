@@ -2,6 +2,7 @@ package jaeger
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,11 +11,13 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v4"
+
+	"plaque/steps/kit/origin"
 )
 
-func read(t *testing.T, path ...string) string {
+func read(t *testing.T, names ...string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(append([]string{repo(t)}, path...)...))
+	text, err := os.ReadFile(filepath.Join(append([]string{repo(t)}, names...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,20 +74,24 @@ type service struct {
 	Volumes     []string
 	Ports       []string
 	Tmpfs       string
+	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
 	Healthcheck struct{ Test []string }
 }
 
-// peers checks the services of step 11's fleet. They start with their profile
-// alone, know each other by the services' names, and are reached from this machine
-// alone.
-func peers(t *testing.T, services map[string]service) {
+// fleet checks the services of step 11's fleet: what builds it, the feed, and the
+// peers. They start with their profile alone. The peers know each other by the
+// services' names, and are reached from this machine alone.
+func fleet(t *testing.T, services map[string]service) {
 	t.Helper()
-	var urls []string
-	for i := 1; i <= 3; i++ {
-		urls = append(urls, "http://peer"+strconv.Itoa(i)+":3779")
+	const folder = "./steps/"
+	build := services["build"]
+	names, urls := []string{"build", "feed"}, []string{}
+	for i := range 3 {
+		names = append(names, "peer"+strconv.Itoa(i+1))
+		urls = append(urls, "http://"+names[i+2]+":3779")
 	}
-	for i, url := range urls {
-		name, n := "peer"+strconv.Itoa(i+1), strconv.Itoa(i+1)
+	after := map[string]string{"build": "service_completed_successfully", "jaeger": "service_healthy"}
+	for i, name := range names {
 		p, ok := services[name]
 		if !ok {
 			t.Errorf("compose.yaml has no %s", name)
@@ -93,31 +100,59 @@ func peers(t *testing.T, services map[string]service) {
 		if !slices.Equal(p.Profiles, []string{"fleet"}) {
 			t.Errorf("%s starts with the profiles %q, want fleet alone", name, p.Profiles)
 		}
-		for variable, want := range map[string]string{
-			"ADDR": "0.0.0.0:3779", "PEERS": strings.Join(urls, ","), "SELF": url,
-			"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:" + strconv.Itoa(known[otlpHTTPPort].number),
-		} {
+		// A patch release: there is no digest.
+		version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.work"))
+		if version == nil || !regexp.MustCompile(`^golang:`+regexp.QuoteMeta(version[1])+`\.\d+$`).MatchString(p.Image) {
+			t.Errorf("%s has the image %s, and go.work says %q", name, p.Image, version)
+		}
+		delete(services, name)
+		if name == "build" {
+			continue
+		}
+		want := map[string]string{"ADDR": "0.0.0.0:3780", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:" + strconv.Itoa(known[otlpHTTPPort].number)}
+		program := "kit/feed"
+		if name != "feed" {
+			program = "11-many-machines"
+			want["ADDR"], want["PEERS"], want["SELF"] = "0.0.0.0:3779", strings.Join(urls, ","), urls[i-2]
+			want["FEED_URL"] = "${FEED_URL:-http://feed:3780" + origin.Path + "}"
+			n := strconv.Itoa(i - 1)
+			if want := []string{"127.0.0.1:${PEER" + n + "_PORT:-379" + n + "}:3779"}; !slices.Equal(p.Ports, want) {
+				t.Errorf("%s has the ports %q, want %q", name, p.Ports, want)
+			}
+			secret := regexp.MustCompile(`^\$\{PEER_SECRET:-(.*)\}$`).FindStringSubmatch(p.Environment["PEER_SECRET"])
+			if secret == nil || len(secret[1]) < 16 {
+				t.Errorf("%s has PEER_SECRET=%q: the step wants 16 letters", name, p.Environment["PEER_SECRET"])
+			}
+		} else if len(p.Ports) > 0 {
+			t.Errorf("the feed can be reached at %q", p.Ports)
+		}
+		for variable, want := range want {
 			if p.Environment[variable] != want {
 				t.Errorf("%s has %s=%q, want %q", name, variable, p.Environment[variable], want)
 			}
 		}
-		secret := regexp.MustCompile(`^\$\{PEER_SECRET:-(.*)\}$`).FindStringSubmatch(p.Environment["PEER_SECRET"])
-		if secret == nil || len(secret[1]) < 16 {
-			t.Errorf("%s has PEER_SECRET=%q: the step wants 16 letters", name, p.Environment["PEER_SECRET"])
+		for other, condition := range after {
+			if p.DependsOn[other].Condition != condition {
+				t.Errorf("%s waits for %s until %q, want %q", name, other, p.DependsOn[other].Condition, condition)
+			}
 		}
-		if want := []string{"127.0.0.1:${PEER" + n + "_PORT:-379" + n + "}:3779"}; !slices.Equal(p.Ports, want) {
-			t.Errorf("%s has the ports %q, want %q", name, p.Ports, want)
+		// The program is process 1: `go run` there would take the signal, and leave
+		// the callers.
+		if want := []string{"/go/bin/" + path.Base(program)}; !slices.Equal(p.Command, want) {
+			t.Errorf("%s runs %q, want %q", name, p.Command, want)
 		}
-		if !slices.Contains(p.Volumes, ".:"+p.WorkingDir+":ro") || len(p.Command) != 3 || p.Command[1] != "run" {
-			t.Errorf("%s runs %q in %s with %q: it should run the step from here, and not write here", name, p.Command, p.WorkingDir, p.Volumes)
-		} else if _, err := os.Stat(filepath.Join(repo(t), p.Command[2], "main.go")); err != nil {
+		if !slices.Equal(p.Volumes, []string{"go:/go:ro"}) {
+			t.Errorf("%s has the volumes %q", name, p.Volumes)
+		}
+		if !slices.Contains(build.Command, folder+program) {
+			t.Errorf("nothing builds what %s runs: %q", name, build.Command)
+		}
+		if _, err := os.Stat(filepath.Join(repo(t), folder, program, "main.go")); err != nil {
 			t.Error(err)
 		}
-		if version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.work")); version == nil || !regexp.MustCompile(`^golang:`+regexp.QuoteMeta(version[1])+`\.\d+$`).MatchString(p.Image) {
-			// A patch release: there is no digest.
-			t.Errorf("%s has the image %s, and go.work says %q", name, p.Image, version)
-		}
-		delete(services, name)
+	}
+	if want := []string{".:/plaque:ro", "go:/go"}; !slices.Equal(build.Volumes, want) || build.WorkingDir != "/plaque" || build.Environment["GOCACHE"] != "/go/cache" {
+		t.Errorf("build has the volumes %q, works in %s and keeps packages in %s: it reads from here, writes nothing here, and keeps all in the volume", build.Volumes, build.WorkingDir, build.Environment["GOCACHE"])
 	}
 }
 
@@ -129,10 +164,10 @@ func TestCompose(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &compose); err != nil {
 		t.Fatal(err)
 	}
-	peers(t, compose.Services)
+	fleet(t, compose.Services)
 	jaeger, ok := compose.Services["jaeger"]
 	if !ok || len(compose.Services) != 1 || len(jaeger.Profiles) > 0 {
-		t.Fatalf("compose.yaml has the services %v, want jaeger alone beside the peers", compose.Services)
+		t.Fatalf("compose.yaml has the services %v, want jaeger alone beside the fleet", compose.Services)
 	}
 	if want := "jaegertracing/jaeger:" + Version; jaeger.Image != want {
 		t.Errorf("the image is %s, want %s as in the release", jaeger.Image, want)
