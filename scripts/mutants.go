@@ -45,18 +45,17 @@ func mutants(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	defer clean()
-	killed, err := mutant.TryAll(ctx, list, dir)
-	if err != nil {
-		return err
-	}
 	survived := 0
-	for i, m := range list {
+	err = mutant.TryAll(ctx, list, dir, func(m mutant.Mutant, killed bool) {
 		mark := "killed  "
-		if !killed[i] {
+		if !killed {
 			mark = "SURVIVED"
 			survived++
 		}
 		fmt.Fprintf(e.stdout, "%s  %s: %s\n", mark, filepath.Base(m.Folder), m.Name)
+	})
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(e.stdout, "%s killed, %d survived\n", say.Plural(len(list)-survived, "mutant"), survived)
 	if survived > 0 {

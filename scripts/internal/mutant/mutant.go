@@ -63,30 +63,38 @@ func Read(folder string) ([]Mutant, error) {
 }
 
 // TryAll tries the mutants. As many are compiled at once as there are cores, and
-// more are tested: some do nothing but hang. It reports which of them a test has
-// killed. The tree stays as it is; files of the trials stand below dir. The first
-// error ends it.
-func TryAll(ctx context.Context, list []Mutant, dir string) (killed []bool, err error) {
+// more are tested: some do nothing but hang. judged is told of each as it ends, one
+// at a time, and whether a test has killed it. The tree stays as it is; files of the
+// trials stand below dir. The first error ends it.
+func TryAll(ctx context.Context, list []Mutant, dir string, judged func(m Mutant, killed bool)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	killed = make([]bool, len(list))
 	cores, slots := make(chan struct{}, runtime.NumCPU()), make(chan struct{}, 4*runtime.NumCPU())
 	var all sync.WaitGroup
-	for i, m := range list {
+	var mu sync.Mutex // held while judged is called
+	for _, m := range list {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			killed := false
 			own, err := os.MkdirTemp(dir, "mutant-")
-			if err == nil && ctx.Err() == nil {
-				killed[i], err = m.try(ctx, own, cores)
+			if err == nil {
+				killed, err = m.try(ctx, own, cores)
 			}
 			if err != nil {
 				cancel(fmt.Errorf("%s, mutant %q: %w", m.Folder, m.Name, err))
+				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			judged(m, killed)
 		})
 	}
 	all.Wait()
-	return killed, context.Cause(ctx)
+	return context.Cause(ctx)
 }
 
 // Mutated returns the path of the file to change, and its text with the change.
