@@ -6,25 +6,26 @@ import (
 	"runtime"
 )
 
-// Kept are the programs of Jaeger that this machine keeps for the workshop at
-// root: the release's, or else the one that was built from source.
-func Kept(root string) ([]string, error) {
+// Kept is the program of Jaeger that this machine keeps for the workshop at root,
+// and its way, one of Ways: the release's, or else the one that was built from
+// source. Both are "" where none is kept.
+func Kept(root string) (program, from string, err error) {
 	dir, err := CacheDir()
 	if err != nil {
-		return nil, err
+		return "", "", err
 	}
 	source, built, err := SourceBinary(root)
 	if err != nil {
-		return nil, err
+		return "", "", err
 	}
 	release := filepath.Join(dir, "jaeger-"+Version+"-"+runtime.GOOS+"-"+runtime.GOARCH+exe())
 	switch {
 	case isFile(release):
-		return []string{release}, nil
+		return release, FromRelease, nil
 	case built:
-		return []string{source}, nil
+		return source, FromSource, nil
 	}
-	return nil, nil
+	return "", "", nil
 }
 
 // Keep keeps a copy of a program that was kept elsewhere, under the same name.

@@ -54,7 +54,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	server, err := jaeger.Find(ctx)
 	if err != nil {
-		if server, err = jaeger.Start(ctx, jaeger.Options{Root: o.Root, Out: o.Log}); err != nil {
+		way := "" // all
+		if o.From != "" {
+			if _, way, err = jaeger.Kept(o.Root); err != nil {
+				return err
+			}
+		}
+		if server, err = jaeger.Start(ctx, jaeger.Options{Root: o.Root, From: way, Out: o.Log}); err != nil {
 			return err
 		}
 		defer server.Stop()
@@ -201,19 +207,21 @@ func (o Options) bundle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	programs, err := jaeger.Kept(o.Root)
+	program, _, err := jaeger.Kept(o.Root)
 	if err != nil {
 		return err
 	}
-	for _, program := range programs {
+	has := "no Jaeger, because yours runs in Docker: `go run ./scripts jaeger --from release` keeps one, which the next bundle has"
+	if program != "" {
 		files = append(files, bundle.File{Name: bundle.JaegerIn + filepath.Base(program), Path: program})
+		has = "with Jaeger for " + runtime.GOOS + "/" + runtime.GOARCH
 	}
 	if err := bundle.Pack(ctx, o.Bundle, files); err != nil {
 		return err
 	}
 	info, err := os.Stat(o.Bundle)
 	if err == nil {
-		o.Out.Wrap("  ", fmt.Sprintf("%d files, %d MB, Jaeger for %s/%s: %d", len(files), info.Size()>>20, runtime.GOOS, runtime.GOARCH, len(programs)))
+		o.Out.Wrap("  ", fmt.Sprintf("%d files, %d MB, %s", len(files), info.Size()>>20, has))
 	}
 	return err
 }
