@@ -8,9 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/check"
-	"plaque/scripts/internal/lesson"
 	"plaque/steps/kit/terminal"
 )
 
@@ -60,28 +58,11 @@ func checkCommand(ctx context.Context, e *env, args []string) error {
 		return errUsage{fmt.Errorf("--addr %q is not an address: write it like 127.0.0.1:3779", o.Addr)}
 	}
 	if s.Name == "" {
-		if s.Lesson, err = lesson.Find(e.lessons, ways[0]); err != nil {
-			return errUsage{err}
-		}
-		bins, err := build.Open(e.root)
+		bins, err := e.build(ctx, &s, &o, ways[0], *exercise != "")
 		if err != nil {
 			return err
 		}
 		defer bins.Close()
-		s.Name = s.Lesson.Step
-		build := bins.Step
-		if s.Exercise = *exercise != ""; s.Exercise {
-			s.Name, build = "steps/"+s.Lesson.Step+"/exercise", bins.Exercise
-			if o.Only == nil {
-				o.Only = s.Lesson.Exercise.Properties()
-			}
-		}
-		fmt.Fprintf(e.stderr, "building %s\n", s.Name)
-		bin, err := build(ctx, s.Lesson)
-		if err != nil {
-			return errUsage{err}
-		}
-		o.Command = []string{bin}
 	}
 	verdicts, notes, err := check.Tell(ctx, e.printerUnless(*asJSON), s, o)
 	if *asJSON { // also where it could not be judged, or not to the end: then it says so

@@ -22,6 +22,7 @@ import (
 	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/page"
 	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/say"
 	"plaque/steps/kit/terminal"
@@ -492,18 +493,18 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 	if err != nil || !strings.Contains(string(slides), "How many callers lose their connection?") || !strings.Contains(string(slides), "<b>5</b> answers: lost") || !strings.Contains(string(slides), "the step claims 0") {
 		t.Errorf("the slides (%v) do not have 08's question and what was measured", err)
 	}
-	page, err := os.ReadFile(filepath.Join(root, "out", "index.html"))
+	report, err := os.ReadFile(filepath.Join(root, "out", "index.html"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"✗ 1 of ", "claimed <b>10×200</b>, seen <b>5×200, 5×lost</b>", "doomed", "The code, against "} {
-		if !strings.Contains(string(page), want) {
+		if !strings.Contains(string(report), want) {
 			t.Errorf("the report does not say %q", want)
 		}
 	}
-	for _, word := range (&env{root: root}).private(t.TempDir()) {
+	for _, word := range page.PrivateWords(root, t.TempDir()) {
 		// A word such as "root" is also said of spans.
-		if strings.ContainsAny(word, `/\\`) && strings.Contains(string(page), word) {
+		if strings.ContainsAny(word, `/\\`) && strings.Contains(string(report), word) {
 			t.Errorf("the report tells of this machine: %q", word)
 		}
 	}

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
-	"plaque/scripts/internal/page"
 	"plaque/scripts/internal/predict"
 	"plaque/scripts/internal/saved"
 	"plaque/scripts/internal/say"
@@ -32,18 +30,14 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	var report []*page.File
-	switch {
-	case given(fs)["report"]:
-		if report, err = openReport(*dir, *withSlides, steps); err != nil {
+	var files tourFiles
+	if given(fs)["report"] || *withSlides {
+		if files.report, err = openReport(*dir, *withSlides, steps); err != nil {
 			return err
 		}
-	case *withSlides:
-		return errUsage{errors.New("--slides writes them beside the report: name its folder, such as `go run ./scripts tour --report out --slides`")}
 	}
-	var traces *saved.Folder
 	if given(fs)["traces"] {
-		if traces, err = saved.Open(*into); err != nil {
+		if files.traces, err = saved.Open(*into); err != nil {
 			return errUsage{err}
 		}
 	}
@@ -58,16 +52,13 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 		}
 	}
 	began := time.Now()
-
-	// Jaeger is nice to have: the tour receives the spans itself.
 	if *withJaeger {
-		t.Jaeger, err = jaeger.Start(ctx, jaeger.Options{Root: e.root, Out: e.stderr})
-		if err != nil {
+		if t.Jaeger, err = jaeger.Start(ctx, jaeger.Options{Root: e.root, Out: e.stderr}); err != nil {
 			return err
 		}
 		defer t.Jaeger.Stop()
-	} else if t.Jaeger, err = jaeger.Find(ctx); err != nil {
-		t.Jaeger = nil
+	} else if running, err := jaeger.Find(ctx); err == nil { // nice to have: the tour takes the spans itself
+		t.Jaeger = running
 	}
 	if t.Bins, err = build.Open(e.root); err != nil {
 		return err
@@ -79,29 +70,18 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 		asker.Summary(t.Out) // also where the tour ends early, of what was asked until then
 		predictions = asker.Predictions
 	}
-	if report != nil {
-		// Also where the tour ends early: what it has seen until then is true.
-		err = errors.Join(err, e.report(ctx, report, t, began, err))
-	}
-	if traces != nil {
-		err = errors.Join(err, e.saveTraces(traces, t))
-	}
-	if err != nil {
+	if err = files.write(ctx, e, t, began, err); err != nil {
 		return err
 	}
 	if *asJSON {
-		if err := t.JSON(e.stdout, predictions); err != nil {
-			return err
-		}
+		err = t.JSON(e.stdout, predictions)
 	}
-	if *withJaeger {
+	if err == nil && *withJaeger {
 		fmt.Fprintf(e.stderr, "\nJaeger stays up with these traces until Ctrl-C: %s\n", t.Jaeger.UI)
-		if err := t.Jaeger.Wait(ctx); err != nil {
-			return err
-		}
+		err = t.Jaeger.Wait(ctx)
 	}
-	if t.Failed() > 0 {
-		return errClaim
+	if err == nil && t.Failed() > 0 {
+		err = errClaim
 	}
-	return nil
+	return err
 }

@@ -11,7 +11,7 @@ import (
 	"plaque/steps/kit/terminal"
 )
 
-var errNoQuestions = errUsage{errors.New("no step that you named has questions; 01 to 10 have")}
+var errNoQuestions = errUsage{errors.New("no step that you named has questions: name another one, or none for all")}
 
 func asks(l *lesson.Lesson) bool { return l.Questions() != nil }
 

@@ -132,21 +132,22 @@ func (p *canvas) link(spans []otlp.Span) {
 			rows[k] = r
 		}
 	}
-	here := map[key]bool{}
+	names := map[key]string{}
 	for _, s := range spans {
-		here[key{s.TraceID, s.ID}] = true
+		names[key{s.TraceID, s.ID}] = s.Name
 	}
 	for _, r := range p.rows {
 		for _, l := range r.Links {
 			k := key{l.TraceID, l.ID}
+			name, received := names[k]
 			switch to := rows[k]; {
 			case to != nil:
 				if !slices.Contains(r.targets, to) {
 					r.targets = append(r.targets, to)
 					to.linked = append(to.linked, r)
 				}
-			case here[k]:
-				r.beyond = "not drawn"
+			case received: // and not drawn
+				r.beyond = plain(name)
 			default:
 				r.beyond = "not received"
 			}

@@ -349,7 +349,7 @@ func TestNotes(t *testing.T) {
 		{"link from another span", func(s *scene, a, b string) { s.link(a, b) }, "5.00 ms  ← 1 linked"},
 		{"link to a span not drawn", func(s *scene, a, b string) {
 			s.link(b, s.add(a, "plaque", "hidden", 0, 1_000))
-		}, "5.00 ms  → not drawn"},
+		}, "5.00 ms  → hidden"},
 		{"link to a span not received", func(s *scene, a, b string) {
 			s.find(b).Links = []otlp.Link{{TraceID: strings.Repeat("a", 32), ID: strings.Repeat("b", 16)}}
 		}, "5.00 ms  → not received"},
