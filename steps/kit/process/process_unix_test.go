@@ -5,12 +5,18 @@ package process
 import (
 	"net/http"
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
 )
 
 func TestStopsOnASignal(t *testing.T) {
+	// Under nohup a child would be born deaf to SIGHUP. What is caught here is not
+	// ignored there.
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		c := begin(t, command(t)) // without a pipe
 		fetch(t, c.urls["listening"]+"/")
