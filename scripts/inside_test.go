@@ -130,7 +130,7 @@ func TestHungFlightIsSeen(t *testing.T) {
 	server, feed := startStep(t, "07")
 	leader, waiters := doom(t, server, feed)
 	s := until(t, server, "a dead flight with four waiters", func(s *debug.State) bool {
-		return len(s.Flights) == 1 && s.Flights[0].Ended && s.Flights[0].Waiters == 4 && s.Flights[0].EndedMS > 0
+		return len(s.Flights) == 1 && s.Flights[0].Ended && s.Flights[0].Waiters == 4 && s.Flights[0].Linked == 4 && s.Flights[0].EndedMS > 0
 	})
 	f := s.Flights[0]
 	// A doomed answer comes 500 ms late.
