@@ -137,7 +137,7 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 	}
 	since := time.Now()
 	_ = s.feed.Set(origin.Script{Gate: true})
-	calls := make([]*call, manyKeys)
+	calls, began := make([]*call, manyKeys), time.Now()
 	for i := range calls {
 		calls[i] = b.ask(newChannel())
 	}
@@ -169,6 +169,9 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 	}
 	loads := s.feed.Stats().Most
 	switch {
+	case loads > maxLoads && time.Since(began) > answerFor:
+		// The first may have timed out and been given up, which the feed learns late.
+		return unclear("%s: it took more than %v to ask %d times", tooBusy, answerFor, manyKeys)
 	case loads > maxLoads:
 		return no("more than %d loads at once", maxLoads)
 	case !settled:
