@@ -19,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
 	"strings"
@@ -228,19 +227,4 @@ func (p *Pages) record(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", p.step+".trace"))
 	_, _ = w.Write(b.Bytes())
-}
-
-// trimmed reports whether the binary holds module paths in place of its
-// builder's folders.
-func trimmed() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-trimpath" {
-			return s.Value == "true"
-		}
-	}
-	return false
 }

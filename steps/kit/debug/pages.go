@@ -39,7 +39,7 @@ func (p *Pages) page(w http.ResponseWriter, name, title string, data any) {
 }
 
 func (p *Pages) start(w http.ResponseWriter, _ *http.Request) {
-	p.page(w, "start", "debug pages", map[string]any{"Trimmed": trimmed(), "Go": runtime.Version(), "Recorded": recorded})
+	p.page(w, "start", "debug pages", map[string]any{"Go": runtime.Version(), "Recorded": recorded})
 }
 
 func (p *Pages) flights(w http.ResponseWriter, _ *http.Request) {

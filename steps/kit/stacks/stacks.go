@@ -35,7 +35,7 @@ type Goroutine struct {
 // Frame is one call.
 type Frame struct {
 	Func string // with its package's path: plaque/steps/07-inflight/cache.(*Cache[...]).Get
-	File string // as the binary has it: with -trimpath it begins with the module's path
+	File string // as the binary has it, with the folders of the machine that built it
 	Line int
 }
 
