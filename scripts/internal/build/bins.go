@@ -54,7 +54,7 @@ func OpenBuilt(ctx context.Context, root string, steps []*lesson.Lesson, log io.
 		return nil, err
 	}
 	began := time.Now()
-	fmt.Fprintf(log, "building hey and %s; the first time takes a minute or two\n", say.Plural(len(steps), "step"))
+	fmt.Fprintf(log, "building hey and %s; the first time takes up to a minute\n", say.Plural(len(steps), "step"))
 	done := 0
 	err = b.Start(ctx, steps, func(name string) {
 		done++

@@ -104,7 +104,7 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 		s.err = s.cmd.Wait()
 		// The processes that it has started end with it. One that has left its
 		// group may hold the output for as long as it likes.
-		s.kill()
+		s.killRest()
 		select {
 		case <-drained:
 		case <-time.After(drainWithin):

@@ -13,4 +13,6 @@ func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: t
 
 func (s *Server) terminate() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGTERM) }
 
+func (s *Server) killRest() { s.kill() }
+
 func (s *Server) kill() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) }

@@ -154,7 +154,7 @@ func (t *Tour) printer(w io.Writer) *say.Printer {
 
 // build starts to build hey and the steps, and says how far it is.
 func (t *Tour) build(ctx context.Context) *build.Job {
-	fmt.Fprintf(t.Log, "building hey and %s; the first time takes a minute or two, and each step runs as soon as it is built\n", say.Plural(len(t.Steps), "step"))
+	fmt.Fprintf(t.Log, "building hey and %s; the first time takes up to a minute, and each step runs as soon as it is built\n", say.Plural(len(t.Steps), "step"))
 	done := 0
 	return t.Bins.Start(ctx, t.Steps, func(name string) {
 		done++
