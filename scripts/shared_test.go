@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"os"
 	"path/filepath"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/need"
 )
 
 // Programs that several tests start are built once for all of them.
@@ -36,12 +36,7 @@ func openBins() (*build.Bins, error) {
 var closeBins = func() {}
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// These tests start other programs and wait for them, so more of them run at
-	// once than there are cores.
-	if err := flag.Set("test.parallel", "6"); err != nil {
-		panic(err)
-	}
+	need.Parallel(6) // they start other programs, and wait for them
 	code := m.Run()
 	closeBins()
 	os.Exit(code)

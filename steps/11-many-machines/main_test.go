@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/sdk/resource"
+
+	"plaque/steps/kit/need"
 )
 
 // TestMain lets this binary be the step, and the peers that it starts.
@@ -29,6 +31,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	need.Parallel(6)
 	os.Exit(m.Run())
 }
 

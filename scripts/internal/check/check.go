@@ -168,6 +168,9 @@ type subject struct {
 	owned *server.Server     // nil if somebody else started it
 	round int                // of the property that is measured, from 0
 
+	holds time.Time     // since when the feed holds its answers
+	held  time.Duration // the longest time for which it did in this round
+
 	checker *checker
 }
 
@@ -231,6 +234,19 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 			return nil, err
 		}
 	}
+}
+
+// hold has the feed hold its answers until open.
+func (s *subject) hold(script origin.Script) {
+	script.Gate = true
+	_ = s.feed.Set(script)
+	s.holds = time.Now()
+}
+
+// open lets the answers go that hold has held.
+func (s *subject) open() {
+	s.feed.Open()
+	s.held = max(s.held, time.Since(s.holds))
 }
 
 // release lets go of whatever a property has left at the gate, and stops a

@@ -37,16 +37,8 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	flag.Parse()
-	// A check waits much and computes little, so more of them run at once than
-	// there are cores.
-	asked := false
-	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
-	if !asked {
-		if err := flag.Set("test.parallel", "10"); err != nil {
-			panic(err)
-		}
-	}
+	// A check waits much and computes little; in CI other stages run beside it.
+	need.Parallel(map[bool]int{false: 10, true: 5}[need.CI()])
 	code := m.Run()
 	if bins != nil {
 		bins.Close()

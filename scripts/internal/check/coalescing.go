@@ -59,7 +59,7 @@ func oneLoad(ctx context.Context, s *subject) seen {
 // little later, and a crowd in more of them. The feed holds the load until all have
 // sent their requests and had a second to join it.
 func coalesced(ctx context.Context, s *subject, key string, callers int) (got map[string]int, loads int, calls []*call) {
-	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
+	s.hold(origin.Script{Channel: key})
 	b := newBurst(ctx, s)
 	waves := callers / (many / 2)
 	for n := range waves {
@@ -69,13 +69,13 @@ func coalesced(ctx context.Context, s *subject, key string, callers int) (got ma
 		calls = append(calls, b.askAll(callers/waves, key)...)
 	}
 	pause(ctx, joinFor)
-	s.feed.Open()
+	s.open()
 	got = tally(calls, callFor)
 	return got, s.feed.Stats().Channels[key], calls
 }
 
 func ownAnswer(ctx context.Context, s *subject) seen {
-	_ = s.feed.Set(origin.Script{Gate: true})
+	s.hold(origin.Script{})
 	b := newBurst(ctx, s)
 	first, second, how := newChannel(), newChannel(), ""
 	switch s.round {
@@ -86,7 +86,7 @@ func ownAnswer(ctx context.Context, s *subject) seen {
 	}
 	calls := append(b.askAll(few, first), b.askAll(few, second)...)
 	pause(ctx, joinFor)
-	s.feed.Open()
+	s.open()
 	got := tally(calls, callFor)
 	if got[served] != 2*few && s.round > 0 {
 		return no("%s; the channels differ in %s", lab.Answers(got), how).because("the key is not the whole channel, as it is written")
@@ -97,7 +97,7 @@ func ownAnswer(ctx context.Context, s *subject) seen {
 func otherKey(ctx context.Context, s *subject) seen {
 	a, b := newChannel(), newChannel()
 	burst := newBurst(ctx, s)
-	_ = s.feed.Set(origin.Script{Channel: a, Gate: true})
+	s.hold(origin.Script{Channel: a})
 	if got := burst.ask(b).what(answerFor); got != served {
 		return no("B, before A is asked for: %s", got)
 	}
@@ -110,7 +110,7 @@ func otherKey(ctx context.Context, s *subject) seen {
 	if got == served {
 		missed = burst.ask(newChannel()).what(answerFor)
 	}
-	s.feed.Open()
+	s.open()
 	first.wait(callFor)
 	switch {
 	case got != served:

@@ -110,10 +110,10 @@ func failureShared(ctx context.Context, s *subject) seen {
 	if s.round == 2 {
 		how, words = "hangup", "half an answer"
 	}
-	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: slices.Repeat([]string{how}, few)})
+	s.hold(origin.Script{Channel: key, Next: slices.Repeat([]string{how}, few)})
 	calls := newBurst(ctx, s).askAll(few, key)
 	pause(ctx, joinFor)
-	s.feed.Open()
+	s.open()
 	got := tally(calls, callFor)
 	loads := s.feed.Stats().Channels[key]
 	switch {
@@ -189,11 +189,11 @@ func retryAfter(header string) (wait time.Duration, ok bool) {
 func doomed(ctx context.Context, s *subject) (ended map[string]int, next string) {
 	s.calm(ctx)
 	key := newChannel()
-	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: []string{"doom"}})
+	s.hold(origin.Script{Channel: key, Next: []string{"doom"}})
 	b := newBurst(ctx, s)
 	calls := b.askAll(few, key)
 	pause(ctx, joinFor)
-	s.feed.Open()
+	s.open()
 	ended = tally(calls, doomFor)
 	return ended, afterwards(ctx, b, key, calls)
 }
@@ -283,7 +283,7 @@ const aloneFor = timeout + time.Second
 
 func firstLeaves(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
+	s.hold(origin.Script{Channel: key})
 	b := newBurst(ctx, s)
 	first := b.ask(key)
 	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > 0 }) {
@@ -301,7 +301,7 @@ func firstLeaves(ctx context.Context, s *subject) seen {
 	leaves.hangUp()
 	<-leaves.done
 	pause(ctx, held)
-	s.feed.Open()
+	s.open()
 	got := tally(others, callFor)
 	if leaves != first && got[served] != len(others) {
 		return no("%s, when another than the first had hung up", lab.Answers(got)).because("a caller that leaves ends the load, though others wait for it")

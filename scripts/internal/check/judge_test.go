@@ -1,15 +1,20 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/otlp"
+	"plaque/steps/kit/origin"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -157,4 +162,23 @@ func TestDeepTrace(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second { // quadratic: 20,000 deep took over an hour
 		t.Errorf("it took %v", took)
 	}
+}
+
+// What a load shows that was held beyond its timeout counts for nothing.
+func TestHeldTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &subject{feed: origin.New(noop.NewTracerProvider()), checker: &checker{}}
+		holds := []time.Duration{heldMost + beat, joinFor}
+		m := measured{times: 1, take: func(ctx context.Context, s *subject) seen {
+			s.hold(origin.Script{})
+			held := holds[0]
+			holds = holds[1:]
+			pause(ctx, held)
+			s.open()
+			return is(held < heldMost, "it was given up")
+		}}
+		if got := m.measure(t.Context(), s); got.has != "yes" || len(holds) > 0 {
+			t.Errorf("%q, %d measurements left; want yes, by the second", got.has, len(holds))
+		}
+	})
 }

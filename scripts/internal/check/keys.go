@@ -113,10 +113,10 @@ func loadsOf(stats origin.Stats, keys []string) int {
 func remembers(ctx context.Context, s *subject) (result seen) {
 	for range rounds {
 		keys, ask := newKeys(ctx, s, someKeys)
-		_ = s.feed.Set(origin.Script{Channel: keys[0], Gate: true})
+		s.hold(origin.Script{Channel: keys[0]})
 		first := newBurst(ctx, s).ask(keys[0])
 		pause(ctx, slowFor)
-		s.feed.Open()
+		s.open()
 		first.wait(answerFor)
 		began := time.Now()
 		_ = s.feed.Set(origin.Script{Delay: origin.Duration(quick)})

@@ -45,6 +45,9 @@ type seen struct {
 	// sure is a fault in which no bound of time has a part: it is one on a busy
 	// machine, too.
 	sure bool
+	// held is for how long the feed held its answers meanwhile. Every server may
+	// give a load up that is held for longer than the contract's timeout.
+	held time.Duration
 }
 
 func yes(format string, args ...any) seen { return is(true, format, args...) }
@@ -84,7 +87,12 @@ func (m measured) measure(ctx context.Context, s *subject) seen {
 		times = 1
 	}
 	for s.round = range times {
-		result = onTime(func() seen { return m.take(ctx, s) }, stretch)
+		result = onTime(func() seen {
+			s.held = 0
+			taken := m.take(ctx, s)
+			taken.held = s.held
+			return taken
+		}, stretch, func(d time.Duration) { pause(ctx, d) })
 		switch {
 		case result.has == "no":
 			return result
@@ -114,11 +122,13 @@ func (m measured) measure(ctx context.Context, s *subject) seen {
 // onTime measures again if this machine stood still meanwhile, as a closed laptop
 // does, or a virtual machine that waits for its host: a bound that passes then
 // proves nothing about the server. It also measures again where something is
-// missing and the machine was too busy: the checker waited for its turn, or work
-// takes far longer than it should. It tries 3 times.
-func onTime(measure func() seen, stretch func() float64) (result seen) {
+// missing and the machine was too busy: the checker waited for its turn, or held a
+// load for so long that it may have timed out, or work takes far longer than it
+// should. It tries 4 times, later and later.
+func onTime(measure func() seen, stretch func() float64, wait func(time.Duration)) (result seen) {
 	reason := ""
-	for range 3 {
+	for try := range tries {
+		wait(time.Duration(try) * calmFor)
 		gap := longestGap(func() { result = measure() })
 		switch {
 		case result.sure:
@@ -126,14 +136,18 @@ func onTime(measure func() seen, stretch func() float64) (result seen) {
 		case gap >= stoodStill || gap >= busy && result.has == "no":
 			reason = fmt.Sprintf("the checker itself had to wait %v for its turn", gap.Round(10*time.Millisecond))
 		case result.has == "no":
-			if reason = crowded(stretch()); reason == "" {
+			if now := crowded(stretch()); now != "" {
+				reason = now
+			} else if result.held < heldMost {
 				return result
 			}
 		default:
 			return result
 		}
 	}
-	if result.has == "no" {
+	// A server that is slow to take connections has a load held for long on a quiet
+	// machine, too.
+	if result.has == "no" && reason != "" {
 		return unclear("%s: %s; seen: %s", tooBusy, reason, result.what)
 	}
 	return result
@@ -198,6 +212,9 @@ const (
 	stoodStill = 500 * time.Millisecond // no bound holds
 	busy       = 250 * time.Millisecond // a server that needs its turn some times misses a bound
 	maxStretch = 20                     // with both cores of two taken it is 2; beside other tests some 10
+	heldMost   = timeout - 500*time.Millisecond
+	tries      = 4
+	calmFor    = 500 * time.Millisecond // times the tries so far: what keeps a machine busy may be short
 )
 
 const (

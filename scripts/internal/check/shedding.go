@@ -136,7 +136,7 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		return no("%s to the first", got)
 	}
 	since := time.Now()
-	_ = s.feed.Set(origin.Script{Gate: true})
+	s.hold(origin.Script{})
 	calls, began := make([]*call, manyKeys), time.Now()
 	for i := range calls {
 		calls[i] = b.ask(newChannel())
@@ -184,7 +184,7 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		return no("%s, no load", lab.Answers(tally(calls, callFor)))
 	}
 	wrong, joiner := beside(b, loads, remembered, since, calls[loading].channel)
-	s.feed.Open()
+	s.open()
 	got, told := tally(calls, callFor), 0
 	if what := joiner.what(callFor); wrong == "" && what != served && what != "504" {
 		wrong = fmt.Sprintf("%s to a caller of a channel that was being loaded, while all places were taken", what)

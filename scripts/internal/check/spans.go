@@ -245,11 +245,11 @@ func joined(spans map[string]otlp.Span, calls []*call, loader string) seen {
 
 func traceErrors(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	_ = s.feed.Set(origin.Script{Channel: key, Gate: true, Next: []string{"doom"}})
+	s.hold(origin.Script{Channel: key, Next: []string{"doom"}})
 	b := newBurst(ctx, s)
 	calls := b.askAll(few, key)
 	pause(ctx, joinFor)
-	s.feed.Open()
+	s.open()
 	got := tally(calls, doomFor)
 	traceparents := s.feed.Stats().Traceparents[key]
 	if len(traceparents) == 0 {
@@ -272,7 +272,7 @@ func traceErrors(ctx context.Context, s *subject) seen {
 
 func letGo(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	_ = s.feed.Set(origin.Script{Channel: key, Gate: true})
+	s.hold(origin.Script{Channel: key})
 	b := newBurst(ctx, s)
 	first := b.ask(key)
 	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > 0 }) {
@@ -283,7 +283,7 @@ func letGo(ctx context.Context, s *subject) seen {
 	second.hangUp()
 	<-second.done
 	pause(ctx, leaveFor)
-	s.feed.Open()
+	s.open()
 	if got := first.what(callFor); got != served {
 		return no("the first caller: %s", got)
 	}

@@ -71,13 +71,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	flag.Parse()
-	// Most of an experiment waits, so more of them run at once than there are
-	// cores. A test builds what it runs before it calls Parallel: the go command
-	// then works while nothing is judged.
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		panic(err)
-	}
+	// Most of an experiment waits. A test builds what it runs before it calls
+	// Parallel: the go command then works while nothing is judged.
+	need.Parallel(8)
 	code := m.Run()
 	binaries.Close()
 	os.Exit(code)

@@ -6,8 +6,10 @@
 package need
 
 import (
+	"flag"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 )
 
@@ -52,4 +54,19 @@ func CI() bool {
 		return false
 	}
 	return true
+}
+
+// Parallel lets up to n tests of a package run at once, however few cores there
+// are: tests that wait for other programs leave the cores alone. The flag -parallel
+// has precedence. It is called from TestMain, before m.Run.
+func Parallel(n int) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if asked {
+		return
+	}
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err) // the testing package has renamed its flag
+	}
 }
