@@ -11,6 +11,7 @@ import (
 // have counted. A wrong one does not give the right one away, and nothing is
 // changed by asking.
 func TestGuess(t *testing.T) {
+	t.Parallel()
 	server, feed := startStep(t, "07-inflight")
 	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
 	if err != nil {

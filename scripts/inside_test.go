@@ -321,7 +321,9 @@ func TestWhatIsUnseenIn07(t *testing.T) {
 	hasLeaks := !strings.HasPrefix(runtime.Version(), "go1.26") // which has the profile only then
 	if need.CI() && !hasLeaks {
 		hasLeaks = true
-		t.Setenv("GOEXPERIMENT", "goroutineleakprofile")
+		t.Setenv("GOEXPERIMENT", "goroutineleakprofile") // no other test runs beside it, then
+	} else {
+		t.Parallel()
 	}
 	spans, err := otlp.Listen(otlp.Config{})
 	if err != nil {

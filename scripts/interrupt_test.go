@@ -23,9 +23,9 @@ func TestCtrlC(t *testing.T) {
 	t.Parallel()
 	bin := scriptsProgram(t)
 	// The tour's programs stand in one of these, so its children can be told.
-	tmp, cache := t.TempDir(), cacheFolder(t, "01", "06")
+	tmp, cache := t.TempDir(), cacheFolder(t, "02", "06")
 	dir := filepath.Join(t.TempDir(), "out")
-	cmd := exec.Command(bin, "tour", "--report", dir, "01", "06")
+	cmd := exec.Command(bin, "tour", "--report", dir, "02", "06")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -36,10 +36,10 @@ func TestCtrlC(t *testing.T) {
 	}
 	killed := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer killed.Stop()
-	finished := false // with 01
+	finished := false // with 02
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		finished = finished || strings.Contains(lines.Text(), "✓ 01-blocking-tcp")
-		// 06 has begun beside 01, and takes longer.
+		finished = finished || strings.Contains(lines.Text(), "✓ 02-goroutines")
+		// 06 has begun beside 02, and takes longer.
 		if finished && strings.Contains(lines.Text(), "06  ") {
 			break
 		}
@@ -71,7 +71,7 @@ func TestCtrlC(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"Somebody stopped it.", `<section class="step" id="s01-blocking-tcp">`, "</html>"} {
+	for _, want := range []string{"Somebody stopped it.", `<section class="step" id="s02-goroutines">`, "</html>"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the report does not say %q", want)
 		}
@@ -103,6 +103,7 @@ func noProcess(t *testing.T, folders ...string) {
 // Other ends than one Ctrl-C leave nothing either: a terminal that is closed, a
 // reader that has read enough, an impatient one.
 func TestEnds(t *testing.T) {
+	t.Parallel()
 	// Behind nohup a child would ignore the signal, too. What we take, it does not.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	for name, end := range map[string]func(*os.Process, io.Closer) error{

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	// A check waits much and computes little; in CI other stages run beside it.
-	need.Parallel(map[bool]int{false: 10, true: 5}[need.CI()])
+	need.Parallel(map[bool]int{false: 16, true: 5}[need.CI()])
 	code := m.Run()
 	if bins != nil {
 		bins.Close()

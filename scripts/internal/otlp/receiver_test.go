@@ -377,6 +377,7 @@ func TestConcurrentPosts(t *testing.T) {
 		t.Error(err)
 	}
 	posts.Wait()
+	http.DefaultClient.CloseIdleConnections() // Close waits 5 s for one that was made and not used
 	r.Close()
 	if sent, failed, err := r.Forwarded(); sent != 200 || failed != 0 || err != nil {
 		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
