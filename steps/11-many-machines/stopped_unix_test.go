@@ -13,7 +13,8 @@ import (
 // round robin a bounded wait. It takes part again when it goes on.
 func TestSuspendedPeer(t *testing.T) {
 	t.Parallel()
-	s := start(t, nil)
+	// In one run of three the suspended peer owns the key: it is waited for, too.
+	s := start(t, nil, "-peer-timeout=200ms")
 	addr, pids := peersOf(t, s)
 	stopped := servedBy(t, addr)
 	if err := syscall.Kill(pids[stopped], syscall.SIGSTOP); err != nil {
