@@ -62,7 +62,7 @@ func standStill(t *testing.T) {
 	// Soon after it has come to stand still, however long that takes.
 	later := exec.Command("sh", "-c", fmt.Sprintf(`
 		until case $(ps -o state= -p %[1]d) in T*) true;; *) false;; esac; do sleep 0.01; done
-		sleep 0.7; kill -CONT %[1]d`, os.Getpid()))
+		sleep 0.55; kill -CONT %[1]d`, os.Getpid()))
 	if err := later.Start(); err != nil {
 		t.Fatal(err)
 	}
