@@ -38,15 +38,16 @@ const (
 	FeedAddr  = "127.0.0.1:3782"
 	SpansAddr = "127.0.0.1:3783"
 
-	rounds    = 3
-	atOnce    = 6                // properties of servers that we start ourselves
-	joinFor   = time.Second      // after which callers that can join a load have joined it
-	answerFor = 2 * time.Second  // in which one is answered whom nothing holds up
-	ttl       = 5 * time.Second  // the contract's
-	timeout   = 3 * time.Second  // of a load: the contract's
-	callFor   = 9 * time.Second  // the longest that a caller of ours waits at all
-	spansFor  = 7 * time.Second  // until spans have come: SDKs send them every 5 s
-	judgeFor  = 90 * time.Second // the longest that one property can take
+	rounds       = 3
+	atOnce       = 6                // properties of servers that we start ourselves
+	joinFor      = time.Second      // after which callers that can join a load have joined it
+	answerFor    = 2 * time.Second  // in which one is answered whom nothing holds up
+	ttl          = 5 * time.Second  // the contract's
+	timeout      = 3 * time.Second  // of a load: the contract's longest
+	leastTimeout = 2 * time.Second  // and its shortest
+	callFor      = 9 * time.Second  // the longest that a caller of ours waits at all
+	spansFor     = 7 * time.Second  // until spans have come: SDKs send them every 5 s
+	judgeFor     = 90 * time.Second // the longest that one property can take
 )
 
 // Options say what to judge. Exactly one of Command and Addr is set.

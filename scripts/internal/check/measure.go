@@ -45,8 +45,8 @@ type seen struct {
 	// sure is a fault in which no bound of time has a part: it is one on a busy
 	// machine, too.
 	sure bool
-	// held is for how long the feed held its answers meanwhile. Every server may
-	// give a load up that is held for longer than the contract's timeout.
+	// held is for how long the feed held its answers meanwhile. A server may give a
+	// load up that is held for leastTimeout.
 	held time.Duration
 }
 
@@ -212,7 +212,7 @@ const (
 	stoodStill = 500 * time.Millisecond // no bound holds
 	busy       = 250 * time.Millisecond // a server that needs its turn some times misses a bound
 	maxStretch = 20                     // with both cores of two taken it is 2; beside other tests some 10
-	heldMost   = timeout - 500*time.Millisecond
+	heldMost   = leastTimeout - 200*time.Millisecond
 	tries      = 4
 	calmFor    = 500 * time.Millisecond // times the tries so far: what keeps a machine busy may be short
 )
