@@ -22,62 +22,42 @@ const (
 	Several         // a feed, and its answers say that several machines give them
 )
 
-// The rows.
-var (
-	SilentClient     = Property{"silent-client", "an idle client does not block others", OnlyHTTP}
-	SilentEnds       = Property{"silent-ends", "an idle client is disconnected within 5 s", OnlyHTTP}
-	KeepAlive        = Property{"keep-alive", "two requests on one connection are both answered", OnlyHTTP}
-	NotFound         = Property{"not-found", "an unknown path is a 404, and a wrong method a 405", OnlyHTTP}
-	Malformed        = Property{"malformed", "a channel id that cannot be one is a 400, and no load", Feed}
-	Remembers        = Property{"remembers", "the answer is remembered for 5 s", Feed}
-	Expires          = Property{"expires", "an answer older than 5 s is loaded again", Feed}
-	OneLoad          = Property{"one-load", "many callers that miss one key at once make one load", Feed}
-	OwnAnswer        = Property{"own-answer", "callers of two keys at once each get the answer for their key", Feed}
-	OtherKey         = Property{"other-key", "a slow miss on one key does not delay another key", Feed}
-	FailureTold      = Property{"failure-told", "a load that fails is made once, and its caller is told", Feed}
-	FailureForgotten = Property{"failure-forgotten", "after a failure the next caller is served, at once or when told to come again", Feed}
-	Heals            = Property{"heals", "after a panicking load no caller hangs, and the key recovers", Feed}
-	Bounded          = Property{"bounded", "callers of a load that does not end are all answered within two load timeouts", Feed}
-	FirstLeaves      = Property{"first-leaves", "when the first caller hangs up, the others are served", Feed}
-	Clean500         = Property{"clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed}
-	ServesOld        = Property{"serves-old", "an old answer is served at once while a new one loads", Feed}
-	StaleIfError     = Property{"stale-if-error", "an old answer is served when the feed fails", Feed}
-	FailureSpared    = Property{"failure-spared", "a feed that has just failed is left alone, and callers are told when to come again", Feed}
-	ShedsLoad        = Property{"sheds-load", "150 keys at once are at most 100 loads; other callers get a 503 at once", Feed}
-	TraceRequests    = Property{"trace-requests", "every request is a span in its caller's trace", Spans}
-	TraceLoads       = Property{"trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans}
-	TraceJoined      = Property{"trace-joined", "callers that share a load link to its span", FeedSpans}
-	TraceErrors      = Property{"trace-errors", "a load that panics is an error in the trace", FeedSpans}
-	LetGo            = Property{"let-go", "a caller that hangs up is let go at once, even if it leads the load", FeedSpans}
-	FleetOneLoad     = Property{"fleet-one-load", "many callers that miss one key at several machines at once make one load", Several}
-)
-
 // All are the rows, in the order of the tables.
-var All = []Property{
-	SilentClient,
-	SilentEnds,
-	KeepAlive,
-	NotFound,
-	Malformed,
-	Remembers,
-	Expires,
-	OneLoad,
-	OwnAnswer,
-	OtherKey,
-	FailureTold,
-	FailureForgotten,
-	Heals,
-	Bounded,
-	FirstLeaves,
-	Clean500,
-	ServesOld,
-	StaleIfError,
-	FailureSpared,
-	ShedsLoad,
-	TraceRequests,
-	TraceLoads,
-	TraceJoined,
-	TraceErrors,
-	LetGo,
-	FleetOneLoad,
+var All []Property
+
+// row is a new last row.
+func row(name, says string, needs Needs) Property {
+	p := Property{name, says, needs}
+	All = append(All, p)
+	return p
 }
+
+// The rows. Go makes them in this order.
+var (
+	SilentClient     = row("silent-client", "an idle client does not block others", OnlyHTTP)
+	SilentEnds       = row("silent-ends", "an idle client is disconnected within 5 s", OnlyHTTP)
+	KeepAlive        = row("keep-alive", "two requests on one connection are both answered", OnlyHTTP)
+	NotFound         = row("not-found", "an unknown path is a 404, and a wrong method a 405", OnlyHTTP)
+	Malformed        = row("malformed", "a channel id that cannot be one is a 400, and no load", Feed)
+	Remembers        = row("remembers", "the answer is remembered for 5 s", Feed)
+	Expires          = row("expires", "an answer older than 5 s is loaded again", Feed)
+	OneLoad          = row("one-load", "many callers that miss one key at once make one load", Feed)
+	OwnAnswer        = row("own-answer", "callers of two keys at once each get the answer for their key", Feed)
+	OtherKey         = row("other-key", "a slow miss on one key does not delay another key", Feed)
+	FailureTold      = row("failure-told", "a load that fails is made once, and its caller is told", Feed)
+	FailureForgotten = row("failure-forgotten", "after a failure the next caller is served, at once or when told to come again", Feed)
+	Heals            = row("heals", "after a panicking load no caller hangs, and the key recovers", Feed)
+	Bounded          = row("bounded", "callers of a load that does not end are all answered within two load timeouts", Feed)
+	FirstLeaves      = row("first-leaves", "when the first caller hangs up, the others are served", Feed)
+	Clean500         = row("clean-500", "a panic in a load costs its callers a clean 500, never the connection or the process", Feed)
+	ServesOld        = row("serves-old", "an old answer is served at once while a new one loads", Feed)
+	StaleIfError     = row("stale-if-error", "an old answer is served when the feed fails", Feed)
+	FailureSpared    = row("failure-spared", "a feed that has just failed is left alone, and callers are told when to come again", Feed)
+	ShedsLoad        = row("sheds-load", "150 keys at once are at most 100 loads; other callers get a 503 at once", Feed)
+	TraceRequests    = row("trace-requests", "every request is a span in its caller's trace", Spans)
+	TraceLoads       = row("trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans)
+	TraceJoined      = row("trace-joined", "callers that share a load link to its span", FeedSpans)
+	TraceErrors      = row("trace-errors", "a load that panics is an error in the trace", FeedSpans)
+	LetGo            = row("let-go", "a caller that hangs up is let go at once, even if it leads the load", FeedSpans)
+	FleetOneLoad     = row("fleet-one-load", "many callers that miss one key at several machines at once make one load", Several)
+)
