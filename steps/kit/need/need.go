@@ -1,8 +1,9 @@
-// Package need says what a test needs that a machine with Go and git may lack.
+// Package need says what a test needs that a machine with Go and git may lack, and
+// how many tests may wait at once.
 //
-// Without it the test is skipped, and the line says how to have it. Where CI is
-// set in the environment it fails instead: there a skip would hide that nothing
-// was tested.
+// Without such a part the test is skipped, and the line says how to have it. Where
+// CI is set in the environment it fails instead: there a skip would hide that
+// nothing was tested.
 package need
 
 import (
