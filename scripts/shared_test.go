@@ -113,7 +113,18 @@ func buildStep(t *testing.T, name string) string {
 		if err != nil {
 			return "", err
 		}
-		return b.Step(context.Background(), s)
+		bin, err := b.Step(context.Background(), s)
+		experiment := os.Getenv("GOEXPERIMENT")
+		if err != nil || experiment == "" {
+			return bin, err
+		}
+		// The next build of the step has the same path.
+		text, err := os.ReadFile(bin)
+		if err != nil {
+			return "", err
+		}
+		bin = build.Exe(filepath.Join(b.Dir(), s.Step+"-"+experiment))
+		return bin, os.WriteFile(bin, text, 0o755)
 	}))
 	bin, err := once.(func() (string, error))()
 	if err != nil {
