@@ -208,12 +208,13 @@ func (s *shell) command(ctx context.Context, line, addr string) (c *exec.Cmd, u 
 			// tests.
 			words = append(words, "--from", "source")
 			u.said = "Ctrl-C stops it"
-			for _, name := range []string{"JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT", "JAEGER_UI_PORT"} {
-				if u.listens, err = freeAddr(); err != nil {
-					return nil, up{}, err
-				}
-				_, port, _ := net.SplitHostPort(u.listens)
-				env = append(env, name+"="+port)
+			free, err := ports.Free(len(jaegerVariables))
+			if err != nil {
+				return nil, up{}, err
+			}
+			for i, name := range jaegerVariables {
+				u.listens = "127.0.0.1:" + strconv.Itoa(free[i])
+				env = append(env, name+"="+strconv.Itoa(free[i]))
 			}
 		}
 	}
@@ -316,13 +317,8 @@ func behind(addr string, n int) string {
 	return net.JoinHostPort(host, strconv.Itoa(port+n))
 }
 
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
+// jaegerVariables say where Jaeger listens, its UI last.
+var jaegerVariables = []string{"JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT", "JAEGER_UI_PORT"}
 
 const (
 	notRun = "not run: "

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,6 +26,7 @@ import (
 	"plaque/scripts/internal/page"
 	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/say"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/terminal"
 )
 
@@ -275,18 +275,12 @@ func TestDoctor(t *testing.T) {
 	// are looked at, so another program there would be a failure: take free ones.
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "") // a step refuses it with tracing off, too
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
-	var listeners []net.Listener // closed when all are open, so that no port comes twice
-	for _, name := range []string{"JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners = append(listeners, l)
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		t.Setenv(name, port)
+	free, err := ports.Free(len(jaegerVariables))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, l := range listeners {
-		l.Close()
+	for i, name := range jaegerVariables {
+		t.Setenv(name, strconv.Itoa(free[i]))
 	}
 	if out, _, err := ask(t, "doctor"); err != nil || !strings.Contains(out, "! settings ") || !strings.HasSuffix(out, "\n\nready\n") {
 		t.Errorf("tracing turned off: %v\n%s", err, out)

@@ -26,6 +26,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web"
 	"plaque/steps/kit/web/webtest"
 	"plaque/steps/kit/youtube"
@@ -118,12 +119,10 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestFeedAway(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := ports.FreeAddr() // nobody listens there
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close() // nobody listens there now
 	for feedURL, where := range map[string]string{"http://" + addr: "http://" + addr, "http://%zz": "FEED_URL", "ftp://" + addr: "ftp://" + addr} {
 		var coded *youtube.Error
 		if _, err := (&videos{feedURL, traced(transport())}).Latest(t.Context(), channel); !errors.As(err, &coded) || coded.Status != 502 {

@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 
 	"plaque/steps/kit/need"
+	"plaque/steps/kit/ports"
 )
 
 // TestMain lets this binary be the step, and the peers that it starts.
@@ -343,12 +344,10 @@ func TestRobin(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer server.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := l.Addr().String()
-	_ = l.Close()
 	u, _ := url.Parse(server.URL)
 	b := newRobin(t.Context(), []string{nobody, u.Host, u.Host})
 	for range 3 {

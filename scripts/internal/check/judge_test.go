@@ -15,6 +15,7 @@ import (
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/otlp"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/ports"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -64,12 +65,10 @@ func TestKilled(t *testing.T) {
 
 // A server that has just been started anew takes no connection for a moment.
 func TestConnectWaits(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	_ = l.Close()
 	again := make(chan net.Listener, 1)
 	time.AfterFunc(300*time.Millisecond, func() {
 		l, err := net.Listen("tcp", addr)

@@ -64,17 +64,12 @@ func clean(t *testing.T) {
 			t.Setenv(name, "")
 		}
 	}
-	var listeners []net.Listener
-	for _, name := range jaegerVariables {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners = append(listeners, l)
-		t.Setenv(name, port(l.Addr().String()))
+	free, err := ports.Free(len(jaegerVariables))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, l := range listeners {
-		l.Close()
+	for i, name := range jaegerVariables {
+		t.Setenv(name, strconv.Itoa(free[i]))
 	}
 	three, err := ports.FreeAddr()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	kitports "plaque/steps/kit/ports"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,17 +88,10 @@ func portsFromEnv() (ports, error) {
 }
 
 // freePorts are ports that nobody listens on at the moment.
-func freePorts() (ports, error) {
-	var p ports
-	for i := range p {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return p, err
-		}
-		defer l.Close() // after the last one, so that no port comes twice
-		p[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return p, nil
+func freePorts() (p ports, err error) {
+	free, err := kitports.Free(len(p))
+	copy(p[:], free)
+	return p, err
 }
 
 // Find returns the Jaeger that runs at the usual ports, or where the JAEGER_

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"plaque/steps/10-resilient/cache"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web/webtest"
 )
 
@@ -632,13 +632,12 @@ func TestDisagreement(t *testing.T) {
 
 // A dead peer's address refuses, or nobody answers there: callers are served.
 func TestNobodyThere(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := ports.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Close()
 	peers := fleet.Peers
-	fleet.pool.Set(self, "http://"+l.Addr().String())
+	fleet.pool.Set(self, "http://"+nobody)
 	defer fleet.pool.Set(peers...)
 	fleet.begin(value, never(t))
 	for range 20 { // of which some are the dead one's

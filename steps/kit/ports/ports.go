@@ -74,6 +74,28 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 // behind it: a step takes three. No other process that calls FreeAddr gets it
 // while this one runs, and no call in this process soon.
 func FreeAddr() (string, error) {
+	b, err := leased()
+	if err != nil {
+		return "", err
+	}
+	return loopback(b.port), nil
+}
+
+// Free are n ports of 127.0.0.1, each as FreeAddr's are, the first three in a row.
+func Free(n int) ([]int, error) {
+	var free []int
+	for len(free) < n {
+		b, err := leased()
+		if err != nil {
+			return nil, err
+		}
+		free = append(free, b.port, b.port+1, b.port+2)
+	}
+	return free[:n], nil
+}
+
+// leased is a block at whose ports nobody listens now.
+func leased() (block, error) {
 	addrs.Lock()
 	defer addrs.Unlock()
 	if len(addrs.blocks) >= enough {
@@ -81,7 +103,7 @@ func FreeAddr() (string, error) {
 			b := addrs.blocks[addrs.next%len(addrs.blocks)]
 			addrs.next++
 			if b.free() {
-				return loopback(b.port), nil
+				return b, nil
 			}
 		}
 	}
@@ -97,7 +119,7 @@ func FreeAddr() (string, error) {
 			continue
 		}
 		addrs.blocks = append(addrs.blocks, b)
-		return loopback(b.port), nil
+		return b, nil
 	}
-	return "", errors.New("there are no three free ports in a row between 20000 and 29000")
+	return block{}, errors.New("there are no three free ports in a row between 20000 and 29000")
 }

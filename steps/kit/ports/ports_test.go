@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -85,6 +86,11 @@ func TestFreeAddr(t *testing.T) {
 			}
 			seen[port+i] = true
 		}
+	}
+	five, err := Free(5)
+	slices.Sort(five)
+	if err != nil || len(slices.Compact(five)) != 5 {
+		t.Errorf("five ports are %v, %v", five, err)
 	}
 	// What somebody listens at is not handed out again.
 	taken, err := FreeAddr()

@@ -12,12 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web"
 )
 
@@ -284,8 +284,11 @@ func TestFeedElsewhere(t *testing.T) {
 }
 
 func TestMessages(t *testing.T) {
-	port := ports(t)
-	at := func(n int) string { return fmt.Sprintf("127.0.0.1:%d", port+n) }
+	free, err := ports.Free(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(n int) string { return fmt.Sprintf("127.0.0.1:%d", free[n]) }
 	for _, c := range []struct {
 		env   string
 		taken string
@@ -314,32 +317,6 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%s, taken %q: exit code %d, and it says\n%s\nwant 1 and %q", c.env, c.taken, code, out, c.says)
 		}
 	}
-}
-
-// ports finds three free ports in a row and returns the first.
-func ports(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, text, _ := net.SplitHostPort(l.Addr().String())
-		port, _ := strconv.Atoi(text)
-		free := port <= 65533
-		for n := 1; n <= 2 && free; n++ {
-			other, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+n))
-			if free = err == nil; free {
-				other.Close()
-			}
-		}
-		l.Close()
-		if free {
-			return port
-		}
-	}
-	t.Fatal("no three free ports in a row")
-	return 0
 }
 
 // A start that hangs is left behind when the step is told to stop.

@@ -28,6 +28,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web/webtest"
 )
 
@@ -124,12 +125,10 @@ func TestFaults(t *testing.T) {
 }
 
 func TestFeedAway(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := ports.FreeAddr() // nobody listens there
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	_ = l.Close() // nobody listens there now
 	for feedURL, says := range map[string]string{
 		"http://" + addr: "http://" + addr + ": dial tcp " + addr + ": connect",
 		"ftp://" + addr:  "ftp://" + addr + `: unsupported protocol scheme "ftp"`,
