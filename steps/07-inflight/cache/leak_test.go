@@ -64,7 +64,7 @@ func TestLeakedOnceTheCacheLetsGo(t *testing.T) {
 // the leak profile those that it calls leaked.
 func waiters(t *testing.T, profile string, want int) int {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		var dump strings.Builder
 		if err := pprof.Lookup(profile).WriteTo(&dump, 2); err != nil {
 			t.Fatal(err)
