@@ -114,7 +114,7 @@ func listen(c Config, l limits) (*Receiver, error) {
 		Protocols:         &protocols,
 		ReadHeaderTimeout: min(l.read, 5*time.Second),
 		ReadTimeout:       l.read,
-		WriteTimeout:      10 * time.Second,
+		WriteTimeout:      2 * l.read, // it counts from the headers: the body is read within it
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		// Senders are told what is wrong in the answer. A child that dies in the
