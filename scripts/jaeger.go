@@ -23,8 +23,7 @@ func jaegerCommand(ctx context.Context, e *env, args []string) error {
 	case *build && *from != "" && *from != jaeger.FromSource:
 		return errUsage{fmt.Errorf("--build builds it from source: leave out --from %s", *from)}
 	case *build:
-		_, err := jaeger.Build(ctx, e.root, e.stdout)
-		return err
+		return jaeger.Build(ctx, e.root, e.stdout)
 	}
 	return jaeger.Run(ctx, jaeger.Options{Root: e.root, From: *from, Out: e.stdout})
 }

@@ -42,10 +42,10 @@ func configEnv(t *testing.T) map[string]string {
 func TestConfigHasTheKnownPorts(t *testing.T) {
 	env := configEnv(t)
 	for _, k := range known {
-		if env[k.env] != strconv.Itoa(k.number) {
-			t.Errorf("config.yaml has %s=%q, want %d", k.env, env[k.env], k.number)
+		if env[k.Env] != strconv.Itoa(k.Number) {
+			t.Errorf("config.yaml has %s=%q, want %d", k.Env, env[k.Env], k.Number)
 		}
-		delete(env, k.env)
+		delete(env, k.Env)
 	}
 	if env["JAEGER_LISTEN_HOST"] != "127.0.0.1" {
 		t.Errorf("Jaeger listens on %q by default", env["JAEGER_LISTEN_HOST"])
@@ -109,7 +109,7 @@ func fleet(t *testing.T, services map[string]service) {
 		if name == "build" {
 			continue
 		}
-		want := map[string]string{"ADDR": "0.0.0.0:3780", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:" + strconv.Itoa(known[otlpHTTPPort].number)}
+		want := map[string]string{"ADDR": "0.0.0.0:3780", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:" + strconv.Itoa(known[otlpHTTPPort].Number)}
 		program := "kit/feed"
 		if name != "feed" {
 			program = "11-many-machines"
@@ -181,8 +181,8 @@ func TestCompose(t *testing.T) {
 		if i == queryGRPCPort { // nobody outside asks there
 			continue
 		}
-		n := strconv.Itoa(k.number)
-		want = append(want, "127.0.0.1:${"+k.env+":-"+n+"}:"+n)
+		n := strconv.Itoa(k.Number)
+		want = append(want, "127.0.0.1:${"+k.Env+":-"+n+"}:"+n)
 	}
 	slices.Sort(want)
 	slices.Sort(jaeger.Ports)
@@ -212,7 +212,7 @@ func TestCompose(t *testing.T) {
 	if len(jaeger.Environment) != 1 {
 		t.Errorf("the container has the variables %v; its ports are the usual ones", jaeger.Environment)
 	}
-	check := "http://127.0.0.1:" + strconv.Itoa(known[healthPort].number) + "/status"
+	check := "http://127.0.0.1:" + strconv.Itoa(known[healthPort].Number) + "/status"
 	if !slices.Contains(jaeger.Healthcheck.Test, check) {
 		t.Errorf("the health check is %q, want it to ask %s", jaeger.Healthcheck.Test, check)
 	}

@@ -60,7 +60,6 @@ func (o Options) compose(ctx context.Context, p ports) (launch, error) {
 			return nil
 		},
 		patience: composePatience,
-		talks:    true,
 		waits:    "for the image, or for Jaeger in its container",
 	}, nil
 }

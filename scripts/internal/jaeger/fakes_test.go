@@ -128,7 +128,7 @@ func fakeJaeger(mode string) int {
 	mux.HandleFunc("POST /quit", func(http.ResponseWriter, *http.Request) { quit() })
 	mux.HandleFunc("POST /die", func(http.ResponseWriter, *http.Request) { failed = true; quit() })
 	for _, k := range known {
-		l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv(k.env))
+		l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv(k.Env))
 		if err != nil {
 			return complain(err.Error())
 		}

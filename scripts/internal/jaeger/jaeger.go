@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -64,7 +63,7 @@ type Options struct {
 	// The rest is for tests; withDefaults sets what is used otherwise.
 	docker, podman, goCommand string
 	stall, dockerPatience     time.Duration
-	client                    *http.Client
+	transport                 http.RoundTripper
 	pinned                    map[string]string // as the variable of that name
 }
 
@@ -76,10 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	out := o.Out
-	if out == nil {
-		out = io.Discard
-	}
+	out := cmp.Or(o.Out, io.Discard)
 	if s.From == "" {
 		fmt.Fprintf(out, "Jaeger runs already: it is used as it is.\n%s", s.Usage())
 		return nil
@@ -100,17 +96,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.FreePorts {
 		return o.startAnywhere(ctx)
 	}
-	p, err := portsFromEnv()
+	survey, err := Look(ctx, askPatience)
 	if err != nil {
 		return nil, err
 	}
-	switch s, err := find(ctx, p); {
-	case err == nil:
-		return s, nil
-	case !errors.Is(err, ErrNotRunning):
-		return nil, err
+	s, err := survey.running(ctx)
+	if errors.Is(err, ErrNotRunning) {
+		return o.start(ctx, survey.Server.ports)
 	}
-	return o.start(ctx, p)
+	return s, err
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -125,16 +119,12 @@ func (o Options) withDefaults() (Options, error) {
 	if _, err := os.Stat(o.config()); err != nil {
 		return o, fmt.Errorf("no configuration for Jaeger (is %s the workshop's folder?): %w", root, err)
 	}
-	if o.Out == nil {
-		o.Out = io.Discard
-	}
-	o.Out = &lockedWriter{w: o.Out}
+	o.Out = &lockedWriter{w: cmp.Or(o.Out, io.Discard)}
 	o.docker = cmp.Or(o.docker, "docker")
 	o.podman = cmp.Or(o.podman, "podman")
 	o.goCommand = cmp.Or(o.goCommand, "go")
 	o.stall = cmp.Or(o.stall, downloadStall)
 	o.dockerPatience = cmp.Or(o.dockerPatience, dockerPatience)
-	o.client = cmp.Or(o.client, http.DefaultClient)
 	if o.pinned == nil {
 		o.pinned = pinned
 	}
@@ -176,21 +166,13 @@ func (o Options) startAnywhere(ctx context.Context) (*Server, error) {
 
 // start tries each way until one leads to a Jaeger that answers.
 func (o Options) start(ctx context.Context, p ports) (*Server, error) {
-	ways := map[string]func(context.Context, ports) (launch, error){
-		FromDocker:  o.compose,
-		FromRelease: o.release,
-		FromSource:  o.source,
+	ways := Ways
+	if o.From != "" {
+		ways = []string{o.From}
 	}
 	var failed []error
-	for _, from := range Ways {
-		if o.From != "" && o.From != from {
-			continue
-		}
-		l, err := ways[from](ctx, p)
-		var s *Server
-		if err == nil {
-			s, err = o.launch(ctx, p, from, l)
-		}
+	for i, from := range ways {
+		s, err := o.startFrom(ctx, from, p)
 		if err == nil {
 			return s, nil
 		}
@@ -198,11 +180,33 @@ func (o Options) start(ctx context.Context, p ports) (*Server, error) {
 			return nil, fmt.Errorf("stopped before Jaeger was up: %w", ctx.Err())
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", from, err))
-		if o.From == "" && from != Ways[len(Ways)-1] {
+		if i < len(ways)-1 {
 			o.say("No Jaeger from %s: %v", from, err)
 		}
 	}
 	return nil, fmt.Errorf("no Jaeger could be started:\n%w", errors.Join(failed...))
+}
+
+// startFrom starts the Jaeger that one way leads to.
+func (o Options) startFrom(ctx context.Context, from string, p ports) (*Server, error) {
+	var l launch
+	var program string
+	var err error
+	switch from {
+	case FromDocker:
+		l, err = o.compose(ctx, p)
+	case FromRelease:
+		program, err = o.releaseBinary(ctx)
+	case FromSource:
+		program, err = o.sourceBinary(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if program != "" {
+		l = o.binary(program, p)
+	}
+	return o.launch(ctx, p, from, l)
 }
 
 // launch is a command that runs Jaeger in the foreground.
@@ -210,14 +214,15 @@ type launch struct {
 	cmd      *exec.Cmd
 	stop     func() error  // asks it to end; nil means an interrupt
 	patience time.Duration // until it answers
-	talks    bool          // what it prints is for the reader, not Jaeger's log
-	waits    string        // for what, said now and then until it answers; "" says nothing
+	// waits says for what, now and then until it answers. Then what cmd prints is
+	// for the reader, too; where waits is "", it is Jaeger's log.
+	waits string
 }
 
 // launch runs l until Jaeger answers. When it does not, nothing is left running.
 func (o Options) launch(ctx context.Context, p ports, from string, l launch) (*Server, error) {
 	out := io.Discard
-	if l.talks {
+	if l.waits != "" {
 		out = o.Out
 	}
 	c, err := startChild(l.cmd, l.stop, out)
@@ -249,27 +254,6 @@ func (o Options) binary(path string, p ports) launch {
 	return launch{cmd: cmd, patience: startPatience}
 }
 
-func (o Options) release(ctx context.Context, p ports) (launch, error) {
-	path, err := o.releaseBinary(ctx)
-	if err != nil {
-		return launch{}, err
-	}
-	return o.binary(path, p), nil
-}
-
-func (o Options) source(ctx context.Context, p ports) (launch, error) {
-	path, err := o.sourceBinary()
-	if err != nil {
-		return launch{}, err
-	}
-	if !isFile(path) {
-		if err := o.build(ctx, path); err != nil {
-			return launch{}, err
-		}
-	}
-	return o.binary(path, p), nil
-}
-
 // say prints one line about what is done.
 func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
 
@@ -284,22 +268,18 @@ type Server struct {
 	// From is one of Ways, and "" when this Jaeger ran already.
 	From string
 
-	ports    ports
-	health   string // URL
-	child    *child // nil when this Jaeger ran already
-	limit    int64  // of an answer in bytes; 0 means apiLimit
-	stopOnce sync.Once
-	stopErr  error
+	ports ports
+	child *child // nil when this Jaeger ran already
+	limit int64  // of an answer in bytes; 0 means apiLimit
 }
 
 func newServer(p ports) *Server {
 	ui := "http://" + p.addr(uiPort)
 	return &Server{
-		UI:     ui,
-		API:    ui + "/api",
-		OTLP:   "http://" + p.addr(otlpHTTPPort),
-		ports:  p,
-		health: "http://" + p.addr(healthPort) + "/status",
+		UI:    ui,
+		API:   ui + "/api",
+		OTLP:  "http://" + p.addr(otlpHTTPPort),
+		ports: p,
 	}
 }
 
@@ -311,7 +291,7 @@ func (s *Server) Usage() string {
 	}
 	fmt.Fprintf(&b, "  API    %s/services\n", s.API)
 	fmt.Fprintf(&b, "  spans  %s (OTLP over HTTP)\n", s.OTLP)
-	if s.ports[otlpHTTPPort] != known[otlpHTTPPort].number {
+	if s.ports[otlpHTTPPort] != known[otlpHTTPPort].Number {
 		fmt.Fprintf(&b, "That is not the usual port for spans: start each step with OTEL_EXPORTER_OTLP_ENDPOINT=%s\n", s.OTLP)
 	}
 	if !s.Pages {
@@ -349,22 +329,17 @@ func (s *Server) Stop() error {
 	if s.child == nil {
 		return nil
 	}
-	s.stopOnce.Do(func() { s.stopErr = s.child.end() })
-	return s.stopErr
+	return s.child.end()
 }
 
-// ready waits until Jaeger takes spans and answers questions.
+// ready waits until the Jaeger that we started takes spans and answers questions.
 func (s *Server) ready(ctx context.Context, patience time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var done <-chan struct{}
-	if s.child != nil {
-		done = s.child.done
-	}
 	for {
 		err := s.answers(bounded)
 		select {
-		case <-done:
+		case <-s.child.done:
 			// Checked even if something answers: that would be another program,
 			// which took the port first.
 			return s.child.ended()
@@ -374,7 +349,7 @@ func (s *Server) ready(ctx context.Context, patience time.Duration) error {
 			return nil
 		}
 		select {
-		case <-done:
+		case <-s.child.done:
 		case <-bounded.Done():
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"plaque/scripts/internal/build"
 )
 
 func TestDockerComesFirst(t *testing.T) {
@@ -70,7 +72,7 @@ func TestComposeIsASeparateCommand(t *testing.T) {
 	f := newFakes(t)
 	f.docker = filepath.Join(t.TempDir(), "docker")
 	for _, name := range []string{f.docker, f.docker + "-compose"} {
-		if err := copySelf(name + exe()); err != nil {
+		if err := copySelf(build.Exe(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -308,14 +310,14 @@ func TestBuildIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := o.sourceBinary()
+	path, err := o.sourcePath()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.source(t.Context(), ports{}); err != nil {
+	if _, err := o.sourceBinary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.source(t.Context(), ports{}); err != nil {
+	if _, err := o.sourceBinary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(f.logged(), "build -mod"); n != 1 {
@@ -332,7 +334,7 @@ func TestBuildIsKept(t *testing.T) {
 	}
 	sums.WriteString("example.com/x v1.0.0 h1:x\n")
 	sums.Close()
-	if other, err := o.sourceBinary(); err != nil || other == path {
+	if other, err := o.sourcePath(); err != nil || other == path {
 		t.Errorf("with another go.sum: %s, %v", other, err)
 	}
 }

@@ -3,26 +3,24 @@ package jaeger
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 )
 
 // Kept is the program of Jaeger that this machine keeps for the workshop at root,
 // and its way, one of Ways: the release's, or else the one that was built from
 // source. Both are "" where none is kept.
 func Kept(root string) (program, from string, err error) {
-	dir, err := CacheDir()
+	o, err := Options{Root: root}.withDefaults()
 	if err != nil {
 		return "", "", err
 	}
-	source, built, err := SourceBinary(root)
+	source, err := o.sourcePath()
 	if err != nil {
 		return "", "", err
 	}
-	release := filepath.Join(dir, "jaeger-"+Version+"-"+runtime.GOOS+"-"+runtime.GOARCH+exe())
-	switch {
+	switch release := o.releasePath(); {
 	case isFile(release):
 		return release, FromRelease, nil
-	case built:
+	case isFile(source):
 		return source, FromSource, nil
 	}
 	return "", "", nil

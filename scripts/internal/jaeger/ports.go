@@ -2,7 +2,6 @@ package jaeger
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,11 +10,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	kitports "plaque/steps/kit/ports"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	kitports "plaque/steps/kit/ports"
 )
 
 const (
@@ -39,16 +40,12 @@ const (
 )
 
 // known are the ports that jaeger/config.yaml opens.
-var known = [...]struct {
-	use    string
-	env    string // the variable that moves it
-	number int
-}{
-	uiPort:        {"Jaeger's web pages and API", "JAEGER_UI_PORT", 16686},
-	otlpHTTPPort:  {"spans, OTLP over HTTP", "JAEGER_OTLP_HTTP_PORT", 4318},
-	otlpGRPCPort:  {"spans, OTLP over gRPC", "JAEGER_OTLP_GRPC_PORT", 4317},
-	queryGRPCPort: {"Jaeger's API over gRPC", "JAEGER_QUERY_GRPC_PORT", 16685},
-	healthPort:    {"Jaeger's health", "JAEGER_HEALTH_PORT", 13133},
+var known = [...]Port{
+	uiPort:        {Use: "Jaeger's web pages and API", Env: "JAEGER_UI_PORT", Number: 16686},
+	otlpHTTPPort:  {Use: "spans, OTLP over HTTP", Env: "JAEGER_OTLP_HTTP_PORT", Number: 4318},
+	otlpGRPCPort:  {Use: "spans, OTLP over gRPC", Env: "JAEGER_OTLP_GRPC_PORT", Number: 4317},
+	queryGRPCPort: {Use: "Jaeger's API over gRPC", Env: "JAEGER_QUERY_GRPC_PORT", Number: 16685},
+	healthPort:    {Use: "Jaeger's health", Env: "JAEGER_HEALTH_PORT", Number: 13133},
 }
 
 // ports are the numbers in use for known, all on 127.0.0.1.
@@ -61,7 +58,7 @@ func (p ports) addr(i int) string { return net.JoinHostPort("127.0.0.1", strconv
 func (p ports) env() []string {
 	var env []string
 	for i, k := range known {
-		env = append(env, k.env+"="+strconv.Itoa(p[i]))
+		env = append(env, k.Env+"="+strconv.Itoa(p[i]))
 	}
 	return env
 }
@@ -71,18 +68,18 @@ func portsFromEnv() (ports, error) {
 	var p ports
 	owner := map[int]string{}
 	for i, k := range known {
-		p[i] = k.number
-		if text := os.Getenv(k.env); text != "" {
+		p[i] = k.Number
+		if text := os.Getenv(k.Env); text != "" {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 1 || n > 65535 {
-				return p, fmt.Errorf("%s=%q is not a port: it can be 1 to 65535, and %d without that variable", k.env, text, k.number)
+				return p, fmt.Errorf("%s=%q is not a port: it can be 1 to 65535, and %d without that variable", k.Env, text, k.Number)
 			}
 			p[i] = n
 		}
 		if other := owner[p[i]]; other != "" {
-			return p, fmt.Errorf("port %d is asked for twice: %s and %s need one each", p[i], other, k.env)
+			return p, fmt.Errorf("port %d is asked for twice: %s and %s need one each", p[i], other, k.Env)
 		}
-		owner[p[i]] = k.env
+		owner[p[i]] = k.Env
 	}
 	return p, nil
 }
@@ -98,31 +95,27 @@ func freePorts() (p ports, err error) {
 // variables of jaeger/config.yaml say, within about two seconds. The error is
 // ErrNotRunning when the ports are free, and else says who is there.
 func Find(ctx context.Context) (*Server, error) {
-	p, err := portsFromEnv()
+	survey, err := Look(ctx, askPatience)
 	if err != nil {
 		return nil, err
 	}
-	return find(ctx, p)
+	return survey.running(ctx)
 }
 
-func find(ctx context.Context, p ports) (*Server, error) {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
-	defer cancel()
-	survey := lookAtAll(ctx, p)
-	s, ui, otlp := survey.Server, survey.UI(), survey.OTLP()
-	if ui.Ours && otlp.Ours {
-		s.Pages = s.hasPages(ctx)
-		return s, nil
-	}
-	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
-		return nil, err
-	}
-	if ui.Ours {
+// running is Find for what Look found with ctx.
+func (s Survey) running(ctx context.Context) (*Server, error) {
+	ui, otlp := s.UI(), s.OTLP()
+	switch {
+	case ui.Ours && otlp.Ours:
+		return s.Server, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case ui.Ours:
 		return nil, fmt.Errorf("a Jaeger answers at %s, but takes no spans at %s (%s): stop it and start one with `go run ./scripts jaeger`",
-			s.UI, s.OTLP, otlp.Text)
+			s.Server.UI, s.Server.OTLP, otlp.Text)
 	}
 	var taken []string
-	for _, at := range survey.Ports {
+	for _, at := range s.Ports {
 		if !at.Free {
 			taken = append(taken, fmt.Sprintf("port %d (%s) is in use: %s. Stop that program, or set %s to another port",
 				at.Number, at.Use, at.Text, at.Env))
@@ -162,8 +155,7 @@ type Finding struct {
 }
 
 // Look looks at the ports where Find looks, and waits for each of them no longer
-// than patience; 0 means two seconds. The error is that of a JAEGER_ variable
-// which is no port.
+// than patience. The error is that of a JAEGER_ variable which is no port.
 func Look(ctx context.Context, patience time.Duration) (Survey, error) {
 	p, err := portsFromEnv()
 	if err != nil {
@@ -171,47 +163,44 @@ func Look(ctx context.Context, patience time.Duration) (Survey, error) {
 	}
 	ctx, cancel := patient(ctx, patience)
 	defer cancel()
-	survey := lookAtAll(ctx, p)
-	if survey.UI().Ours {
-		survey.Server.Pages = survey.Server.hasPages(ctx)
-	}
-	return survey, nil
-}
-
-func lookAtAll(ctx context.Context, p ports) Survey {
-	s := Survey{Server: newServer(p), Ports: make([]Port, len(p))}
+	s := Survey{Server: newServer(p), Ports: slices.Clone(known[:])}
 	var wg sync.WaitGroup
-	for i, k := range known {
-		wg.Go(func() { s.Ports[i] = Port{k.use, k.env, p[i], s.Server.look(ctx, i)} })
+	for i := range s.Ports {
+		s.Ports[i].Number = p[i]
+		wg.Go(func() { s.Ports[i].Finding = s.Server.look(ctx, i) })
 	}
 	wg.Wait()
-	return s
+	if s.UI().Ours {
+		s.Server.Pages = s.Server.hasPages(ctx)
+	}
+	return s, nil
 }
 
 // look finds out what is at port i.
 func (s *Server) look(ctx context.Context, i int) Finding {
-	return lookAt(ctx, s.ports.addr(i), func(ctx context.Context) Finding {
-		switch i {
-		case uiPort:
-			r := ask(ctx, http.MethodGet, s.API+"/services", "")
-			return Finding{Ours: r.isServices(), Text: r.String()}
-		case otlpHTTPPort:
-			r := s.askOTLP(ctx)
-			if r.isOTLP() {
-				return Finding{Ours: true, Text: "some collector takes spans there"}
-			}
-			return Finding{Text: r.String()}
+	addr := s.ports.addr(i)
+	switch i {
+	case uiPort:
+		r := s.askServices(ctx)
+		f := r.finding(addr)
+		f.Ours = r.isServices()
+		return f
+	case otlpHTTPPort:
+		r := s.askOTLP(ctx)
+		if r.isOTLP() {
+			return Finding{Ours: true, Text: "some collector takes spans there"}
 		}
-		return home(ctx, s.ports.addr(i))
-	})
+		return r.finding(addr)
+	}
+	return askHome(ctx, addr).finding(addr)
 }
 
 // LookAt finds out what is at an address that does not belong to Jaeger, within
-// patience; 0 means two seconds. Ours is never set.
+// patience. Ours is never set.
 func LookAt(ctx context.Context, addr string, patience time.Duration) Finding {
 	ctx, cancel := patient(ctx, patience)
 	defer cancel()
-	return lookAt(ctx, addr, func(ctx context.Context) Finding { return home(ctx, addr) })
+	return askHome(ctx, addr).finding(addr)
 }
 
 // silence is why a context of patient ends: nothing answered for so long.
@@ -221,51 +210,25 @@ func (s silence) Error() string {
 	return fmt.Sprintf("it takes connections and does not answer within %v", time.Duration(s))
 }
 
-// patient bounds a look; 0 means askPatience.
+// patient bounds a look.
 func patient(ctx context.Context, patience time.Duration) (context.Context, context.CancelFunc) {
-	patience = cmp.Or(patience, askPatience)
 	return context.WithTimeoutCause(ctx, patience, silence(patience))
-}
-
-// lookAt asks the program that takes a connection at addr.
-func lookAt(ctx context.Context, addr string, ask func(context.Context) Finding) Finding {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return lookUnanswered(addr)
-	}
-	conn.Close()
-	return ask(ctx)
-}
-
-// home is what answers when asked for its first page.
-func home(ctx context.Context, addr string) Finding {
-	return Finding{Text: ask(ctx, http.MethodGet, "http://"+addr+"/", "").String()}
-}
-
-// lookUnanswered is for a port where no connection can be made: only who tries to
-// listen there knows whether it is free.
-func lookUnanswered(addr string) Finding {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return Finding{Text: fmt.Sprintf("nothing takes connections there, and yet it cannot be used (%v)", err)}
-	}
-	l.Close()
-	return Finding{Free: true, Text: "nothing listens there"}
 }
 
 // reply is what a program answered to one request.
 type reply struct {
-	err    error
-	status int
-	header http.Header
-	body   []byte
+	refused bool // no connection could be made
+	err     error
+	status  int
+	header  http.Header
+	body    []byte
 }
 
 // ask makes one request without a body, on a separate connection. It does less
 // than http.Client, which follows redirects, and logs what a program sends that
 // speaks first.
 func ask(ctx context.Context, method, url, contentType string) reply {
-	ctx, cancel := patient(ctx, 0)
+	ctx, cancel := patient(ctx, askPatience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
@@ -277,7 +240,7 @@ func ask(ctx context.Context, method, url, contentType string) reply {
 	req.Close = true
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", req.URL.Host)
 	if err != nil {
-		return reply{err: err}
+		return reply{refused: true, err: err}
 	}
 	defer conn.Close()
 	past := time.Unix(1, 0)
@@ -297,14 +260,28 @@ func ask(ctx context.Context, method, url, contentType string) reply {
 	return reply{err: err, status: resp.StatusCode, header: resp.Header, body: body}
 }
 
+// finding is what r says of the port at addr. Where no connection can be made, only
+// a program that tries to listen there knows whether the port is free.
+func (r reply) finding(addr string) Finding {
+	if !r.refused {
+		return Finding{Text: r.String()}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return Finding{Text: fmt.Sprintf("nothing takes connections there, and yet it cannot be used (%v)", err)}
+	}
+	l.Close()
+	return Finding{Free: true, Text: "nothing listens there"}
+}
+
 // String says what answers, for people.
 func (r reply) String() string {
-	var timeout net.Error
-	var silent silence
-	switch {
-	case errors.As(r.err, &silent):
+	if silent, ok := errors.AsType[silence](r.err); ok {
 		return silent.Error()
-	case errors.As(r.err, &timeout) && timeout.Timeout():
+	}
+	timeout, ok := errors.AsType[net.Error](r.err)
+	switch {
+	case ok && timeout.Timeout():
 		return silence(askPatience).Error()
 	case r.err != nil && r.status == 0:
 		return "it takes connections and speaks no HTTP"
@@ -318,16 +295,8 @@ func (r reply) String() string {
 
 // isServices tells whether r is Jaeger's list of services.
 func (r reply) isServices() bool {
-	if r.err != nil || r.status != http.StatusOK {
-		return false
-	}
-	var body map[string]json.RawMessage
-	if json.Unmarshal(r.body, &body) != nil {
-		return false
-	}
-	_, data := body["data"]
-	_, errs := body["errors"]
-	return data && errs
+	var body struct{ Data, Errors json.RawMessage } // one that is there is not nil, but may be null
+	return r.err == nil && r.status == http.StatusOK && json.Unmarshal(r.body, &body) == nil && body.Data != nil && body.Errors != nil
 }
 
 // isOTLP tells whether r is a collector's thanks for no spans.
@@ -342,14 +311,22 @@ func (s *Server) askOTLP(ctx context.Context) reply {
 	return ask(ctx, http.MethodPost, s.OTLP+"/v1/traces", protobuf)
 }
 
+func (s *Server) askServices(ctx context.Context) reply {
+	return ask(ctx, http.MethodGet, s.API+"/services", "")
+}
+
+// askHome asks for the first page.
+func askHome(ctx context.Context, addr string) reply {
+	return ask(ctx, http.MethodGet, "http://"+addr+"/", "")
+}
+
 // answers returns nil once the health page, the API and OTLP are as they should.
 func (s *Server) answers(ctx context.Context) error {
-	if s.child != nil { // of another Jaeger it is not known where its health page is
-		if r := ask(ctx, http.MethodGet, s.health, ""); r.status != http.StatusOK {
-			return fmt.Errorf("%s: %w", s.health, r.problem())
-		}
+	health := "http://" + s.ports.addr(healthPort) + "/status"
+	if r := ask(ctx, http.MethodGet, health, ""); r.status != http.StatusOK {
+		return fmt.Errorf("%s: %w", health, r.problem())
 	}
-	if r := ask(ctx, http.MethodGet, s.API+"/services", ""); !r.isServices() {
+	if r := s.askServices(ctx); !r.isServices() {
 		return fmt.Errorf("%s: %w", s.API, r.problem())
 	}
 	if r := s.askOTLP(ctx); !r.isOTLP() {
@@ -369,7 +346,7 @@ func (r reply) problem() error {
 // Clock is what this Jaeger's clock said when it answered, in whole seconds: in
 // Docker it can be another than this machine's.
 func (s *Server) Clock(ctx context.Context) (time.Time, error) {
-	r := ask(ctx, http.MethodGet, s.API+"/services", "")
+	r := s.askServices(ctx)
 	if r.err != nil {
 		return time.Time{}, r.err
 	}
@@ -379,6 +356,6 @@ func (s *Server) Clock(ctx context.Context) (time.Time, error) {
 // hasPages is false where a page stands in for the web pages, as in a build from
 // source.
 func (s *Server) hasPages(ctx context.Context) bool {
-	r := ask(ctx, http.MethodGet, s.UI+"/", "")
+	r := askHome(ctx, s.ports.addr(uiPort))
 	return !strings.Contains(string(r.body), "placeholder for the Jaeger UI")
 }

@@ -26,26 +26,27 @@ var errTaken = errors.New("another program took a port first")
 // child is a program that runs for us.
 type child struct {
 	cmd      *exec.Cmd
-	stop     func() error  // asks it to end
-	patience time.Duration // from then on
-	tail     *tail
+	tail     tail
 	done     chan struct{} // closed when the program has ended
 	err      error         // what cmd.Wait returned; to be read once done is closed
+	patience time.Duration // of end, once it has asked
+	end      func() error  // endBy, once
 }
 
 // startChild starts cmd, whose output goes to out as well as to the tail.
 // stop asks it to end; nil means an interrupt.
 func startChild(cmd *exec.Cmd, stop func() error, out io.Writer) (*child, error) {
-	c := &child{cmd: cmd, stop: stop, patience: stopPatience, tail: &tail{}, done: make(chan struct{})}
-	cmd.Stdout = io.MultiWriter(c.tail, out)
+	if stop == nil {
+		stop = func() error { return interrupt(cmd.Process) }
+	}
+	c := &child{cmd: cmd, patience: stopPatience, done: make(chan struct{})}
+	c.end = sync.OnceValue(func() error { return c.endBy(stop) })
+	cmd.Stdout = io.MultiWriter(&c.tail, out)
 	cmd.Stderr = cmd.Stdout
 	// A grandchild that keeps the pipe open must not keep us.
 	cmd.WaitDelay = 2 * time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, err
-	}
-	if c.stop == nil {
-		c.stop = func() error { return interrupt(cmd.Process) }
 	}
 	go func() {
 		c.err = cmd.Wait()
@@ -54,11 +55,11 @@ func startChild(cmd *exec.Cmd, stop func() error, out io.Writer) (*child, error)
 	return c, nil
 }
 
-// end asks the program to end, waits for that, and kills it when asking does not
+// endBy asks the program to end, waits for that, and kills it when asking does not
 // help. It asks even when the program has ended already, since a container can
 // outlive the command that shows it.
-func (c *child) end() error {
-	err := c.stop()
+func (c *child) endBy(stop func() error) error {
+	err := stop()
 	select {
 	case <-c.done:
 		return err

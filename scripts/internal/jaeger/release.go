@@ -2,7 +2,7 @@ package jaeger
 
 import (
 	"archive/tar"
-	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -10,8 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"plaque/scripts/internal/build"
 )
 
 const (
@@ -52,83 +54,88 @@ var pinned = map[string]string{
 	"jaeger-2.20.0-windows-amd64.tar.gz": "840ea82b33773970bc23b964cde2368cfa9e5d39f7b8c0a1434de5d4a9ff6481",
 }
 
-// exe ends the name of a program.
-func exe() string {
-	if runtime.GOOS == "windows" {
-		return ".exe"
-	}
-	return ""
-}
-
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
 }
 
-// releaseBinary returns the path of the release's binary for this system, which
-// it downloads the first time. At that path there is never a part of one: the
-// archive is checked against our checksum or the release's, and the binary gets its
-// name as the last thing.
+// releaseName is the release's archive for this system, without .tar.gz.
+func releaseName() string { return "jaeger-" + Version + "-" + runtime.GOOS + "-" + runtime.GOARCH }
+
+// releasePath is where the release's binary for this system is kept.
+func (o Options) releasePath() string { return filepath.Join(o.CacheDir, build.Exe(releaseName())) }
+
+// releaseBinary returns that path. It downloads the release the first time.
 func (o Options) releaseBinary(ctx context.Context) (string, error) {
-	system := runtime.GOOS + "-" + runtime.GOARCH
-	if !slices.Contains(releasedFor, system) {
+	if system := runtime.GOOS + "-" + runtime.GOARCH; !slices.Contains(releasedFor, system) {
 		return "", fmt.Errorf("there is no release for %s", system)
 	}
-	name := "jaeger-" + Version + "-" + system
-	path := filepath.Join(o.CacheDir, name+exe())
+	path := o.releasePath()
+	return path, o.keep(path, func() error { return o.fetch(ctx, path) })
+}
+
+// keep has a program written to path, unless one is there already. At path there
+// is never a part of one: write gives it its name as the last thing.
+func (o Options) keep(path string, write func() error) error {
 	if isFile(path) {
-		return path, nil
+		return nil
 	}
 	if err := os.MkdirAll(o.CacheDir, 0o755); err != nil {
-		return "", err
+		return err
 	}
 	removeStale(o.CacheDir)
+	if err := write(); err != nil {
+		return err
+	}
+	o.say("kept as %s", path)
+	return nil
+}
 
+// fetch downloads the release's archive, checks it against our checksum or the
+// release's, and unpacks the binary to path.
+func (o Options) fetch(ctx context.Context, path string) error {
 	base := o.ReleaseURL + "/v" + Version + "/"
-	archive := name + ".tar.gz"
+	archive := releaseName() + ".tar.gz"
 	want, says := o.pinned[archive], "this program knows it with"
 	if want == "" {
 		says = "the release says"
 		var err error
 		if want, err = o.checksum(ctx, base+"jaeger-"+Version+".sha256sum.txt", archive); err != nil {
-			return "", err
+			return err
 		}
 	}
 	download, err := os.CreateTemp(o.CacheDir, "archive-*"+partSuffix)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.Remove(download.Name())
 	defer download.Close()
 	o.say("downloading %s", base+archive)
 	got, err := o.download(ctx, base+archive, download, archiveLimit)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if got != want {
-		return "", fmt.Errorf("%s%s has the checksum %s, and %s %s: it is not used", base, archive, got, says, want)
+		return fmt.Errorf("%s%s has the checksum %s, and %s %s: it is not used", base, archive, got, says, want)
 	}
 	if _, err := download.Seek(0, io.SeekStart); err != nil {
-		return "", err
+		return err
 	}
-	if err := unpack(download, name+"/jaeger"+exe(), path, binaryLimit); err != nil {
-		return "", fmt.Errorf("%s: %w", archive, err)
+	if err := unpack(download, releaseName()+"/"+build.Exe("jaeger"), path, binaryLimit); err != nil {
+		return fmt.Errorf("%s: %w", archive, err)
 	}
-	o.say("kept as %s", path)
-	return path, nil
+	return nil
 }
 
 // checksum reads the SHA-256 of archive, in hex, from the release's list of lines
 // `HASH *NAME`.
 func (o Options) checksum(ctx context.Context, url, archive string) (string, error) {
-	body, _, err := o.get(ctx, url)
-	if err != nil {
+	var list strings.Builder
+	if _, err := o.download(ctx, url, &list, sumsLimit); err != nil {
 		return "", err
 	}
-	defer body.Close()
-	lines := bufio.NewScanner(io.LimitReader(body, sumsLimit))
-	for lines.Scan() {
-		sum, name, _ := strings.Cut(lines.Text(), " ")
+	for line := range strings.Lines(list.String()) {
+		sum, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if strings.TrimLeft(name, " *") != archive {
 			continue
 		}
@@ -137,63 +144,59 @@ func (o Options) checksum(ctx context.Context, url, archive string) (string, err
 		}
 		return strings.ToLower(sum), nil
 	}
-	if err := lines.Err(); err != nil {
-		return "", fmt.Errorf("%s: %w", url, err)
-	}
 	return "", fmt.Errorf("%s does not list %s", url, archive)
 }
 
 // download writes what url has, at most limit bytes, to w and returns its SHA-256
-// in hex.
+// in hex. It ends with an error when nothing comes for o.stall; as long as something
+// comes, it may take its time.
 func (o Options) download(ctx context.Context, url string, w io.Writer, limit int64) (string, error) {
-	body, size, err := o.get(ctx, url)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(o.stall, func() { cancel(fmt.Errorf("nothing came for %v", o.stall)) })
+	defer watchdog.Stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}
-	defer body.Close()
+	client := http.Client{Transport: o.transport, CheckRedirect: staysSecure}
+	resp, err := client.Do(req)
+	if err != nil {
+		// The client's own error says the URL again.
+		return "", fmt.Errorf("%s: %w", url, cmp.Or(context.Cause(ctx), errors.Unwrap(err)))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %s", url, resp.Status)
+	}
 	hash := sha256.New()
-	var n counter
+	var n atomic.Int64
+	came := writerFunc(func(p []byte) {
+		n.Add(int64(len(p)))
+		watchdog.Reset(o.stall)
+	})
 	total := ""
-	if size > 0 {
-		total = fmt.Sprintf(" of %d", size>>20)
+	if resp.ContentLength > 0 {
+		total = fmt.Sprintf(" of %d", resp.ContentLength>>20)
 	}
 	done := o.progress(func(time.Duration) string { return fmt.Sprintf("  %d%s MB", n.Load()>>20, total) })
-	_, err = io.Copy(io.MultiWriter(w, hash, &n), io.LimitReader(body, limit+1))
+	_, err = io.Copy(io.MultiWriter(came, w, hash), io.LimitReader(resp.Body, limit+1))
 	done()
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%s was cut off after %d bytes: %w", url, n.Load(), err)
+		return "", fmt.Errorf("%s was cut off after %d bytes: %w", url, n.Load(), cmp.Or(context.Cause(ctx), err))
 	case n.Load() > limit:
 		return "", fmt.Errorf("%s is larger than %d MB: it is not used", url, limit>>20)
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// get opens the URL from. The download ends with an error when nothing comes for o.stall;
-// as long as something comes, it may take its time.
-func (o Options) get(ctx context.Context, from string) (io.ReadCloser, int64, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	watchdog := time.AfterFunc(o.stall, func() { cancel(fmt.Errorf("nothing came for %v", o.stall)) })
-	b := &watched{ctx: ctx, watchdog: watchdog, stall: o.stall, cancel: cancel}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		b.Close()
-		return nil, 0, err
-	}
-	client := *o.client
-	client.CheckRedirect = staysSecure
-	resp, err := client.Do(req)
-	if err != nil {
-		err = b.because(err)
-		b.Close()
-		return nil, 0, fmt.Errorf("%s: %w", from, err)
-	}
-	b.body = resp.Body
-	if resp.StatusCode != http.StatusOK {
-		b.Close()
-		return nil, 0, fmt.Errorf("%s answers %s", from, resp.Status)
-	}
-	return b, resp.ContentLength, nil
+// writerFunc sees what is written.
+type writerFunc func(p []byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }
 
 // staysSecure follows a redirect, as a client does, but never from https to http:
@@ -206,45 +209,6 @@ func staysSecure(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("it sends us on to %s://%s, which is not secure", req.URL.Scheme, req.URL.Host)
 	}
 	return nil
-}
-
-// watched is a body that ends when nothing comes.
-type watched struct {
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	watchdog *time.Timer
-	stall    time.Duration
-	body     io.ReadCloser
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.body.Read(p)
-	w.watchdog.Reset(w.stall)
-	if err != nil && err != io.EOF {
-		err = w.because(err)
-	}
-	return n, err
-}
-
-// because is the reason behind err, where it is known.
-func (w *watched) because(err error) error {
-	if cause := context.Cause(w.ctx); cause != nil {
-		return cause
-	}
-	// It says the URL again.
-	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
-}
-
-func (w *watched) Close() error {
-	w.watchdog.Stop()
-	w.cancel(nil)
-	if w.body == nil {
-		return nil
-	}
-	return w.body.Close()
 }
 
 // unpack writes the file called entry of a .tar.gz to path. It takes nothing else
@@ -301,10 +265,11 @@ func writeWhole(path string, from io.Reader) error {
 // removeStale removes the parts that a killed download or build left. One that
 // is a day old is nobody's work any more.
 func removeStale(dir string) {
-	parts, _ := filepath.Glob(filepath.Join(dir, "*"+partSuffix))
+	parts, _ := fs.Glob(os.DirFS(dir), "*"+partSuffix) // the pattern is good
 	for _, part := range parts {
-		if info, err := os.Stat(part); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
-			_ = os.RemoveAll(part)
+		path := filepath.Join(dir, part)
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.RemoveAll(path)
 		}
 	}
 }
@@ -328,12 +293,4 @@ func (o Options) progress(line func(elapsed time.Duration) string) (done func())
 		close(stop)
 		<-stopped
 	}
-}
-
-// counter counts what is written to it.
-type counter struct{ atomic.Int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.Add(int64(len(p)))
-	return len(p), nil
 }

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"plaque/scripts/internal/build"
 )
 
 // standIn stands in for the release page.
@@ -30,8 +32,6 @@ type standIn struct {
 	requests      atomic.Int64
 }
 
-func releaseName() string { return "jaeger-" + Version + "-" + runtime.GOOS + "-" + runtime.GOARCH }
-
 // newStandIn serves a release whose archive has program as its binary.
 func newStandIn(t *testing.T, program []byte) *standIn {
 	t.Helper()
@@ -39,7 +39,7 @@ func newStandIn(t *testing.T, program []byte) *standIn {
 		t.Skip("there is no release for this system")
 	}
 	s := &standIn{}
-	s.offer(tarGz(t, file(releaseName()+"/jaeger"+exe(), program)))
+	s.offer(tarGz(t, file(releaseName()+"/"+build.Exe("jaeger"), program)))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v"+Version+"/jaeger-"+Version+".sha256sum.txt", func(w http.ResponseWriter, r *http.Request) { s.sums(w, r) })
 	mux.HandleFunc("GET /v"+Version+"/"+releaseName()+".tar.gz", func(w http.ResponseWriter, r *http.Request) { s.archive(w, r) })
@@ -119,7 +119,7 @@ func TestReleaseIsFetchedOnceAndKept(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o755 {
 		t.Errorf("the binary cannot be run: %v, %v", info.Mode(), err)
 	}
-	mustHold(t, f.CacheDir, releaseName()+exe())
+	mustHold(t, f.CacheDir, build.Exe(releaseName()))
 	asked := s.requests.Load()
 	if again, err := o.releaseBinary(t.Context()); err != nil || again != path || s.requests.Load() != asked {
 		t.Errorf("the second time: %s, %v, %d requests more", again, err, s.requests.Load()-asked)
@@ -128,7 +128,7 @@ func TestReleaseIsFetchedOnceAndKept(t *testing.T) {
 
 // Whatever is wrong with a release, the reason is said and nothing is kept.
 func TestBadReleases(t *testing.T) {
-	binary := releaseName() + "/jaeger" + exe()
+	binary := releaseName() + "/" + build.Exe("jaeger")
 	for name, test := range map[string]struct {
 		spoil func(*standIn)
 		says  string
@@ -136,7 +136,7 @@ func TestBadReleases(t *testing.T) {
 		"no list of checksums": {func(s *standIn) { s.sums = http.NotFound }, "sha256sum.txt answers 404 Not Found"},
 		"not in the list":      {func(s *standIn) { s.sums = text("abc *another.tar.gz\n") }, "does not list " + releaseName()},
 		"no checksum in it":    {func(s *standIn) { s.sums = text("abc *" + releaseName() + ".tar.gz\n") }, "no checksum in the line"},
-		"an endless line":      {func(s *standIn) { s.sums = text(strings.Repeat("a", 1<<20)) }, "token too long"},
+		"an endless list":      {func(s *standIn) { s.sums = text(strings.Repeat("a", sumsLimit+1)) }, "larger than 1 MB"},
 		"no archive":           {func(s *standIn) { s.archive = http.NotFound }, releaseName() + ".tar.gz answers 404 Not Found"},
 		"wrong checksum": {func(s *standIn) {
 			s.archive = text("another archive")
@@ -202,7 +202,7 @@ func TestBadReleases(t *testing.T) {
 // Where the checksum is known, the release's list vouches for nothing: it comes from
 // where the archive does.
 func TestPinned(t *testing.T) {
-	archive := tarGz(t, file(releaseName()+"/jaeger"+exe(), noisy(1000)))
+	archive := tarGz(t, file(releaseName()+"/"+build.Exe("jaeger"), noisy(1000)))
 	for name, test := range map[string]struct {
 		pinned [sha256.Size]byte
 		kept   bool
@@ -227,7 +227,7 @@ func TestPinned(t *testing.T) {
 			case test.kept && err != nil:
 				t.Fatal(err)
 			case test.kept:
-				mustHold(t, f.CacheDir, releaseName()+exe())
+				mustHold(t, f.CacheDir, build.Exe(releaseName()))
 			case err == nil:
 				t.Error("it is used")
 			default:
@@ -344,7 +344,7 @@ func TestRedirects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.client = from.Client() // it trusts the certificate that all of them have
+		o.transport = from.Client().Transport // it trusts the certificate that all of them have
 		_, err = o.download(t.Context(), from.URL, io.Discard, 100)
 		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "not secure") {
 			t.Errorf("a redirect to %s: %v", to, err)
@@ -385,9 +385,9 @@ func TestSlowDownload(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			out := newOutput()
 			o := Options{Out: out, stall: downloadStall}
-			o.client = &http.Client{Transport: roundTrip(func(r *http.Request) *http.Response {
+			o.transport = roundTrip(func(r *http.Request) *http.Response {
 				return &http.Response{StatusCode: http.StatusOK, ContentLength: 10 << 20, Body: &slowBody{r.Context(), 10 << 20, test.pause}}
-			})}
+			})
 			start := time.Now()
 			sum, err := o.download(t.Context(), "http://release.example.com/", io.Discard, archiveLimit)
 			want := sha256.Sum256(make([]byte, 10<<20))
@@ -472,5 +472,5 @@ func TestStalePartsAreRemoved(t *testing.T) {
 	if _, err := o.releaseBinary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	mustHold(t, f.CacheDir, "archive-2.part", releaseName()+exe())
+	mustHold(t, f.CacheDir, "archive-2.part", build.Exe(releaseName()))
 }

@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
+	"sync/atomic"
 	"time"
+
+	"plaque/scripts/internal/build"
 )
 
 // sourcePackage is what jaeger/go.mod builds.
@@ -24,27 +26,31 @@ func SourceBinary(root string) (path string, built bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	path, err = o.sourceBinary()
+	path, err = o.sourcePath()
 	return path, err == nil && isFile(path), err
 }
 
-// Build builds that Jaeger unless it is there, and returns its path. It prints
-// to out how far it is.
-func Build(ctx context.Context, root string, out io.Writer) (string, error) {
+// Build builds that Jaeger unless it is there. It prints to out how far it is.
+func Build(ctx context.Context, root string, out io.Writer) error {
 	o, err := Options{Root: root, Out: out}.withDefaults()
+	if err == nil {
+		_, err = o.sourceBinary(ctx)
+	}
+	return err
+}
+
+// sourceBinary returns the path of the Jaeger that is built the first time.
+func (o Options) sourceBinary(ctx context.Context) (string, error) {
+	path, err := o.sourcePath()
 	if err != nil {
 		return "", err
 	}
-	path, err := o.sourceBinary()
-	if err != nil || isFile(path) {
-		return path, err
-	}
-	return path, o.build(ctx, path)
+	return path, o.keep(path, func() error { return o.build(ctx, path) })
 }
 
-// sourceBinary is the path for what jaeger/ says today: other requirements or
+// sourcePath is the path for what jaeger/ says today: other requirements or
 // another Go give another binary.
-func (o Options) sourceBinary() (string, error) {
+func (o Options) sourcePath() (string, error) {
 	hash := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(o.Root, "jaeger", name))
@@ -56,21 +62,17 @@ func (o Options) sourceBinary() (string, error) {
 		fmt.Fprintf(hash, "%s %d\n%s", name, len(text), text)
 	}
 	fmt.Fprintf(hash, "%s %s %s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return filepath.Join(o.CacheDir, fmt.Sprintf("jaeger-source-%.12x%s", hash.Sum(nil), exe())), nil
+	return filepath.Join(o.CacheDir, build.Exe(fmt.Sprintf("jaeger-source-%.12x", hash.Sum(nil)))), nil
 }
 
 // build builds Jaeger to path. Like a download, it gets its name when it is whole.
 func (o Options) build(ctx context.Context, path string) error {
-	if err := os.MkdirAll(o.CacheDir, 0o755); err != nil {
-		return err
-	}
-	removeStale(o.CacheDir)
 	dir, err := os.MkdirTemp(o.CacheDir, "build-*"+partSuffix)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	part := filepath.Join(dir, "jaeger"+exe())
+	part := filepath.Join(dir, build.Exe("jaeger"))
 
 	o.say("building Jaeger from source. The first time this takes some 4 minutes on two cores and\n" +
 		"fetches 250 MB; then it is kept. It is the whole Jaeger but its web pages.")
@@ -94,36 +96,26 @@ func (o Options) build(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("go build in %s: %w", cmd.Dir, withWords(err, words.tail.String()))
 	}
-	if err := os.Rename(part, path); err != nil {
-		return err
-	}
-	o.say("kept as %s", path)
-	return nil
+	return os.Rename(part, path)
 }
 
 // buildOutput reads what `go build -v` prints: a line for each package that it
 // compiles, and lines for what it downloads and what goes wrong.
 type buildOutput struct {
-	tail tail
-
-	mu                   sync.Mutex // protects what follows
-	compiled, downloaded int
+	tail                 tail
+	compiled, downloaded atomic.Int64
 }
 
 func (b *buildOutput) Write(p []byte) (int, error) {
-	b.mu.Lock()
 	down := bytes.Count(p, []byte("go: downloading "))
-	b.downloaded += down
-	b.compiled += bytes.Count(p, []byte("\n")) - down
-	b.mu.Unlock()
+	b.downloaded.Add(int64(down))
+	b.compiled.Add(int64(bytes.Count(p, []byte("\n")) - down))
 	return b.tail.Write(p)
 }
 
 func (b *buildOutput) progress() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.compiled == 0 {
-		return fmt.Sprintf("%d modules fetched", b.downloaded)
+	if n := b.compiled.Load(); n > 0 {
+		return fmt.Sprintf("%d packages compiled", n)
 	}
-	return fmt.Sprintf("%d packages compiled", b.compiled)
+	return fmt.Sprintf("%d modules fetched", b.downloaded.Load())
 }

@@ -2,10 +2,9 @@
 package jaegertest
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
+	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger"
 	"plaque/steps/kit/need"
 )
@@ -13,18 +12,11 @@ import (
 // Root is the workshop's folder, seen from any package in it.
 func Root(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.Getwd()
+	root, err := build.Root(".")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "compose.yaml")); err == nil {
-			return at
-		}
-		if at == filepath.Dir(at) {
-			tb.Fatalf("no folder above %s has a compose.yaml", dir)
-		}
-	}
+	return root
 }
 
 // Binary is the path of the source-built Jaeger, which the test needs.
