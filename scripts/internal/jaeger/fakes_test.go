@@ -1,7 +1,6 @@
 package jaeger
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,9 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"plaque/steps/kit/web/webtest"
 )
 
 // The tests' own program stands in for docker, go and jaeger when
@@ -176,7 +176,7 @@ type fakes struct {
 	t   *testing.T
 	log string
 	Options
-	out *output
+	out *webtest.Buffer
 }
 
 // newFakes makes Options whose docker and go are fakes, whose cache is empty and
@@ -189,7 +189,7 @@ func newFakes(t *testing.T) *fakes {
 	}
 	nothing := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(nothing.Close)
-	f := &fakes{t: t, log: filepath.Join(t.TempDir(), "log"), out: newOutput()}
+	f := &fakes{t: t, log: filepath.Join(t.TempDir(), "log"), out: &webtest.Buffer{}}
 	f.Options = Options{
 		Root: repo(t), FreePorts: true, CacheDir: t.TempDir(), ReleaseURL: nothing.URL,
 		Out: f.out, docker: self, podman: "no-such-podman", goCommand: self,
@@ -200,6 +200,32 @@ func newFakes(t *testing.T) *fakes {
 	t.Setenv("FAKE_LOG", f.log)
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // or each fake takes a second to end under -race
 	return f
+}
+
+// complete is f.Options with what is used where they say nothing.
+func (f *fakes) complete() Options {
+	f.t.Helper()
+	o, err := f.withDefaults()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return o
+}
+
+// start starts a Jaeger. When the test ends it is stopped, and must be gone.
+func (f *fakes) start() *Server {
+	f.t.Helper()
+	s, err := Start(f.t.Context(), f.Options)
+	if err != nil {
+		f.t.Fatalf("%v\n%s", err, f.out)
+	}
+	f.t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			f.t.Error(err)
+		}
+		mustBeGone(f.t, s)
+	})
+	return s
 }
 
 // logged is what the fakes were asked for.
@@ -252,6 +278,15 @@ func mustHold(t *testing.T, dir string, want ...string) {
 	}
 }
 
+// mustFail ends the test unless there is an error, which must say all that is wanted.
+func mustFail(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("there is no error, want one that says %q", want)
+	}
+	mustSay(t, "the error", err.Error(), want...)
+}
+
 func mustSay(t *testing.T, what, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -261,38 +296,10 @@ func mustSay(t *testing.T, what, text string, want ...string) {
 	}
 }
 
-// output is an Options.Out that a test can wait for.
-type output struct {
-	mu   sync.Mutex
-	more *sync.Cond
-	text bytes.Buffer
-}
-
-func newOutput() *output {
-	o := &output{}
-	o.more = sync.NewCond(&o.mu)
-	return o
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.more.Broadcast()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// waitFor returns once text was printed.
-func (o *output) waitFor(text string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for !strings.Contains(o.text.String(), text) {
-		o.more.Wait()
+// waitFor returns once what the test reads has this text.
+func waitFor(read func() string, text string) {
+	for !strings.Contains(read(), text) {
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -20,10 +20,7 @@ import (
 func TestDockerComesFirst(t *testing.T) {
 	f := newFakes(t)
 	release := f.releaseIs([]byte("unused"))
-	s, err := Start(t.Context(), f.Options)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, f.out)
-	}
+	s := f.start()
 	if s.From != FromDocker || !s.Pages {
 		t.Errorf("From %q, Pages %v; want docker with pages", s.From, s.Pages)
 	}
@@ -47,11 +44,7 @@ func TestDockerComesFirst(t *testing.T) {
 func TestOrder(t *testing.T) {
 	f := newFakes(t)
 	t.Setenv("FAKE_DOCKER", "no compose")
-	s, err := Start(t.Context(), f.Options)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, f.out)
-	}
-	defer s.Stop()
+	s := f.start()
 	if s.From != FromSource {
 		t.Errorf("From = %q", s.From)
 	}
@@ -60,10 +53,6 @@ func TestOrder(t *testing.T) {
 	if d, r := strings.Index(out, "No Jaeger from docker"), strings.Index(out, "No Jaeger from release"); d < 0 || r < d {
 		t.Errorf("docker comes before release:\n%s", out)
 	}
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
-	mustBeGone(t, s)
 }
 
 // Some systems have Compose as a separate command, and an old one cannot read
@@ -79,21 +68,11 @@ func TestComposeIsASeparateCommand(t *testing.T) {
 	f.From = FromDocker
 	t.Setenv("FAKE_DOCKER", "no compose, and an old one")
 	_, err := Start(t.Context(), f.Options)
-	if err == nil {
-		t.Fatal("an old Compose is used")
-	}
-	mustSay(t, "the error", err.Error(), "unknown command: docker compose", "-compose --file` fails", "needs Docker Compose 2 or newer", "'^x-'")
+	mustFail(t, err, "unknown command: docker compose", "-compose --file` fails", "needs Docker Compose 2 or newer", "'^x-'")
 
 	t.Setenv("FAKE_DOCKER", "no compose")
-	s, err := Start(t.Context(), f.Options)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, f.out)
-	}
+	f.start()
 	mustSay(t, "Start", f.out.String(), "docker-compose up`")
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
-	mustBeGone(t, s)
 }
 
 // A container that cannot start is no reason to give up either.
@@ -105,20 +84,12 @@ func TestComposeFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.releaseIs(self)
-	s, err := Start(t.Context(), f.Options)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, f.out)
-	}
-	defer s.Stop()
+	s := f.start()
 	if s.From != FromRelease {
 		t.Errorf("From = %q", s.From)
 	}
 	mustSay(t, "Start", f.out.String(), "No Jaeger from docker", "pull access denied")
 	mustSay(t, "the log of docker", f.logged(), " down ")
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
-	mustBeGone(t, s)
 }
 
 func TestOnlyTheWayAskedFor(t *testing.T) {
@@ -127,20 +98,14 @@ func TestOnlyTheWayAskedFor(t *testing.T) {
 	release := f.releaseIs([]byte("unused"))
 	f.From = FromDocker
 	_, err := Start(t.Context(), f.Options)
-	if err == nil {
-		t.Fatal("it starts without an engine")
-	}
-	mustSay(t, "the error", err.Error(), "docker", "Cannot connect to the Docker daemon")
+	mustFail(t, err, "docker", "Cannot connect to the Docker daemon")
 	if text := err.Error() + f.out.String(); strings.Contains(text, "release") || strings.Contains(text, "source") || release.requests.Load() > 0 {
 		t.Errorf("another way was tried: %s", text)
 	}
 
 	f.From = "brew"
 	_, err = Start(t.Context(), f.Options)
-	if err == nil {
-		t.Fatal("it starts from nowhere")
-	}
-	mustSay(t, "the error", err.Error(), `"brew"`, "docker, release, source")
+	mustFail(t, err, `"brew"`, "docker, release, source")
 }
 
 func TestAllWaysFail(t *testing.T) {
@@ -148,10 +113,7 @@ func TestAllWaysFail(t *testing.T) {
 	t.Setenv("FAKE_GO", "fails")
 	f.docker = "no-such-docker"
 	_, err := Start(t.Context(), f.Options)
-	if err == nil {
-		t.Fatal("it starts from nothing")
-	}
-	mustSay(t, "the error", err.Error(), "docker: there is no no-such-docker command", "release: ", "404", "source: ", "main.go:1:1: syntax error")
+	mustFail(t, err, "docker: there is no no-such-docker command", "release: ", "404", "source: ", "main.go:1:1: syntax error")
 	mustHold(t, f.CacheDir)
 }
 
@@ -160,10 +122,7 @@ func TestDockerHangs(t *testing.T) {
 	t.Setenv("FAKE_DOCKER", "hangs")
 	f.From, f.dockerPatience = FromDocker, time.Second
 	_, err := Start(t.Context(), f.Options)
-	if err == nil {
-		t.Fatal("it starts with an engine that hangs")
-	}
-	mustSay(t, "the error", err.Error(), "fails: no answer within 1s")
+	mustFail(t, err, "fails: no answer within 1s")
 }
 
 func TestRunUntilCancelled(t *testing.T) {
@@ -175,7 +134,7 @@ func TestRunUntilCancelled(t *testing.T) {
 	ran := make(chan error)
 	go func() { ran <- Run(ctx, f.Options) }()
 	go func() {
-		f.out.waitFor("Ctrl-C stops it")
+		waitFor(f.out.String, "Ctrl-C stops it")
 		cancel()
 	}()
 	if err := <-ran; err != nil {
@@ -193,23 +152,12 @@ func TestRunUntilCancelled(t *testing.T) {
 func TestJaegerDies(t *testing.T) {
 	f := newFakes(t)
 	f.From = FromSource
-	s, err := Start(t.Context(), f.Options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := f.start()
 	// It may be gone before it has answered.
 	if resp, err := http.Post(s.UI+"/die", "", nil); err == nil {
 		resp.Body.Close()
 	}
-	err = s.Wait(t.Context())
-	if err == nil {
-		t.Fatal("Wait does not notice")
-	}
-	mustSay(t, "Wait", err.Error(), "source", "by itself", "the sky fell")
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
-	mustBeGone(t, s)
+	mustFail(t, s.Wait(t.Context()), "source", "by itself", "the sky fell")
 }
 
 // Another program may take a port between the look and the start.
@@ -217,13 +165,7 @@ func TestPortTakenMeanwhile(t *testing.T) {
 	f := newFakes(t)
 	t.Setenv("FAKE_JAEGER", "port taken")
 	f.From = FromSource
-	s, err := Start(t.Context(), f.Options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
+	f.start()
 	if n := strings.Count(f.logged(), "jaeger starts"); n != 2 {
 		t.Errorf("started %d times, want 2:\n%s", n, f.logged())
 	}
@@ -232,21 +174,12 @@ func TestPortTakenMeanwhile(t *testing.T) {
 func TestNeverAnswers(t *testing.T) {
 	f := newFakes(t)
 	t.Setenv("FAKE_JAEGER", "mute")
-	o, err := f.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := freePorts()
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := f.complete()
+	p := free(t)
 	l := o.binary(f.docker, p)
 	l.patience = 100 * time.Millisecond
-	_, err = o.launch(t.Context(), p, FromSource, l)
-	if err == nil {
-		t.Fatal("a Jaeger that never answers is ready")
-	}
-	mustSay(t, "the error", err.Error(), "no answer from Jaeger within 100ms", "/status")
+	_, err := o.launch(t.Context(), p, FromSource, l)
+	mustFail(t, err, "no answer from Jaeger within 100ms", "/status")
 	if l.cmd.ProcessState == nil {
 		t.Error("the program was left running")
 	}
@@ -258,14 +191,8 @@ func TestStopKillsWhatDoesNotStop(t *testing.T) {
 	}
 	f := newFakes(t)
 	t.Setenv("FAKE_JAEGER", "stubborn")
-	o, err := f.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := freePorts()
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := f.complete()
+	p := free(t)
 	s, err := o.launch(t.Context(), p, FromSource, o.binary(f.docker, p))
 	if err != nil {
 		t.Fatal(err)
@@ -288,9 +215,7 @@ func TestCancelledWhileBuilding(t *testing.T) {
 		_, err := Start(ctx, f.Options)
 		started <- err
 	}()
-	for !strings.Contains(f.logged(), "go hangs") {
-		time.Sleep(5 * time.Millisecond)
-	}
+	waitFor(f.logged, "go hangs")
 	cancel()
 	if err := <-started; !errors.Is(err, context.Canceled) {
 		t.Errorf("Start returns %v", err)
@@ -306,19 +231,15 @@ func TestBuildIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Root = root
-	o, err := f.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := f.complete()
 	path, err := o.sourcePath()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.sourceBinary(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.sourceBinary(t.Context()); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if _, err := o.sourceBinary(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n := strings.Count(f.logged(), "build -mod"); n != 1 {
 		t.Errorf("built %d times, want once", n)
@@ -342,8 +263,5 @@ func TestBuildIsKept(t *testing.T) {
 func TestNotTheWorkshopsFolder(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Start(t.Context(), Options{Root: dir})
-	if err == nil {
-		t.Fatal("it starts without a configuration")
-	}
-	mustSay(t, "the error", err.Error(), dir, "config.yaml")
+	mustFail(t, err, dir, "config.yaml")
 }

@@ -7,22 +7,30 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"plaque/steps/kit/web/webtest"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"plaque/steps/kit/web/webtest"
 )
 
 // usePorts moves the usual ports to free ones and returns them.
 func usePorts(t *testing.T) ports {
 	t.Helper()
+	p := free(t)
+	for i, k := range known {
+		t.Setenv(k.Env, strconv.Itoa(p[i]))
+	}
+	return p
+}
+
+// free are ports that nobody listens on.
+func free(t *testing.T) ports {
+	t.Helper()
 	p, err := freePorts()
 	if err != nil {
 		t.Fatal(err)
-	}
-	for i, k := range known {
-		t.Setenv(k.Env, strconv.Itoa(p[i]))
 	}
 	return p
 }
@@ -56,7 +64,7 @@ func TestFindJaeger(t *testing.T) {
 	}
 
 	pages = "This is a placeholder for the Jaeger UI home page."
-	out := newOutput()
+	out := &webtest.Buffer{}
 	if err := Run(t.Context(), Options{Root: repo(t), Out: out}); err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +87,8 @@ func TestPortInUse(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"data":[]}`)
 	})
-	hello := func(text string, end bool) func(net.Conn) {
-		return func(c net.Conn) {
-			io.WriteString(c, text)
-			if end {
-				c.Close()
-			}
-		}
+	hello := func(text string) func(net.Conn) {
+		return func(c net.Conn) { io.WriteString(c, text) }
 	}
 	for name, test := range map[string]struct {
 		port  int
@@ -98,9 +101,9 @@ func TestPortInUse(t *testing.T) {
 		"a web server without a name":      {healthPort, http.NotFoundHandler(), nil, "HTTP 404 from a server without a name"},
 		"a collector that is not Jaeger":   {otlpHTTPPort, fakeMux(), nil, "some collector takes spans there"},
 		"a redirect is not followed":       {uiPort, http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound), nil, "HTTP 302 from"},
-		"speaks first and no HTTP":         {otlpGRPCPort, nil, hello("220 mail.example.com\r\n", true), "takes connections and speaks no HTTP"},
-		"hangs":                            {uiPort, nil, hello("", false), "takes connections and does not answer within 2s"},
-		"hangs in the middle": {uiPort, nil, hello("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", false),
+		"speaks first and no HTTP":         {otlpGRPCPort, nil, hello("220 mail.example.com\r\n"), "takes connections and speaks no HTTP"},
+		"hangs":                            {uiPort, nil, hello(""), "takes connections and does not answer within 2s"},
+		"hangs in the middle": {uiPort, nil, hello("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"),
 			"takes connections and does not answer within 2s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,10 +114,7 @@ func TestPortInUse(t *testing.T) {
 				webtest.Connect(t, p.addr(test.port), test.talk)
 			}
 			err := Run(t.Context(), Options{Root: repo(t)})
-			if err == nil {
-				t.Fatal("it starts although the port is taken")
-			}
-			mustSay(t, "the error", err.Error(), fmt.Sprintf("port %d (%s) is in use", p[test.port], known[test.port].Use), known[test.port].Env, test.says)
+			mustFail(t, err, fmt.Sprintf("port %d (%s) is in use", p[test.port], known[test.port].Use), known[test.port].Env, test.says)
 			if strings.Count(err.Error(), "is in use") != 1 {
 				t.Errorf("other ports are named too: %v", err)
 			}
@@ -127,10 +127,7 @@ func TestSeveralPortsInUse(t *testing.T) {
 	serveAt(t, p, uiPort, http.NotFoundHandler())
 	serveAt(t, p, healthPort, http.NotFoundHandler())
 	_, err := Find(t.Context())
-	if err == nil {
-		t.Fatal("Find finds a Jaeger")
-	}
-	mustSay(t, "the error", err.Error(), "JAEGER_UI_PORT", "JAEGER_HEALTH_PORT")
+	mustFail(t, err, "JAEGER_UI_PORT", "JAEGER_HEALTH_PORT")
 }
 
 // Spans would be lost in a Jaeger whose port for them is shut.
@@ -138,10 +135,7 @@ func TestJaegerWithoutOTLP(t *testing.T) {
 	p := usePorts(t)
 	serveAt(t, p, uiPort, fakeMux())
 	_, err := Find(t.Context())
-	if err == nil {
-		t.Fatal("Find is content")
-	}
-	mustSay(t, "the error", err.Error(), "http://"+p.addr(uiPort), "takes no spans", "http://"+p.addr(otlpHTTPPort), "nothing listens there")
+	mustFail(t, err, "http://"+p.addr(uiPort), "takes no spans", "http://"+p.addr(otlpHTTPPort), "nothing listens there")
 
 	look, err := Look(t.Context(), askPatience)
 	if err != nil {
@@ -193,14 +187,9 @@ func TestPortsFromEnv(t *testing.T) {
 	for _, bad := range []string{"abc", "0", "65536", "-1", "127.0.0.1:1"} {
 		t.Setenv("JAEGER_UI_PORT", bad)
 		_, err := Find(t.Context())
-		if err == nil {
-			t.Fatalf("JAEGER_UI_PORT=%s is fine", bad)
-		}
-		mustSay(t, "the error", err.Error(), fmt.Sprintf("JAEGER_UI_PORT=%q", bad), "1 to 65535")
+		mustFail(t, err, fmt.Sprintf("JAEGER_UI_PORT=%q", bad), "1 to 65535")
 	}
 	t.Setenv("JAEGER_UI_PORT", "4318")
-	if _, err = Find(t.Context()); err == nil {
-		t.Fatal("one port for two")
-	}
-	mustSay(t, "the error", err.Error(), "4318", "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT")
+	_, err = Find(t.Context())
+	mustFail(t, err, "4318", "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT")
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"plaque/scripts/internal/build"
+	"plaque/steps/kit/web/webtest"
 )
 
 // standIn stands in for the release page.
@@ -104,10 +105,7 @@ func TestReleaseIsFetchedOnceAndKept(t *testing.T) {
 	f := newFakes(t)
 	program := noisy(100_000)
 	s := f.releaseIs(program)
-	o, err := f.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := f.complete()
 	path, err := o.releaseBinary(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -183,15 +181,8 @@ func TestBadReleases(t *testing.T) {
 			if strings.HasPrefix(test.says, "nothing came") {
 				f.stall = 300 * time.Millisecond // the others have the usual time
 			}
-			o, err := f.withDefaults()
-			if err != nil {
-				t.Fatal(err)
-			}
-			path, err := o.releaseBinary(t.Context())
-			if err == nil {
-				t.Fatalf("it is taken: %s", path)
-			}
-			mustSay(t, "the error", err.Error(), test.says)
+			_, err := f.complete().releaseBinary(t.Context())
+			mustFail(t, err, test.says)
 			mustHold(t, f.CacheDir)
 			mustHold(t, filepath.Dir(f.CacheDir), "b")
 			mustHold(t, filepath.Dir(filepath.Dir(f.CacheDir)), "a")
@@ -218,22 +209,16 @@ func TestPinned(t *testing.T) {
 				s.sums = http.NotFound
 			}
 			f.pinned = map[string]string{releaseName() + ".tar.gz": hex.EncodeToString(test.pinned[:])}
-			o, err := f.withDefaults()
+			_, err := f.complete().releaseBinary(t.Context())
+			if !test.kept {
+				mustFail(t, err, "this program knows it with", "it is not used")
+				mustHold(t, f.CacheDir)
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = o.releaseBinary(t.Context())
-			switch {
-			case test.kept && err != nil:
-				t.Fatal(err)
-			case test.kept:
-				mustHold(t, f.CacheDir, build.Exe(releaseName()))
-			case err == nil:
-				t.Error("it is used")
-			default:
-				mustSay(t, "the error", err.Error(), "this program knows it with", "it is not used")
-				mustHold(t, f.CacheDir)
-			}
+			mustHold(t, f.CacheDir, build.Exe(releaseName()))
 		})
 	}
 }
@@ -257,20 +242,17 @@ func TestPinnedVersion(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	dir := t.TempDir()
-	bomb := tarGz(t, file("jaeger", make([]byte, 1<<20)))
-	if err := unpack(bytes.NewReader(bomb), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); err == nil || !strings.Contains(err.Error(), "1048576 bytes") {
-		t.Errorf("unpacking 1 MB where 512 kB are allowed: %v", err)
+	for _, test := range []struct {
+		archive []byte
+		says    string
+	}{
+		{tarGz(t, file("jaeger", make([]byte, 1<<20))), "1048576 bytes"},
+		{tarGz(t, file("other", make([]byte, 1<<20)), file("jaeger", nil)), io.ErrUnexpectedEOF.Error()},
+		{sparseTarGz(t, "jaeger", 4<<30), "4294967296 bytes"},
+	} {
+		mustFail(t, unpack(bytes.NewReader(test.archive), "jaeger", filepath.Join(dir, "jaeger"), 1<<19), test.says)
+		mustHold(t, dir)
 	}
-	behind := tarGz(t, file("other", make([]byte, 1<<20)), file("jaeger", nil))
-	if err := unpack(bytes.NewReader(behind), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("reading past 1 MB where 512 kB are allowed: %v", err)
-	}
-	mustHold(t, dir)
-	sparse := sparseTarGz(t, "jaeger", 4<<30)
-	if err := unpack(bytes.NewReader(sparse), "jaeger", filepath.Join(dir, "jaeger"), 1<<19); err == nil || !strings.Contains(err.Error(), "4294967296 bytes") {
-		t.Errorf("unpacking %d bytes that stand for 4 GiB: %v", len(sparse), err)
-	}
-	mustHold(t, dir)
 
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for {
@@ -280,15 +262,8 @@ func TestLimits(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	o, err := newFakes(t).withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = o.download(t.Context(), s.URL, io.Discard, 3<<20)
-	if err == nil {
-		t.Fatal("an endless archive ends")
-	}
-	mustSay(t, "the error", err.Error(), "larger than 3 MB")
+	_, err := newFakes(t).complete().download(t.Context(), s.URL, io.Discard, 3<<20)
+	mustFail(t, err, "larger than 3 MB")
 }
 
 // sparseTarGz is an archive with one file, which is a hole of that size, in the
@@ -340,12 +315,9 @@ func TestRedirects(t *testing.T) {
 	for to, refused := range map[string]bool{plain.URL: true, secure.URL: false} {
 		from := httptest.NewTLSServer(http.RedirectHandler(to, http.StatusFound))
 		defer from.Close()
-		o, err := newFakes(t).withDefaults()
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := newFakes(t).complete()
 		o.transport = from.Client().Transport // it trusts the certificate that all of them have
-		_, err = o.download(t.Context(), from.URL, io.Discard, 100)
+		_, err := o.download(t.Context(), from.URL, io.Discard, 100)
 		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "not secure") {
 			t.Errorf("a redirect to %s: %v", to, err)
 		}
@@ -383,7 +355,7 @@ func TestSlowDownload(t *testing.T) {
 		ok    bool
 	}{{downloadStall - time.Nanosecond, true}, {downloadStall + time.Nanosecond, false}} {
 		synctest.Test(t, func(t *testing.T) {
-			out := newOutput()
+			out := &webtest.Buffer{}
 			o := Options{Out: out, stall: downloadStall}
 			o.transport = roundTrip(func(r *http.Request) *http.Response {
 				return &http.Response{StatusCode: http.StatusOK, ContentLength: 10 << 20, Body: &slowBody{r.Context(), 10 << 20, test.pause}}
@@ -465,11 +437,7 @@ func TestStalePartsAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o, err := f.withDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := o.releaseBinary(t.Context()); err != nil {
+	if _, err := f.complete().releaseBinary(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	mustHold(t, f.CacheDir, "archive-2.part", build.Exe(releaseName()))
