@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -95,14 +96,15 @@ const rootFile = "root"
 
 // forgetOthers removes the programs of workshops that are no longer there.
 func forgetOthers(caches string) {
-	marks, _ := filepath.Glob(filepath.Join(escape(caches), "*", rootFile))
+	marks, _ := fs.Glob(os.DirFS(caches), "*/"+rootFile) // the pattern is good
 	for _, mark := range marks {
-		root, err := os.ReadFile(mark)
+		dir := filepath.Join(caches, filepath.Dir(mark))
+		root, err := os.ReadFile(filepath.Join(dir, rootFile))
 		if err != nil {
 			continue
 		}
 		if _, err := os.Stat(string(root)); errors.Is(err, os.ErrNotExist) {
-			_ = os.RemoveAll(filepath.Dir(mark))
+			_ = os.RemoveAll(dir)
 		}
 	}
 }
@@ -184,48 +186,55 @@ type Job struct {
 	ctx   context.Context // its cause is the first error
 }
 
-// built is a program; what follows is set before done is closed.
+// built is a program that is being built.
 type built struct {
-	done chan struct{}
-	path string
-	err  error
+	name  string
+	build func(context.Context) (string, error) // returns path
+	done  chan struct{}                         // closed once what follows is set
+	path  string
+	err   error
 }
 
 // Start builds hey and the steps, two at a time and in this order. The first that
 // does not build ends the job. told hears of each that is built, one at a time.
 func (b *Bins) Start(ctx context.Context, steps []*lesson.Lesson, told func(name string)) *Job {
-	j := &Job{hey: &built{done: make(chan struct{})}, steps: map[*lesson.Lesson]*built{}}
+	j := &Job{steps: map[*lesson.Lesson]*built{}}
 	j.ctx, j.fail = context.WithCancelCause(ctx)
-	var mu sync.Mutex // one at a time
-	slots := make(chan struct{}, 2)
-	compile := func(name string, p *built, build func(context.Context) (string, error)) {
-		slots <- struct{}{}
+	queue := make(chan *built, 1+len(steps))
+	enqueue := func(name string, build func(context.Context) (string, error)) *built {
+		p := &built{name: name, build: build, done: make(chan struct{})}
+		queue <- p
+		return p
+	}
+	j.hey = enqueue("hey", b.Hey)
+	for _, s := range steps {
+		j.steps[s] = enqueue(s.Step, func(ctx context.Context) (string, error) { return b.Step(ctx, s) })
+	}
+	close(queue)
+	var mu sync.Mutex // held while told hears
+	build := func(p *built) {
+		defer close(p.done)
+		if p.err = context.Cause(j.ctx); p.err != nil {
+			return
+		}
+		if p.path, p.err = p.build(j.ctx); p.err != nil {
+			if ctx.Err() == nil {
+				p.err = fmt.Errorf("%s does not build: %w", p.name, p.err)
+			}
+			j.fail(p.err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		told(p.name)
+	}
+	for range 2 {
 		j.all.Go(func() {
-			defer func() { <-slots; close(p.done) }()
-			if p.err = context.Cause(j.ctx); p.err != nil {
-				return
+			for p := range queue {
+				build(p)
 			}
-			if p.path, p.err = build(j.ctx); p.err != nil {
-				if ctx.Err() == nil {
-					p.err = fmt.Errorf("%s does not build: %w", name, p.err)
-				}
-				j.fail(p.err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			told(name)
 		})
 	}
-	for _, s := range steps {
-		j.steps[s] = &built{done: make(chan struct{})}
-	}
-	j.all.Go(func() {
-		compile("hey", j.hey, b.Hey)
-		for _, s := range steps {
-			compile(s.Step, j.steps[s], func(ctx context.Context) (string, error) { return b.Step(ctx, s) })
-		}
-	})
 	return j
 }
 

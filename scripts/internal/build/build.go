@@ -13,8 +13,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-
-	"plaque/scripts/internal/lesson"
 )
 
 // Root finds the workshop's folder: the nearest one, from dir upwards, that
@@ -45,25 +43,23 @@ const patience = 20 * time.Second
 // file for go build's -overlay, or "". The program has no tables for a debugger,
 // but stacks and profiles.
 func Build(ctx context.Context, dir, pkg, bin, overlay string) error {
-	c := command{dir: dir, pkg: pkg, bin: bin}
-	if overlay != "" {
-		c.flags = []string{"-overlay", overlay}
-	}
-	return c.run(ctx)
+	return command{dir: dir, pkg: pkg, bin: bin, overlay: overlay}.run(ctx)
 }
 
 // command is a go build.
 type command struct {
-	dir, pkg, bin string
-	flags         []string
-	tmp           string // the folder for temporary files; "" is the system's
+	dir, pkg, bin, overlay string // as Build has them
+	tmp                    string // the folder for temporary files; "" is the system's
 }
 
 func (c command) run(ctx context.Context) error {
 	// No flag that compiles: the libraries are those that go run and go test have
 	// compiled already. With -trimpath Go's own would be compiled a second time.
 	// A commit changes no program, and git may not be there.
-	args := append([]string{"build", "-buildvcs=false", "-ldflags=-w", "-o", c.bin}, c.flags...)
+	args := []string{"build", "-buildvcs=false", "-ldflags=-w", "-o", c.bin}
+	if c.overlay != "" {
+		args = append(args, "-overlay", c.overlay)
+	}
 	cmd := exec.CommandContext(ctx, "go", append(args, c.pkg)...)
 	cmd.Dir = c.dir
 	// A go command that is interrupted waits for the compilers that it has started.
@@ -106,6 +102,3 @@ func Exe(path string) string {
 	}
 	return path
 }
-
-// BinPath is where a step's binary stands in a folder of binaries.
-func BinPath(dir string, step *lesson.Lesson) string { return Exe(filepath.Join(dir, step.Step)) }

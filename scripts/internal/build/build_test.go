@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +58,17 @@ func cacheAt(t *testing.T, dir string) {
 	}
 }
 
+// opened is Open of the workshop at root, until the test ends.
+func opened(t *testing.T, root string) *Bins {
+	t.Helper()
+	b, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
 func built1(t *testing.T, b *Bins, s *lesson.Lesson) string {
 	t.Helper()
 	bin, err := b.Step(t.Context(), s)
@@ -80,18 +92,10 @@ func says(t *testing.T, bin string) string {
 func TestStablePaths(t *testing.T) {
 	cacheAt(t, t.TempDir())
 	root, s := workshop(t, "old")
-	open := func() *Bins {
-		b, err := Open(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(b.Close)
-		if b.cache == "" {
-			t.Fatal("the cache folder is not used")
-		}
-		return b
+	first, second := opened(t, root), opened(t, root)
+	if first.cache == "" {
+		t.Fatal("the cache folder is not used")
 	}
-	first, second := open(), open()
 	one, two := built1(t, first, s), built1(t, second, s)
 	a, err := os.Stat(one)
 	if err != nil {
@@ -120,11 +124,7 @@ func TestStablePaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, _ := workshop(t, "other")
-	if b, err := Open(other); err != nil {
-		t.Error(err)
-	} else {
-		b.Close()
-	}
+	opened(t, other)
 	if _, err := os.Stat(second.cache); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the programs of a workshop that is gone are there: %v", err)
 	}
@@ -168,11 +168,7 @@ func TestNoCacheFolder(t *testing.T) {
 				t.Setenv("HOME", "") // else the system's default is below it
 			}
 			root, s := workshop(t, "hello")
-			b, err := Open(root)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Close()
+			b := opened(t, root)
 			if got := says(t, built1(t, b, s)); got != "hello" || b.cache != "" {
 				t.Errorf("%q from %s", got, b.Dir())
 			}
@@ -182,7 +178,10 @@ func TestNoCacheFolder(t *testing.T) {
 
 // A run removes what a killed one has left, and nothing that lives.
 func TestSweep(t *testing.T) {
-	parent := t.TempDir()
+	parent := filepath.Join(t.TempDir(), "a[b") // not a pattern
+	if err := os.Mkdir(parent, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	live, cleanLive, err := tempDir(parent)
 	if err != nil {
 		t.Fatal(err)
@@ -244,11 +243,7 @@ func TestSweepersAtOnce(t *testing.T) {
 func TestJob(t *testing.T) {
 	cacheAt(t, t.TempDir())
 	root, s := workshop(t, "hello")
-	b, err := Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := opened(t, root)
 	j := b.Start(t.Context(), []*lesson.Lesson{s}, func(string) {})
 	// There is no hey in this workshop.
 	if _, err := j.Hey(); err == nil || !strings.Contains(err.Error(), "hey does not build") {
@@ -263,11 +258,7 @@ func TestJob(t *testing.T) {
 func TestStoppedAtTheLock(t *testing.T) {
 	cacheAt(t, t.TempDir())
 	root, s := workshop(t, "hello")
-	b, err := Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := opened(t, root)
 	lock := flock.New(filepath.Join(b.cache, s.Step+lockExt))
 	if err := lock.Lock(); err != nil {
 		t.Fatal(err)
@@ -289,20 +280,16 @@ func TestStoppedBuild(t *testing.T) {
 	cacheAt(t, t.TempDir())
 	t.Setenv("GOCACHE", t.TempDir()) // so that it takes long
 	root, s := workshop(t, "hello")
-	b, err := Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := opened(t, root)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { _, err := b.Step(ctx, s); ended <- err }()
-	working := filepath.Join(escape(b.Dir()), "go-*", "go-build*")
-	for {
-		if found, _ := filepath.Glob(working); found != nil {
-			break
-		}
+	working := func() []string {
+		found, _ := fs.Glob(os.DirFS(b.Dir()), "go-*/go-build*")
+		return found
+	}
+	for working() == nil {
 		select {
 		case err := <-ended:
 			t.Fatalf("it ended before it began: %v", err)
@@ -313,7 +300,7 @@ func TestStoppedBuild(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
-	if left, _ := filepath.Glob(working); left != nil {
+	if left := working(); left != nil {
 		t.Errorf("it left %q", left)
 	}
 }

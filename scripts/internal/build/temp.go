@@ -3,6 +3,7 @@ package build
 import (
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,11 +60,9 @@ func whereTo(err error) error {
 // sweep removes the folders below parent that killed runs have left. What cannot
 // be removed is not ours, and stays.
 func sweep(parent string) {
-	locks, err := filepath.Glob(filepath.Join(escape(parent), tempPrefix+"*"+lockExt))
-	if err != nil {
-		return
-	}
-	for _, path := range locks {
+	locks, _ := fs.Glob(os.DirFS(parent), tempPrefix+"*"+lockExt) // the pattern is good
+	for _, name := range locks {
+		path := filepath.Join(parent, name)
 		lock := flock.New(path, flock.SetFlag(os.O_RDWR)) // makes no file that has just gone
 		if locked, err := lock.TryLock(); err == nil && locked {
 			remove(strings.TrimSuffix(path, lockExt), lock)
@@ -80,9 +79,4 @@ func remove(dir string, lock *flock.Flock) {
 	if _, err := os.Stat(dir); err != nil {
 		_ = os.Remove(lock.Path())
 	}
-}
-
-// escape writes a path so that Glob takes it as it is.
-func escape(path string) string {
-	return strings.NewReplacer("*", "\\*", "?", "\\?", "[", "\\[").Replace(path)
 }

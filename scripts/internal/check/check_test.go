@@ -201,7 +201,7 @@ func overlaid(t *testing.T, l *lesson.Lesson, pkg string, files map[string]strin
 	if err := build.WriteOverlay(overlay, replace); err != nil {
 		t.Fatal(err)
 	}
-	bin := build.BinPath(dir, l)
+	bin := build.Exe(filepath.Join(dir, l.Step))
 	if err := build.Build(t.Context(), l.Dir, pkg, bin, overlay); err != nil {
 		t.Fatal(err)
 	}

@@ -52,19 +52,18 @@ func Run(ctx context.Context, o Options) error {
 	if err := o.stage("the modules", modules); err != nil {
 		return err
 	}
-	server, err := jaeger.Find(ctx)
-	if err != nil {
-		way := "" // all
-		if o.From != "" {
-			if _, way, err = jaeger.Kept(o.Root); err != nil {
-				return err
-			}
-		}
-		if server, err = jaeger.Start(ctx, jaeger.Options{Root: o.Root, From: way, Out: o.Log}); err != nil {
+	way := "" // all
+	if o.From != "" {
+		var err error
+		if _, way, err = jaeger.Kept(o.Root); err != nil {
 			return err
 		}
-		defer server.Stop()
 	}
+	server, err := jaeger.Start(ctx, jaeger.Options{Root: o.Root, From: way, Out: o.Log})
+	if err != nil {
+		return err
+	}
+	defer server.Stop()                                 // only one that it has started
 	if err := os.Setenv("GOPROXY", "off"); err != nil { // from here on nothing is fetched
 		return err
 	}
@@ -98,12 +97,9 @@ func (o Options) stage(what string, do func() error) error {
 
 // modules fetches every module that a build or a test of the workshop needs.
 func (o Options) modules(ctx context.Context, environment ...string) error {
-	for _, args := range [][]string{{"mod", "download"}, {"list", "-deps", "-test", "work"}, {"list", "-deps", "github.com/rakyll/hey"}} {
-		cmd := exec.CommandContext(ctx, "go", args...)
+	for _, args := range []string{"mod download", "list -deps -test work", "-C scripts list -deps github.com/rakyll/hey"} {
+		cmd := exec.CommandContext(ctx, "go", strings.Fields(args)...)
 		cmd.Dir = o.Root
-		if args[0] == "list" && args[len(args)-1] != "work" {
-			cmd.Dir = filepath.Join(o.Root, "scripts")
-		}
 		cmd.Env = append(os.Environ(), environment...)
 		var words strings.Builder
 		cmd.Stderr = &words
@@ -111,7 +107,7 @@ func (o Options) modules(ctx context.Context, environment ...string) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, strings.TrimSpace(words.String()))
+			return fmt.Errorf("go %s: %w\n%s", args, err, strings.TrimSpace(words.String()))
 		}
 	}
 	return nil
@@ -165,12 +161,9 @@ func (o Options) unpacked(ctx context.Context) error {
 	if err := o.modules(ctx); err != nil {
 		return err
 	}
-	programs, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(bundle.JaegerIn), "*"))
-	if err != nil {
-		return err
-	}
+	programs, _ := fs.Glob(os.DirFS(dir), bundle.JaegerIn+"*") // the pattern is good
 	for _, program := range programs {
-		if err := jaeger.Keep(program); err != nil {
+		if err := jaeger.Keep(filepath.Join(dir, filepath.FromSlash(program))); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +21,8 @@ func foreign(port int, leader int) bool {
 		return false // as nearly always: the others need no look
 	}
 	known := false
-	for _, dir := range pids() {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is good
+	for _, dir := range dirs {
 		if !holds(dir, sockets) {
 			continue
 		}
@@ -40,31 +41,19 @@ func listeners(port int) map[string]bool {
 	found := map[string]bool{}
 	suffix := fmt.Sprintf(":%04X", port)
 	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		f, err := os.Open(table)
-		if err != nil {
-			continue
-		}
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			if row := strings.Fields(lines.Text()); len(row) > 9 && row[3] == listening && strings.HasSuffix(row[1], suffix) {
+		text, _ := os.ReadFile(table) // a machine may have no IPv6
+		for line := range strings.Lines(string(text)) {
+			if row := strings.Fields(line); len(row) > 9 && row[3] == listening && strings.HasSuffix(row[1], suffix) {
 				found["socket:["+row[9]+"]"] = true
 			}
 		}
-		_ = f.Close()
 	}
 	return found
 }
 
-func pids() []string {
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is good
-	return dirs
-}
-
 // holds reports whether the process has one of the sockets open.
 func holds(dir string, sockets map[string]bool) bool {
-	links, err := os.ReadDir(dir + "/fd")
-	if err != nil {
-		return false
-	}
+	links, _ := os.ReadDir(dir + "/fd") // another user's are not ours to see
 	for _, l := range links {
 		if to, err := os.Readlink(filepath.Join(dir, "fd", l.Name())); err == nil && sockets[to] {
 			return true
@@ -76,13 +65,10 @@ func holds(dir string, sockets map[string]bool) bool {
 // ours reports whether a process is in leader's group or descends from it.
 func ours(dir string, leader int) bool {
 	for range 64 { // a chain of parents ends; processes may come and go while we read it
-		b, err := os.ReadFile(dir + "/stat")
-		if err != nil {
-			return false
-		}
+		stat, _ := os.ReadFile(dir + "/stat")
 		// The name stands in parentheses and may hold anything.
-		rest := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		if len(rest) < 3 {
+		rest := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(rest) < 3 { // it has ended
 			return false
 		}
 		parent, group := rest[1], rest[2]

@@ -74,12 +74,12 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	}
 	s.cmd.Env = append(s.cmd.Env, l.Env...)
 	ownGroup(s.cmd)
-	// The child ends when its standard input does, so it cannot outlive us.
-	stdin, err := s.cmd.StdinPipe()
-	if err != nil {
+	// The child ends when its standard input does, so it cannot outlive us. Wait
+	// closes our end.
+	var err error
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	s.stdin = stdin
 	// A pipe that we make: Wait must not close it before the last line is read.
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -91,15 +91,13 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 	}
 	_ = write.Close()
 
-	found := make(chan struct{})
+	up := make(chan struct{}) // closed by knock, or by read where the log says the address
 	drained := make(chan struct{})
-	up := found
-	if l.Addr != "" { // read leaves it alone then
+	if l.Addr != "" {
 		s.URL = "http://" + l.Addr
-		up = make(chan struct{})
 		go s.knock(l.Addr, up)
 	}
-	go func() { s.read(read, found); close(drained) }()
+	go func() { s.read(read, up); close(drained) }()
 	go func() {
 		s.err = s.cmd.Wait()
 		// The processes that it has started end with it. One that has left its
@@ -112,8 +110,6 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 		}
 		close(s.exited)
 	}()
-	timer := time.NewTimer(startWithin)
-	defer timer.Stop()
 	select {
 	case <-up:
 		return s, nil
@@ -123,7 +119,7 @@ func StartServer(ctx context.Context, l Launch) (*Server, error) {
 			why += ". A server must stay in the foreground until it is told to end"
 		}
 		return nil, fmt.Errorf("%s ended before it listened%s: %s\n%s", terminal.Shell(l.Command...), at(l.Addr), why, s.Log())
-	case <-timer.C:
+	case <-time.After(startWithin):
 		_ = s.Stop()
 		return nil, fmt.Errorf("%s did not listen%s within %v\n%s", terminal.Shell(l.Command...), at(l.Addr), startWithin, s.Log())
 	case <-ctx.Done():
@@ -192,8 +188,9 @@ var (
 	debugging = regexp.MustCompile(`msg="debug pages" url=(\S+)`)
 )
 
-// read keeps the log's tail, and finds in it where the server listens.
-func (s *Server) read(r io.ReadCloser, found chan<- struct{}) {
+// read keeps the log's tail. It finds in it where the server listens, unless URL says
+// so, and closes up.
+func (s *Server) read(r io.ReadCloser, up chan<- struct{}) {
 	defer r.Close()
 	lines := bufio.NewReaderSize(r, longestLine)
 	rest := false // of a line whose beginning is kept
@@ -216,7 +213,7 @@ func (s *Server) read(r io.ReadCloser, found chan<- struct{}) {
 			}
 			if m := listening.FindStringSubmatch(line); m != nil && s.URL == "" {
 				s.URL = m[1]
-				close(found)
+				close(up)
 			}
 		}
 		if err != nil {
@@ -265,15 +262,11 @@ func (s *Server) Ended() string {
 // the error says so.
 func (s *Server) Stop() error {
 	s.terminate()
-	defer s.stdin.Close()
-	timer := time.NewTimer(StopWithin)
-	defer timer.Stop()
 	select {
 	case <-s.exited:
 		return s.err
-	case <-timer.C:
-		s.kill()
-		<-s.exited
+	case <-time.After(StopWithin):
+		s.Kill()
 		return fmt.Errorf("the server did not stop within %v and was %w", StopWithin, ErrKilled)
 	}
 }
@@ -288,5 +281,4 @@ func (s *Server) Inside() debug.Client {
 func (s *Server) Kill() {
 	s.kill()
 	<-s.exited
-	_ = s.stdin.Close()
 }

@@ -6,11 +6,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"plaque/steps/kit/ports"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"plaque/steps/kit/ports"
 )
 
 // child is the environment variable by which this binary, started again, knows
@@ -51,19 +52,25 @@ func TestMain(m *testing.M) {
 // A line without an end costs no more than a long one, and the next is kept.
 func TestLinesAreBounded(t *testing.T) {
 	s := &Server{URL: "set"}
-	s.read(io.NopCloser(io.MultiReader(io.LimitReader(ones{}, 64<<20), strings.NewReader("\nshort\n"))), nil)
+	s.read(io.NopCloser(strings.NewReader(strings.Repeat("1", 64<<20)+"\nshort\n")), nil)
 	if len(s.log) != 2 || len(s.log[0]) != longestLine || s.log[1] != "short" {
 		t.Errorf("%d lines are kept, the last is %.20q", len(s.log), s.log[len(s.log)-1])
 	}
 }
 
-type ones struct{}
+// started is a server at addr that does what the child of that name does.
+func started(t *testing.T, addr, name string) (*Server, error) {
+	t.Helper()
+	return StartServer(t.Context(), Launch{Command: []string{os.Args[0]}, Addr: addr, Env: []string{child + "=" + name}})
+}
 
-func (ones) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = '1'
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	addr, err := ports.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return len(p), nil
+	return addr
 }
 
 // Another program that listens at the server's address is not taken for it.
@@ -71,16 +78,13 @@ func TestAnothersListener(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skipf("needs a system that tells who listens: %s does not, without another program", runtime.GOOS)
 	}
-	addr, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddr(t)
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s, err := StartServer(t.Context(), Launch{Command: []string{os.Args[0]}, Addr: addr, Env: []string{child + "=late"}})
+	s, err := started(t, addr, "late")
 	if err == nil {
 		s.Kill()
 		t.Fatal("this test's listener was taken for the server")
@@ -92,11 +96,7 @@ func TestAnothersListener(t *testing.T) {
 
 // A server that is its own listener is up, also where a shell has started it.
 func TestOwnListener(t *testing.T) {
-	addr, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := StartServer(t.Context(), Launch{Command: []string{os.Args[0]}, Addr: addr, Env: []string{child + "=late"}})
+	s, err := started(t, freeAddr(t), "late")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +106,8 @@ func TestOwnListener(t *testing.T) {
 // A command that ends, and leaves a child that holds its output, has ended: its
 // child ends with it, or is no longer waited for.
 func TestChildThatIsLeft(t *testing.T) {
-	addr, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
 	began := time.Now()
-	s, err := StartServer(t.Context(), Launch{Command: []string{os.Args[0]}, Addr: addr, Env: []string{child + "=leaves a child"}})
+	s, err := started(t, freeAddr(t), "leaves a child")
 	if err == nil { // its child listened before we saw it end
 		if !s.WaitDead(10 * time.Second) {
 			t.Fatal("the command is still waited for")
