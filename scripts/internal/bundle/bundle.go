@@ -86,17 +86,13 @@ func Writable(to string) error {
 
 // Pack writes the files and their checksums to path. It is there as a whole or,
 // with an error, not at all.
-func Pack(ctx context.Context, to string, files []File) (err error) {
+func Pack(ctx context.Context, to string, files []File) error {
 	tmp, err := beside(to)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close()
-			_ = os.Remove(tmp.Name())
-		}
-	}()
+	defer os.Remove(tmp.Name()) // in vain once it is renamed
+	defer tmp.Close()
 	z := zip.NewWriter(tmp)
 	var sums strings.Builder
 	for _, f := range files {

@@ -151,28 +151,16 @@ func TestForgedBundles(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged := bytes.Clone(whole)
-	damaged[40] ^= 0xff // in the first file's bytes
-	for name, b := range map[string][]byte{"half of it": whole[:len(whole)/2], "nothing": nil, "a damaged byte": damaged} {
+	damaged[40] ^= 0xff                                        // in the first file's bytes
+	other := []byte("PK\x05\x06" + strings.Repeat("\x00", 18)) // a zip without files
+	for name, b := range map[string][]byte{"half of it": whole[:len(whole)/2], "nothing": nil, "a damaged byte": damaged, "an archive of something else": other} {
 		path := filepath.Join(t.TempDir(), "bundle.zip")
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := Unpack(t.Context(), path, t.TempDir()); err == nil {
-			t.Errorf("%s: it is unpacked", name)
+		if err := Unpack(t.Context(), path, t.TempDir()); err == nil || !strings.Contains(err.Error(), "prepare --bundle") {
+			t.Errorf("%s: %v", name, err)
 		}
-	}
-	other := filepath.Join(t.TempDir(), "other.zip")
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	if _, err := z.Create("a"); err != nil {
-		t.Fatal(err)
-	}
-	_ = z.Close()
-	if err := os.WriteFile(other, b.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := Unpack(t.Context(), other, t.TempDir()); err == nil || !strings.Contains(err.Error(), "prepare --bundle") {
-		t.Errorf("an archive of something else: %v", err)
 	}
 }
 

@@ -31,13 +31,13 @@ func (o Options) compose(ctx context.Context, p ports) (launch, error) {
 	if err := o.containerReads(); err != nil {
 		return launch{}, err
 	}
-	args := append(slices.Clone(tool), "--file", o.composeFile())
+	args := slices.Concat(tool, []string{"--file", o.composeFile()})
 	if o.FreePorts {
 		// A separate project, or the reader's container would be replaced.
 		args = append(args, "--project-name", "plaque-"+strconv.Itoa(p[uiPort]))
 	}
 	command := func(ctx context.Context, more ...string) *exec.Cmd {
-		words := append(slices.Clone(args), more...)
+		words := slices.Concat(args, more)
 		cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 		cmd.Env = append(os.Environ(), p.env()...)
 		return cmd
@@ -86,26 +86,12 @@ func DockerAnswers(ctx context.Context, root string, patience time.Duration) (st
 // composeTool returns the first command that reads compose.yaml and reaches an
 // engine. Some systems have Compose as a separate command, and Podman brings one.
 func (o Options) composeTool(ctx context.Context) ([]string, error) {
-	// `info` asks Docker's engine; where there is no docker command, `ps` does.
-	ps := []string{"--file", o.composeFile(), "ps", "--quiet"}
 	var failed []error
 	for _, tool := range [][]string{{o.docker, "compose"}, {o.docker + "-compose"}, {o.podman, "compose"}} {
 		if _, err := exec.LookPath(tool[0]); err != nil {
 			continue
 		}
-		engine := append(slices.Clone(tool), ps...)
-		if tool[0] == o.docker {
-			engine = []string{o.docker, "info", "--format", "{{.ServerVersion}}"}
-		}
-		err := o.answers(ctx, append(slices.Clone(tool), "version"))
-		if err == nil {
-			if err = o.answers(ctx, append(slices.Clone(tool), "--file", o.composeFile(), "config", "--quiet")); err != nil {
-				err = fmt.Errorf("it cannot read compose.yaml, which needs Docker Compose 2 or newer (packages docker-compose-plugin, docker-compose-v2): %w", err)
-			}
-		}
-		if err == nil {
-			err = o.answers(ctx, engine)
-		}
+		err := o.composes(ctx, tool)
 		if err == nil {
 			return tool, nil
 		}
@@ -120,10 +106,27 @@ func (o Options) composeTool(ctx context.Context) ([]string, error) {
 	return nil, errors.Join(failed...)
 }
 
+// composes returns why tool does not run compose.yaml, and nil if it does.
+func (o Options) composes(ctx context.Context, tool []string) error {
+	file := []string{"--file", o.composeFile()}
+	if err := o.answers(ctx, tool, "version"); err != nil {
+		return err
+	}
+	if err := o.answers(ctx, tool, append(file, "config", "--quiet")...); err != nil {
+		return fmt.Errorf("it cannot read compose.yaml, which needs Docker Compose 2 or newer (packages docker-compose-plugin, docker-compose-v2): %w", err)
+	}
+	// `info` asks Docker's engine; where there is no docker command, `ps` does.
+	if tool[0] == o.docker {
+		return o.answers(ctx, []string{o.docker}, "info", "--format", "{{.ServerVersion}}")
+	}
+	return o.answers(ctx, tool, append(file, "ps", "--quiet")...)
+}
+
 // answers runs a command that only asks, and returns what is wrong.
-func (o Options) answers(ctx context.Context, words []string) error {
+func (o Options) answers(ctx context.Context, tool []string, args ...string) error {
 	bounded, cancel := context.WithTimeout(ctx, o.dockerPatience)
 	defer cancel()
+	words := slices.Concat(tool, args)
 	cmd := exec.CommandContext(bounded, words[0], words[1:]...)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()

@@ -63,7 +63,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer server.Stop()                                 // only one that it has started
+	defer server.Stop()
 	if err := os.Setenv("GOPROXY", "off"); err != nil { // from here on nothing is fetched
 		return err
 	}
