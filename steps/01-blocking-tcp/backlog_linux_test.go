@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"plaque/steps/kit/baretest"
 )
 
 // Behind an idle client nine others connect and send, as the page says: the
@@ -17,7 +19,7 @@ func TestKernelHoldsConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, l)
+	subject.Start(t, l)
 	port := l.Addr().(*net.TCPAddr).Port
 	for i := range 10 { // the silent one comes first
 		conn, err := net.Dial("tcp", l.Addr().String())
@@ -26,7 +28,7 @@ func TestKernelHoldsConnections(t *testing.T) {
 		}
 		defer conn.Close()
 		if i > 0 {
-			if _, err := io.WriteString(conn, request); err != nil {
+			if _, err := io.WriteString(conn, baretest.Request); err != nil {
 				t.Errorf("client %d cannot send: %v", i+1, err)
 			}
 		}
