@@ -25,7 +25,7 @@ const (
 // signal.
 func askAlone(t *testing.T, collector string) {
 	t.Helper()
-	root := jaegertest.Root(t)
+	root := workshop(t)
 	bin := build.Exe(filepath.Join(t.TempDir(), "alone"))
 	if err := build.Build(t.Context(), filepath.Join(root, "steps", "03-net-http"), "./alone", bin, ""); err != nil {
 		t.Fatal(err)

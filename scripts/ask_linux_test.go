@@ -6,11 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,23 +44,18 @@ func openTerminal(t *testing.T) (tty, typed *os.File) {
 // Elsewhere it says that it cannot ask.
 func TestAskInTerminal(t *testing.T) {
 	t.Parallel()
-	bin := scriptsProgram(t)
-	out, err := exec.Command(bin, "tour", "--ask", "01").CombinedOutput()
+	out, err := exec.Command(scriptsProgram(t), "tour", "--ask", "01").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "reads your answers from a terminal") {
 		t.Errorf("without a terminal: %v, %s", err, out)
 	}
 
-	tmp, cache := t.TempDir(), cacheFolder(t, "01")
 	tty, typed := openTerminal(t)
-	cmd := exec.Command(bin, "tour", "--ask", "01")
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
+	tour := newTour(t, []string{"01"}, "--ask")
+	tour.Stdin, tour.Stdout, tour.Stderr = tty, tty, tty
+	tour.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := tour.Start(); err != nil {
 		t.Fatal(err)
 	}
-	killed := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
-	defer killed.Stop()
 	_ = tty.Close() // the program's end is the last, so reading ends with it
 	var screen strings.Builder
 	for buf, answers := make([]byte, 1<<10), []string{"soon\n", "\x03"}; ; {
@@ -76,17 +69,8 @@ func TestAskInTerminal(t *testing.T) {
 			answers = answers[1:]
 		}
 	}
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		t.Errorf("the tour ended with %v, want exit 130", err)
-	}
+	tour.stopped(t)
 	if !strings.Contains(screen.String(), "That is not a, b, or skip.") {
 		t.Errorf("it does not say what an answer is:\n%s", &screen)
 	}
-	for _, runs := range []string{filepath.Join(tmp, "*"), filepath.Join(cache, "plaque", "*", "plaque-*")} {
-		if left, _ := filepath.Glob(runs); left != nil {
-			t.Errorf("it left %q", left)
-		}
-	}
-	noProcess(t, tmp, cache)
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"plaque/steps/kit/ports"
 	"regexp"
 	"runtime"
 	"slices"
@@ -18,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/jaeger/jaegertest"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/otlp"
 	"plaque/steps/kit/need"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web/webtest"
 )
 
@@ -48,10 +47,7 @@ type shell struct {
 // newShell is a shell for one test.
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	bin := scriptsProgram(t)
 	gate, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
 	if err != nil {

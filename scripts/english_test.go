@@ -13,8 +13,6 @@ import (
 
 	"github.com/yuin/goldmark/ast"
 	extast "github.com/yuin/goldmark/extension/ast"
-
-	"plaque/scripts/internal/build"
 )
 
 // Our pages are read in a hurry, and by many whose language is not English. These are
@@ -156,11 +154,8 @@ func (m *markdown) longLines() (all []string) {
 // What a person reads beside the pages: comments, messages and help, and the
 // words of the lesson files.
 func TestEnglishOfCode(t *testing.T) {
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	root := workshop(t)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata") {
 			if err == nil {
 				err = filepath.SkipDir

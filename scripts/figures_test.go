@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"plaque/scripts/internal/build"
 )
 
 // A figure is a number that was measured, or that somebody else has set: a time, a
@@ -185,10 +183,7 @@ func wordByte(b byte) bool {
 
 // A figure on a page has its reason beside it.
 func TestFigures(t *testing.T) {
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	pinned := ""
 	for _, pattern := range []string{"go.work", "compose.yaml", "*/go.mod", "steps/*/go.mod"} {
 		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
@@ -216,10 +211,7 @@ func TestFigures(t *testing.T) {
 
 // The check finds what lacks a reason, and nothing else.
 func TestFiguresAreFound(t *testing.T) {
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	const pinned = "go 1.26.0\n\tgo.opentelemetry.io/otel v1.47.0\n\timage: jaegertracing/jaeger:2.20.0\n"
 	const fence = "```"
 	for _, c := range []struct {

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"plaque/steps/kit/ports"
 	"regexp"
 	"runtime"
 	"slices"
@@ -25,12 +24,12 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/debug"
 	"plaque/steps/kit/need"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web/webtest"
 )
 
@@ -275,10 +274,7 @@ func TestPagesHaveNoPaths(t *testing.T) {
 	t.Parallel()
 	server, feed := startStep(t, "07")
 	doom(t, server, feed)
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	goEnv, err := exec.CommandContext(t.Context(), "go", "env", "-json", "GOROOT", "GOMODCACHE", "GOCACHE").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -4,12 +4,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,21 +23,9 @@ import (
 // and says that the tour was stopped.
 func TestCtrlC(t *testing.T) {
 	t.Parallel()
-	bin := scriptsProgram(t)
-	// The tour's programs stand in one of these, so its children can be told.
-	tmp, cache := t.TempDir(), cacheFolder(t, "02", "06")
 	dir := filepath.Join(t.TempDir(), "out")
-	cmd := exec.Command(bin, "tour", "--report", dir, "02", "06")
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	killed := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
-	defer killed.Stop()
+	tour := newTour(t, []string{"02", "06"}, "--report", dir)
+	out := tour.start(t)
 	finished := false // with 02
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		finished = finished || strings.Contains(lines.Text(), "✓ 02-goroutines")
@@ -45,21 +35,12 @@ func TestCtrlC(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+	if err := tour.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	err = cmd.Wait()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		t.Errorf("the tour ended with %v, want exit 130", err)
-	}
+	tour.stopped(t)
 	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("it took %v to stop", d)
-	}
-	for _, runs := range []string{filepath.Join(tmp, "*"), filepath.Join(cache, "plaque", "*", "plaque-*")} {
-		if left, _ := filepath.Glob(runs); left != nil {
-			t.Errorf("it left %q", left)
-		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
 		t.Errorf("in the report's folder there is %q", left)
@@ -79,23 +60,64 @@ func TestCtrlC(t *testing.T) {
 	if strings.Contains(string(b), `id="s06-mutex-cache"`) {
 		t.Error("the report has a step that the tour did not finish")
 	}
-	noProcess(t, tmp, cache)
 }
 
-// noProcess fails where a process still runs that was started from one of these
-// folders.
-func noProcess(t *testing.T, folders ...string) {
+// tourProcess is a tour in a process that has its files in folders of the test's. The
+// tour's programs stand in one of them, so its children can be told.
+type tourProcess struct {
+	*exec.Cmd
+	tmp, cache string
+}
+
+// newTour makes a tour of these steps ready.
+func newTour(t *testing.T, steps []string, flags ...string) tourProcess {
 	t.Helper()
+	goCache, err := exec.Command("go", "env", "GOCACHE").Output() // which does not move with the user's cache folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	args := slices.Concat([]string{"tour"}, flags, steps)
+	tour := tourProcess{exec.CommandContext(ctx, scriptsProgram(t), args...), t.TempDir(), cacheFolder(t, steps...)}
+	tour.Env = append(os.Environ(), "TMPDIR="+tour.tmp, "XDG_CACHE_HOME="+tour.cache, "GOCACHE="+strings.TrimSpace(string(goCache)))
+	return tour
+}
+
+// start starts it, and returns what it prints.
+func (tour tourProcess) start(t *testing.T) io.ReadCloser {
+	t.Helper()
+	out, err := tour.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tour.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// stopped waits for its end, which must be exit 130 and leave no file and no process.
+func (tour tourProcess) stopped(t *testing.T) {
+	t.Helper()
+	err := tour.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("the tour ended with %v, want exit 130", err)
+	}
+	for _, runs := range []string{filepath.Join(tour.tmp, "*"), filepath.Join(tour.cache, "plaque", "*", "plaque-*")} {
+		if left, _ := filepath.Glob(runs); left != nil {
+			t.Errorf("it left %q", left)
+		}
+	}
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil || processes == nil {
 		t.Fatalf("no processes to look at: %v", err)
 	}
 	for _, p := range processes {
 		b, err := os.ReadFile(p)
-		for _, folder := range folders {
-			if err == nil && strings.Contains(string(b), folder) {
-				t.Errorf("it left the process %s: %q", p, b)
-			}
+		if err == nil && (strings.Contains(string(b), tour.tmp) || strings.Contains(string(b), tour.cache)) {
+			t.Errorf("it left the process %s: %q", p, b)
 		}
 	}
 }
@@ -115,46 +137,15 @@ func TestEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tmp, cache := t.TempDir(), cacheFolder(t, "01")
-			cmd := exec.Command(scriptsProgram(t), "tour", "01")
-			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "XDG_CACHE_HOME="+cache, "GOCACHE="+goCache(t))
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			killed := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
-			defer killed.Stop()
+			tour := newTour(t, []string{"01"})
+			out := tour.start(t)
 			if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 				t.Fatal(err)
 			}
-			if err := end(cmd.Process, out); err != nil {
+			if err := end(tour.Process, out); err != nil {
 				t.Fatal(err)
 			}
-			err = cmd.Wait()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 130 {
-				t.Errorf("the tour ended with %v, want exit 130", err)
-			}
-			for _, pattern := range []string{filepath.Join(tmp, "*"), filepath.Join(cache, "plaque", "*", "plaque-*")} {
-				if left, _ := filepath.Glob(pattern); left != nil {
-					t.Errorf("it left %q", left)
-				}
-			}
-			noProcess(t, tmp, cache)
+			tour.stopped(t)
 		})
 	}
-}
-
-// goCache is where the go command keeps its cache, which a test that moves the
-// user's cache folder must not move.
-func goCache(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("go", "env", "GOCACHE").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
 }

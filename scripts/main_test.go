@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +18,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/diff"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
@@ -340,11 +338,7 @@ func TestDiff(t *testing.T) {
 
 // Two pictures stand beside each other where there is room.
 func TestSideBySide(t *testing.T) {
-	l, err := lab.New(t.Context(), buildHey(t), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := newLab(t)
 	lessons := allLessons(t)
 	var acts []*lab.Outcome
 	for i := range 2 {
@@ -380,20 +374,6 @@ func TestSideBySide(t *testing.T) {
 	}
 }
 
-// allLessons are those of all steps.
-func allLessons(t *testing.T) []*lesson.Lesson {
-	t.Helper()
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lessons, err := lesson.All(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return lessons
-}
-
 // A step brings one new idea: its diff stays within its budget.
 func TestBudgets(t *testing.T) {
 	t.Parallel()
@@ -414,53 +394,12 @@ func TestBudgets(t *testing.T) {
 	}
 }
 
-// copyWorkshop copies what git would have to a folder of the test's.
-func copyWorkshop(t *testing.T) string {
-	t.Helper()
-	from, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to := t.TempDir()
-	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if d.Name() == ".git" {
-				return filepath.SkipDir
-			}
-			return os.MkdirAll(filepath.Join(to, rel), 0o755)
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, rel), b, 0o644)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to
-}
-
 // A lesson that claims what is not so fails the tour, which says what was
 // claimed and what was seen.
 func TestFalseClaimFailsTheTour(t *testing.T) {
 	t.Parallel()
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, broken := lesson.All(root)
-	step, err := lesson.Find(all, "08")
-	if err := errors.Join(broken, err); err != nil {
-		t.Fatal(err)
-	}
+	root, all := workshop(t), allLessons(t)
+	step := findLesson(t, all, "08")
 	changed := 0
 	for _, e := range step.Experiments {
 		for _, act := range e.Acts {
@@ -542,14 +481,15 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 // A lesson that is broken stops what needs it, and nothing else; notes that lie
 // among the steps stop nothing.
 func TestBrokenLesson(t *testing.T) {
-	root := copyWorkshop(t)
+	root := t.TempDir()
 	path := filepath.Join(root, "steps", "07-inflight", "lesson.yaml")
-	b, err := os.ReadFile(path)
-	if err != nil {
+	if err := errors.Join(os.CopyFS(filepath.Join(root, "steps"), os.DirFS(filepath.Join(workshop(t), "steps"))),
+		os.WriteFile(filepath.Join(root, "go.work"), nil, 0o644),
+		os.Mkdir(filepath.Join(root, "steps", "12-my-notes"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(path, append([]byte("minuets: 5\n"), b...), 0o644),
-		os.Mkdir(filepath.Join(root, "steps", "12-my-notes"), 0o755)); err != nil {
+	b, err := os.ReadFile(path)
+	if err := errors.Join(err, os.WriteFile(path, append([]byte("minuets: 5\n"), b...), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(root)

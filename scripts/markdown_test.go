@@ -14,8 +14,6 @@ import (
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
 	"github.com/yuin/goldmark/text"
-
-	"plaque/scripts/internal/build"
 )
 
 // markdown is a page of the workshop as a tree.
@@ -35,12 +33,9 @@ func readMarkdown(root, path string, source []byte) *markdown {
 // allMarkdown reads every page of the workshop.
 func allMarkdown(t *testing.T) []*markdown {
 	t.Helper()
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	var all []*markdown
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

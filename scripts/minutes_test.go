@@ -8,9 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"plaque/scripts/internal/build"
-	"plaque/scripts/internal/lesson"
 )
 
 // traceMinutes is what 00 claims; the steps say it in their lesson files.
@@ -77,14 +74,7 @@ func weigh(page string) (w weight) {
 // Each page takes no longer than it claims, and 00 to 09 together two hours. An
 // exercise whose minutes its lesson states is part of them.
 func TestMinutes(t *testing.T) {
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lessons, err := lesson.All(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	core := 0
 	one := func(name, path string, claimed int, exercise float64, inCore bool) {
 		page, err := os.ReadFile(path)
@@ -107,7 +97,7 @@ func TestMinutes(t *testing.T) {
 	}
 	one("front page", filepath.Join(root, "README.md"), 3, 0, false)
 	one("00", filepath.Join(root, "jaeger", "README.md"), traceMinutes, 0, true)
-	for _, l := range lessons {
+	for _, l := range allLessons(t) {
 		one(l.Step, filepath.Join(l.Dir, "README.md"), l.Minutes, float64(l.Exercise.Minutes), l.Number() < "10")
 	}
 	if core > 120 {

@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"plaque/scripts/internal/build"
 )
 
 // mostBytes is how large a picture may be: pages are read on slow lines, too.
@@ -53,10 +51,7 @@ var pictureOnPage = regexp.MustCompile(`!\[([^\]]*)\]\(([^)]+)\)`)
 // page beside it shows it, with words for it, and a step's page does so under
 // See.
 func TestPictures(t *testing.T) {
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := workshop(t)
 	alt := map[string]string{} // by the picture's path
 	for _, m := range allMarkdown(t) {
 		page := proven.ReplaceAllString(string(m.source), "")
@@ -83,7 +78,7 @@ func TestPictures(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	err = fs.WalkDir(os.DirFS(root), ".", func(name string, _ fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || strings.HasPrefix(name, ".git/") || !slices.Contains([]string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"}, strings.ToLower(path.Ext(name))) {
 			return err
 		}

@@ -8,19 +8,13 @@ import (
 	"testing"
 
 	"plaque/scripts/internal/build"
+	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/steps/kit/need"
 )
 
-// Programs that several tests start are built once for all of them.
-var (
-	bins    = sync.OnceValues(openBins)
-	program = sync.OnceValues(buildProgram)
-	hey     = sync.OnceValues(heyProgram)
-	built   sync.Map // of func() (string, error), by a step's name and GOEXPERIMENT
-)
-
-func openBins() (*build.Bins, error) {
+// bins is where the programs are built that tests start.
+var bins = sync.OnceValues(func() (*build.Bins, error) {
 	root, err := build.Root(".")
 	if err != nil {
 		return nil, err
@@ -30,9 +24,9 @@ func openBins() (*build.Bins, error) {
 		closeBins = b.Close
 	}
 	return b, err
-}
+})
 
-// closeBins removes what openBins made.
+// closeBins removes what bins made.
 var closeBins = func() {}
 
 func TestMain(m *testing.M) {
@@ -42,41 +36,81 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func buildProgram() (string, error) {
-	b, err := bins()
+// built has a func() (string, error) for each program that several tests start, which
+// builds it once for all of them.
+var built sync.Map
+
+// program is the path of a program, which build builds.
+func program(t *testing.T, name string, build func(*build.Bins) (string, error)) string {
+	t.Helper()
+	once, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) {
+		b, err := bins()
+		if err != nil {
+			return "", err
+		}
+		return build(b)
+	}))
+	bin, err := once.(func() (string, error))()
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
-	bin := build.Exe(filepath.Join(b.Dir(), "scripts"))
-	return bin, build.Build(context.Background(), ".", ".", bin, "")
+	return bin
 }
 
-func heyProgram() (string, error) {
-	b, err := bins()
+// workshop is the workshop's folder.
+func workshop(t *testing.T) string {
+	t.Helper()
+	root, err := build.Root(".")
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
-	return b.Hey(context.Background())
+	return root
+}
+
+// allLessons are those of all steps.
+func allLessons(t *testing.T) []*lesson.Lesson {
+	t.Helper()
+	lessons, err := lesson.All(workshop(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lessons
+}
+
+// findLesson is that of a step.
+func findLesson(t *testing.T, all []*lesson.Lesson, step string) *lesson.Lesson {
+	t.Helper()
+	l, err := lesson.Find(all, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// newLab is a lab that loads with hey, until the test ends.
+func newLab(t *testing.T) *lab.Lab {
+	t.Helper()
+	l, err := lab.New(t.Context(), buildHey(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
 }
 
 // buildHey is hey's binary.
 func buildHey(t *testing.T) string {
 	t.Helper()
-	bin, err := hey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bin
+	return program(t, "hey", func(b *build.Bins) (string, error) { return b.Hey(context.Background()) })
 }
 
 // scriptsProgram is this program, built.
 func scriptsProgram(t *testing.T) string {
 	t.Helper()
-	bin, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bin
+	return program(t, "scripts", func(b *build.Bins) (string, error) {
+		bin := build.Exe(filepath.Join(b.Dir(), "scripts"))
+		return bin, build.Build(context.Background(), ".", ".", bin, "")
+	})
 }
 
 // cacheFolder is a folder for the user's caches in which hey and these steps are
@@ -104,17 +138,10 @@ func cacheFolder(t *testing.T, steps ...string) string {
 // buildStep is a step's binary.
 func buildStep(t *testing.T, name string) string {
 	t.Helper()
-	s, err := lesson.Find(allLessons(t), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	once, _ := built.LoadOrStore(s.Step+os.Getenv("GOEXPERIMENT"), sync.OnceValues(func() (string, error) {
-		b, err := bins()
-		if err != nil {
-			return "", err
-		}
+	s := findLesson(t, allLessons(t), name)
+	experiment := os.Getenv("GOEXPERIMENT")
+	return program(t, s.Step+experiment, func(b *build.Bins) (string, error) {
 		bin, err := b.Step(context.Background(), s)
-		experiment := os.Getenv("GOEXPERIMENT")
 		if err != nil || experiment == "" {
 			return bin, err
 		}
@@ -125,10 +152,5 @@ func buildStep(t *testing.T, name string) string {
 		}
 		bin = build.Exe(filepath.Join(b.Dir(), s.Step+"-"+experiment))
 		return bin, os.WriteFile(bin, text, 0o755)
-	}))
-	bin, err := once.(func() (string, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bin
+	})
 }

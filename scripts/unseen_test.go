@@ -11,9 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"plaque/scripts/internal/build"
-	"plaque/scripts/internal/lab"
-	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/report"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/tour"
@@ -24,31 +21,18 @@ import (
 // feed's count, and what to do. The page on traces quotes those words.
 func TestDroppedSpansAreTold(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
-	s, err := lesson.Find(allLessons(t), "04")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := buildStep(t, "04")
-	root, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hey := buildHey(t)
-	l, err := lab.New(t.Context(), hey, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	s := findLesson(t, allLessons(t), "04")
+	l := newLab(t)
 	e := s.Experiments[0]
 	e.Acts = e.Acts[1:] // five at a time, whose spans end together
-	r, err := l.Run(t.Context(), bin, s, e)
+	r, err := l.Run(t.Context(), buildStep(t, "04"), s, e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
 	tour.Act(&say.Printer{Out: &out, Width: 1000}, s, e, r.Acts[0])
 
-	page, err := os.ReadFile(filepath.Join(root, "jaeger", "README.md"))
+	page, err := os.ReadFile(filepath.Join(workshop(t), "jaeger", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +56,7 @@ func TestDroppedSpansAreTold(t *testing.T) {
 // the flag it names nothing.
 func TestErrorPath(t *testing.T) {
 	t.Parallel()
-	s, err := lesson.Find(allLessons(t), "09")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := findLesson(t, allLessons(t), "09")
 	bin := buildStep(t, "09")
 	// at is where some code stands in a file below steps, which must have it once.
 	at := func(file, short, code string) string {
