@@ -6,14 +6,13 @@ import (
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/check"
-	"plaque/scripts/internal/lesson"
 )
 
 // build builds the step of that name, or the reader's attempt at its exercise, as the
 // subject that is judged. Close what it returns once it has been.
 func (e *env) build(ctx context.Context, s *check.Subject, o *check.Options, name string, exercise bool) (bins *build.Bins, err error) {
-	if s.Lesson, err = lesson.Find(e.lessons, name); err != nil {
-		return nil, errUsage{err}
+	if s.Lesson, err = e.step(name); err != nil {
+		return nil, err
 	}
 	if bins, err = build.Open(e.root); err != nil {
 		return nil, err

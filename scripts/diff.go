@@ -18,11 +18,7 @@ import (
 func diffCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("diff")
 	code := fs.Bool("code", false, "show the code alone, and run nothing")
-	names, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	s, err := e.step("diff", names)
+	s, err := e.parseStep(fs, args)
 	if err != nil {
 		return err
 	}

@@ -28,10 +28,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // what was found then is what Ctrl-C did
 	}
-	healthy := true
-	for _, f := range found {
-		healthy = healthy && f.State != doctor.Failure
-	}
+	sick := slices.IndexFunc(found, func(f doctor.Finding) bool { return f.State == doctor.Failure })
 	if *asJSON {
 		enc := json.NewEncoder(e.stdout)
 		enc.SetIndent("", "  ")
@@ -39,22 +36,23 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 			OK       bool             `json:"ok"`
 			Seconds  float64          `json:"seconds"`
 			Findings []doctor.Finding `json:"findings"`
-		}{healthy, time.Since(began).Seconds(), found})
+		}{sick < 0, time.Since(began).Seconds(), found})
 		if err != nil {
 			return err
 		}
 	} else {
-		findings(e.printer(), found)
+		findings(e.printer(), found, sick)
 	}
-	if !healthy {
+	if sick >= 0 {
 		return errSick
 	}
 	return nil
 }
 
 // findings prints a line for each finding, and below it what to do. The last line
-// is whether the workshop can start, or what to do first.
-func findings(p *say.Printer, found []doctor.Finding) {
+// is whether the workshop can start, or what to do first: sick is the first failure,
+// or -1.
+func findings(p *say.Printer, found []doctor.Finding, sick int) {
 	width := 0
 	for _, f := range found {
 		width = max(width, len(f.Name))
@@ -73,8 +71,8 @@ func findings(p *say.Printer, found []doctor.Finding) {
 		}
 	}
 	p.Line("")
-	if i := slices.IndexFunc(found, func(f doctor.Finding) bool { return f.State == doctor.Failure }); i >= 0 {
-		p.Wrap("not ready; first, "+found[i].Name+": ", found[i].Advice)
+	if sick >= 0 {
+		p.Wrap("not ready; first, "+found[sick].Name+": ", found[sick].Advice)
 	} else {
 		p.Line("ready")
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strconv"
 
@@ -44,14 +43,23 @@ func (e *env) steps(names []string) ([]*lesson.Lesson, error) {
 	}
 	var picked []*lesson.Lesson
 	for _, n := range names {
-		l, err := lesson.Find(e.lessons, n)
+		l, err := e.step(n)
 		if err != nil {
-			// It may be one of those that cannot be read.
-			return nil, errUsage{errors.Join(e.broken, err)}
+			return nil, err
 		}
 		picked = append(picked, l)
 	}
 	return picked, nil
+}
+
+// step is the lesson with this name.
+func (e *env) step(name string) (*lesson.Lesson, error) {
+	l, err := lesson.Find(e.lessons, name)
+	if err != nil {
+		// It may be one of those that cannot be read.
+		return nil, errUsage{errors.Join(e.broken, err)}
+	}
+	return l, nil
 }
 
 // before is the lesson before s, or nil for the first. It is an error where that
@@ -69,16 +77,4 @@ func (e *env) before(s *lesson.Lesson) (*lesson.Lesson, error) {
 		return nil, e.broken
 	}
 	return b, nil
-}
-
-// step picks exactly one lesson.
-func (e *env) step(command string, names []string) (*lesson.Lesson, error) {
-	if len(names) != 1 {
-		return nil, errUsage{fmt.Errorf("%s takes one step, such as `go run ./scripts %s 05`", command, command)}
-	}
-	picked, err := e.steps(names)
-	if err != nil {
-		return nil, err
-	}
-	return picked[0], nil
 }

@@ -6,16 +6,11 @@ import (
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/exercise"
-	"plaque/scripts/internal/lesson"
 )
 
 // exercisesCommand lists the exercises.
 func exercisesCommand(ctx context.Context, e *env, args []string) error {
-	names, err := e.parse(e.flags("exercises"), args)
-	if err != nil {
-		return err
-	}
-	steps, err := e.steps(names)
+	steps, err := e.parseSteps(e.flags("exercises"), args)
 	if err != nil {
 		return err
 	}
@@ -27,9 +22,9 @@ func (e *env) watch(ctx context.Context, name string) error {
 	if name == "" {
 		return errUsage{errors.New("--watch goes with an exercise: `check --exercise 05 --watch`")}
 	}
-	l, err := lesson.Find(e.lessons, name)
+	l, err := e.step(name)
 	if err != nil {
-		return errUsage{err}
+		return err
 	}
 	return e.exercises(func(r *exercise.Room) error { return r.Watch(ctx, l) })
 }

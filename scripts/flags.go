@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"plaque/scripts/internal/lesson"
 )
 
 // flags makes the FlagSet of a command.
@@ -44,6 +46,27 @@ func (e *env) parseFlags(fs *flag.FlagSet, args []string) error {
 		err = errUsage{fmt.Errorf("%s takes no %q, only flags: `go run ./scripts help %s` lists them", fs.Name(), rest[0], fs.Name())}
 	}
 	return err
+}
+
+// parseSteps is parse for a command that takes steps, or none for all.
+func (e *env) parseSteps(fs *flag.FlagSet, args []string) ([]*lesson.Lesson, error) {
+	names, err := e.parse(fs, args)
+	if err != nil {
+		return nil, err
+	}
+	return e.steps(names)
+}
+
+// parseStep is parse for a command that takes exactly one step.
+func (e *env) parseStep(fs *flag.FlagSet, args []string) (*lesson.Lesson, error) {
+	names, err := e.parse(fs, args)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) != 1 {
+		return nil, errUsage{fmt.Errorf("%s takes one step, such as `go run ./scripts %s 05`", fs.Name(), fs.Name())}
+	}
+	return e.step(names[0])
 }
 
 // given reports which flags were typed.

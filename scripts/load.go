@@ -28,11 +28,7 @@ func load(ctx context.Context, e *env, args []string) error {
 	fs.IntVar(&h.For, "z", 0, "for how many seconds, in place of -n requests; with -q")
 	fs.IntVar(&h.Rate, "q", 0, "how many requests a second each of -c sends; with -z")
 	target := fs.String("url", "http://"+cmp.Or(os.Getenv("ADDR"), process.DefaultAddr), "the `URL` to load")
-	names, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	s, err := e.step("load", names)
+	s, err := e.parseStep(fs, args)
 	if err != nil {
 		return err
 	}

@@ -17,16 +17,12 @@ import (
 func mutants(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("mutants")
 	some := fs.Int("some", 0, "try so many of them, picked by chance; 0 means all")
-	names, err := e.parse(fs, args)
+	steps, err := e.parseSteps(fs, args)
 	if err != nil {
 		return err
 	}
 	if *some < 0 {
 		return errUsage{fmt.Errorf("--some %d: it is how many mutants to try, and 0 means all", *some)}
-	}
-	steps, err := e.steps(names)
-	if err != nil {
-		return err
 	}
 	var list []mutant.Mutant
 	for _, s := range steps {

@@ -10,11 +10,7 @@ import (
 func pages(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("pages")
 	check := fs.Bool("check", false, "change nothing; fail if a page is out of date")
-	names, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	steps, err := e.steps(names)
+	steps, err := e.parseSteps(fs, args)
 	if err != nil {
 		return err
 	}

@@ -18,11 +18,7 @@ func runStep(ctx context.Context, e *env, args []string) error {
 	if i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }); i > 0 {
 		own, flags = args[:i], args[i:]
 	}
-	names, err := e.parse(e.flags("run"), own)
-	if err != nil {
-		return err
-	}
-	s, err := e.step("run", names)
+	s, err := e.parseStep(e.flags("run"), own)
 	if err != nil {
 		return err
 	}

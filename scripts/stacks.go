@@ -18,11 +18,7 @@ func stacksCommand(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("stacks")
 	url := debugFlag(fs)
 	said := guessFlag(fs, "how many callers wait for a load of somebody else")
-	names, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	s, _, err := e.lookInside(ctx, "stacks", url, names)
+	s, _, err := e.lookInside(ctx, fs, url, args)
 	if err != nil {
 		return err
 	}
@@ -42,17 +38,20 @@ func debugFlag(fs *flag.FlagSet) *string {
 	return fs.String("url", "", "the `URL` of the debug pages; without it, at the second port behind ADDR")
 }
 
-// lookInside asks the debug pages at url how their step is, and returns its
-// lesson, or nil for one that is not ours. A step that names has must be the one.
+// lookInside parses, asks the debug pages at url how their step is, and returns its
+// lesson, or nil for one that is not ours. A step that args name must be the one.
 // An empty url becomes that of the step at ADDR.
-func (e *env) lookInside(ctx context.Context, command string, url *string, names []string) (*debug.State, *lesson.Lesson, error) {
-	var want *lesson.Lesson
-	if len(names) > 1 {
-		return nil, nil, errUsage{fmt.Errorf("%s takes one step, or none for whichever runs", command)}
+func (e *env) lookInside(ctx context.Context, fs *flag.FlagSet, url *string, args []string) (*debug.State, *lesson.Lesson, error) {
+	names, err := e.parse(fs, args)
+	if err != nil {
+		return nil, nil, err
 	}
-	var err error
+	if len(names) > 1 {
+		return nil, nil, errUsage{fmt.Errorf("%s takes one step, or none for whichever runs", fs.Name())}
+	}
+	var want *lesson.Lesson
 	if len(names) == 1 {
-		if want, err = e.step(command, names); err != nil {
+		if want, err = e.step(names[0]); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -68,10 +67,7 @@ func (e *env) lookInside(ctx context.Context, command string, url *string, names
 	if want != nil && want.Step != s.Step {
 		return nil, nil, notThere(s.Step, want)
 	}
-	is, err := lesson.Find(e.lessons, s.Step)
-	if err != nil { // somebody's own server with our kit
-		is = nil
-	}
+	is, _ := lesson.Find(e.lessons, s.Step) // nil for somebody's own server with our kit
 	return s, is, nil
 }
 

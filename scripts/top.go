@@ -18,11 +18,7 @@ func top(ctx context.Context, e *env, args []string) error {
 	url := debugFlag(fs)
 	every := time.Second
 	duration(fs, "every", &every, 100*time.Millisecond, "the `TIME` between two looks, at least 100ms; without it, 1s")
-	names, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	first, step, err := e.lookInside(ctx, "top", url, names)
+	first, step, err := e.lookInside(ctx, fs, url, args)
 	if err != nil {
 		return err
 	}

@@ -22,11 +22,7 @@ func tourCommand(ctx context.Context, e *env, args []string) error {
 	dir := fs.String("report", "", "write one page of what was seen into this `folder`, as index.html")
 	withSlides := fs.Bool("slides", false, "with --report, also write slides.html: each question of these steps, and then its picture")
 	into := fs.String("traces", "", "write the trace of each act into this `folder`, for Jaeger's search page to upload")
-	names, err := e.parse(fs, args)
-	if err != nil {
-		return err
-	}
-	steps, err := e.steps(names)
+	steps, err := e.parseSteps(fs, args)
 	if err != nil {
 		return err
 	}
