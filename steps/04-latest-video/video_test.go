@@ -66,6 +66,25 @@ func tell(t *testing.T, feed *origin.Feed, next ...string) {
 	}
 }
 
+// answering reads a feed that has these answers, in a synctest bubble.
+func answering(t *testing.T, next ...string) *videos {
+	t.Helper()
+	feed := origin.New(noop.NewTracerProvider())
+	tell(t, feed, next...)
+	return overPipes(t, feed)
+}
+
+// listening is a feed on a socket, and its URL.
+func listening(t *testing.T) (feed *origin.Feed, url string) {
+	t.Helper()
+	feed = origin.New(noop.NewTracerProvider())
+	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return feed, base + origin.Path
+}
+
 // Whatever the feed does, the caller is told what happened, and in time. Time
 // is fake, so "in time" is exact.
 func TestAnswers(t *testing.T) {
@@ -91,9 +110,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(c.answer, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				feed := origin.New(noop.NewTracerProvider())
-				v := overPipes(t, feed)
-				tell(t, feed, c.answer)
+				v := answering(t, c.answer)
 				begin := time.Now()
 				id, err := v.Latest(t.Context(), channel)
 				if took := time.Since(begin); took != c.takes {
@@ -135,9 +152,7 @@ func TestFeedAway(t *testing.T) {
 
 func TestCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		feed := origin.New(noop.NewTracerProvider())
-		v := overPipes(t, feed)
-		tell(t, feed, "hang")
+		v := answering(t, "hang")
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
@@ -152,9 +167,7 @@ func TestCallerLeaves(t *testing.T) {
 // the load's span has ended by then.
 func TestDoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		feed := origin.New(noop.NewTracerProvider())
-		v := overPipes(t, feed)
-		tell(t, feed, "doom")
+		v := answering(t, "doom")
 		recorder := tracetest.NewSpanRecorder()
 		ctx, span := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("").Start(t.Context(), "test")
 		if id, err := v.Latest(ctx, channel); id != "doom" || err != nil {
@@ -393,12 +406,7 @@ func names(r *tracetest.SpanRecorder) []string {
 // find returns the one span of that name.
 func find(t *testing.T, r *tracetest.SpanRecorder, name string) sdktrace.ReadOnlySpan {
 	t.Helper()
-	var found []sdktrace.ReadOnlySpan
-	for _, s := range r.Ended() {
-		if s.Name() == name {
-			found = append(found, s)
-		}
-	}
+	found := slices.DeleteFunc(r.Ended(), func(s sdktrace.ReadOnlySpan) bool { return s.Name() != name })
 	if len(found) != 1 {
 		t.Fatalf("%d spans %q among %q, want 1", len(found), name, names(r))
 	}
@@ -417,11 +425,7 @@ func value(s sdktrace.ReadOnlySpan, key string) string {
 // A first load looks the name up and connects; a second one finds the
 // connection, unless it has a separate transport.
 func TestSpans(t *testing.T) {
-	feed := origin.New(noop.NewTracerProvider())
-	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, url := listening(t)
 	for _, c := range []struct {
 		name      string
 		transport http.RoundTripper
@@ -431,7 +435,7 @@ func TestSpans(t *testing.T) {
 		{"new transport", anew{}, []string{"false", "false", "false"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := &videos{base + origin.Path, traced(c.transport)}
+			v := &videos{url, traced(c.transport)}
 			for _, reused := range c.loads {
 				recorder := tracetest.NewSpanRecorder()
 				tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
@@ -553,12 +557,8 @@ func fetch(t *testing.T, url string) (int, map[string]string) {
 }
 
 func TestStep(t *testing.T) {
-	feed := origin.New(noop.NewTracerProvider())
-	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url, stop := step(t, base+origin.Path)
+	feed, feedURL := listening(t)
+	url, stop := step(t, feedURL)
 	const other = "UC0123456789-_0123456789"
 	for _, c := range []struct {
 		answer, path string
@@ -588,16 +588,12 @@ func TestStep(t *testing.T) {
 }
 
 func TestStepWithNewTransport(t *testing.T) {
-	feed := origin.New(noop.NewTracerProvider())
-	base, err := feed.Serve(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	feed, feedURL := listening(t)
 	for _, c := range []struct {
 		args        []string
 		connections int
 	}{{nil, 1}, {[]string{"-new-transport"}, 3}} {
-		url, stop := step(t, base+origin.Path, c.args...)
+		url, stop := step(t, feedURL, c.args...)
 		tell(t, feed)
 		for range 3 {
 			if status, answer := fetch(t, url); status != 200 {
