@@ -29,7 +29,6 @@ func TestExercisesCompile(t *testing.T) {
 		packages = append(packages, "./steps/"+l.Step+"/exercise")
 		solved[l.ExerciseFile()] = l.SolutionFile()
 	}
-	root := workshop(t)
 	need.Gate(t, "vetting all exercises takes half a minute of two cores")
 	for name, replace := range map[string]map[string]string{"exercise": {}, "solution": solved} {
 		overlay := filepath.Join(t.TempDir(), "overlay.json")
@@ -38,7 +37,7 @@ func TestExercisesCompile(t *testing.T) {
 		}
 		// It fails on what does not compile, too, and is quicker.
 		vet := exec.CommandContext(t.Context(), "go", slices.Insert(slices.Clone(packages), 1, "-overlay", overlay)...)
-		vet.Dir = root
+		vet.Dir = workshop(t)
 		if out, err := vet.CombinedOutput(); err != nil {
 			t.Errorf("%s: go vet: %v\n%s", name, err, out)
 		}

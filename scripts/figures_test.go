@@ -158,27 +158,14 @@ func flat(s string) string { return strings.Join(strings.Fields(s), " ") }
 // stands reports whether some words stand in a text, and not as a part of longer
 // ones: "wait 2" does not stand in "wait 20", nor in "wait 2.5".
 func stands(words, text string) bool {
-	inWord := regexp.MustCompile(`^\.?\w`)
-	for from := 0; words != ""; {
-		i := strings.Index(text[from:], words)
-		if i < 0 {
-			return false
-		}
-		start := from + i
-		end := start + len(words)
-		splits := func(at int) bool { // a word, or a number at its point
-			return at > 0 && wordByte(text[at-1]) && inWord.MatchString(text[at:])
-		}
-		if !splits(start) && !splits(end) {
-			return true
-		}
-		from = start + 1
+	whole := regexp.QuoteMeta(words)
+	if regexp.MustCompile(`^\.?\w`).MatchString(words) {
+		whole = `(?:^|\W)` + whole
 	}
-	return false
-}
-
-func wordByte(b byte) bool {
-	return b == '_' || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
+	if regexp.MustCompile(`\w$`).MatchString(words) {
+		whole += `(?:[^\w.]|\.(?:\W|$)|$)`
+	}
+	return words != "" && regexp.MustCompile(whole).MatchString(text)
 }
 
 // A figure on a page has its reason beside it.

@@ -46,15 +46,12 @@ func (m *markdown) deadLinks() []string {
 			}
 			return srcOf.ReplaceAllString(tag, "")
 		})
-		if linksInHTML(rest) {
+		if strings.Contains(rest, "href=") || strings.Contains(rest, "src=") {
 			dead = append(dead, fmt.Sprintf("%s: %s: write links as Markdown, so that they are checked", m.at(offset), strings.TrimSpace(html)))
 		}
 	}
 	last := 0 // where the text that was seen last begins: links have no position
-	_ = ast.Walk(m.doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if !entering {
-			return ast.WalkContinue, nil
-		}
+	each(m.doc, func(n ast.Node) ast.WalkStatus {
 		if n.Type() == ast.TypeBlock && n.Lines() != nil && n.Lines().Len() > 0 {
 			last = n.Lines().At(0).Start
 		}
@@ -72,22 +69,19 @@ func (m *markdown) deadLinks() []string {
 		case *ast.HTMLBlock:
 			checkHTML(last, string(n.Lines().Value(m.source)))
 		}
-		return ast.WalkContinue, nil
+		return ast.WalkContinue
 	})
 	for _, found := range ours.FindAllSubmatchIndex(m.source, -1) {
+		port := string(m.source[found[2]:found[3]])
 		// Only a feed listens on both addresses that localhost can be.
-		if port := string(m.source[found[2]:found[3]]); bytes.HasPrefix(m.source[found[0]:], []byte("localhost")) && port != "3780" && port != "3782" {
+		if bytes.HasPrefix(m.source[found[0]:], []byte("localhost")) && port != "3780" && port != "3782" {
 			dead = append(dead, fmt.Sprintf("%s: we listen on 127.0.0.1; localhost may be another address", m.at(found[0])))
 		}
-		if port := string(m.source[found[2]:found[3]]); !slices.Contains(housePorts, port) {
+		if !slices.Contains(housePorts, port) {
 			dead = append(dead, fmt.Sprintf("%s: nothing of ours listens on port %s; the ports are %s", m.at(found[0]), port, strings.Join(housePorts, ", ")))
 		}
 	}
 	return dead
-}
-
-func linksInHTML(html string) bool {
-	return strings.Contains(html, "href=") || strings.Contains(html, "src=")
 }
 
 // follow is an error if the link leads nowhere.

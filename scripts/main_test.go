@@ -205,26 +205,23 @@ func TestBadInput(t *testing.T) {
 
 // Commands that talk to what does not run say what to start.
 func TestNobodyThere(t *testing.T) {
-	_, _, err := ask(t, "load", "05", "--url", "http://127.0.0.1:1")
-	if err == nil || !strings.Contains(err.Error(), "go run ./scripts run 05") {
-		t.Errorf("load: %v; want what to start", err)
-	}
-	for _, command := range []string{"stacks", "top"} {
-		_, _, err = ask(t, command, "--url", "http://127.0.0.1:1")
-		if err == nil || !strings.Contains(err.Error(), "nothing listens on 127.0.0.1:1: start a step") {
-			t.Errorf("%s: %v; want what to start", command, err)
+	for _, c := range []struct{ command, want string }{
+		{"load 05 --url http://127.0.0.1:1", "go run ./scripts run 05"},
+		{"stacks --url http://127.0.0.1:1", "nothing listens on 127.0.0.1:1: start a step"},
+		{"top --url http://127.0.0.1:1", "nothing listens on 127.0.0.1:1: start a step"},
+		{"feed --url http://127.0.0.1:1 doom", "start a step first"},
+		{"feed --url http://127.0.0.1:1 --guess 1", "start a step first"},
+	} {
+		if _, _, err := ask(t, strings.Fields(c.command)...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want it to say %q", c.command, err, c.want)
 		}
-	}
-	_, _, err = ask(t, "feed", "--url", "http://127.0.0.1:1", "doom")
-	if err == nil || !strings.Contains(err.Error(), "start a step first") {
-		t.Errorf("feed: %v; want what to start", err)
 	}
 }
 
 // The doctor's findings, as text and as a document. What is wrong is said with
 // what to do, and is exit 1.
 func TestDoctor(t *testing.T) {
-	for _, name := range []string{"ADDR", "FEED_URL", "JAEGER_UI_PORT", "JAEGER_OTLP_HTTP_PORT", "JAEGER_OTLP_GRPC_PORT", "JAEGER_QUERY_GRPC_PORT", "JAEGER_HEALTH_PORT"} {
+	for _, name := range append([]string{"FEED_URL"}, jaegerVariables...) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("ADDR", "127.0.0.1:0")

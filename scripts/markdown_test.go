@@ -62,6 +62,16 @@ func allMarkdown(t *testing.T) []*markdown {
 	return all
 }
 
+// each visits the nodes of a tree, parents first. visit says whether to go on below.
+func each(n ast.Node, visit func(ast.Node) ast.WalkStatus) {
+	_ = ast.Walk(n, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if !entering {
+			return ast.WalkContinue, nil
+		}
+		return visit(n), nil
+	})
+}
+
 // at says where a byte of the page stands.
 func (m *markdown) at(offset int) string {
 	return fmt.Sprintf("%s:%d", filepath.ToSlash(m.path), 1+bytes.Count(m.source[:offset], []byte("\n")))
@@ -80,10 +90,7 @@ type block struct {
 func (m *markdown) blocks() []block {
 	var all []block
 	generated := ""
-	_ = ast.Walk(m.doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if !entering {
-			return ast.WalkContinue, nil
-		}
+	each(m.doc, func(n ast.Node) ast.WalkStatus {
 		switch n := n.(type) {
 		case *ast.HTMLBlock:
 			// A block of HTML ends with its line, if it is a comment.
@@ -107,7 +114,7 @@ func (m *markdown) blocks() []block {
 		case *ast.CodeBlock:
 			all = append(all, block{at: m.at(n.Lines().At(0).Start), text: string(n.Lines().Value(m.source)), generated: generated})
 		}
-		return ast.WalkContinue, nil
+		return ast.WalkContinue
 	})
 	return all
 }
@@ -119,12 +126,9 @@ func (m *markdown) commentOf(n *ast.HTMLBlock) string {
 		html += string(n.ClosureLine.Value(m.source))
 	}
 	html = strings.TrimSpace(html)
-	inside, ok := strings.CutPrefix(html, "<!--")
-	if !ok {
-		return ""
-	}
-	inside, ok = strings.CutSuffix(inside, "-->")
-	if !ok {
+	inside, begins := strings.CutPrefix(html, "<!--")
+	inside, ends := strings.CutSuffix(inside, "-->")
+	if !begins || !ends {
 		return ""
 	}
 	return strings.TrimSpace(inside)
@@ -133,17 +137,14 @@ func (m *markdown) commentOf(n *ast.HTMLBlock) string {
 // words is the text of a node, without its marks.
 func (m *markdown) words(n ast.Node) string {
 	var b strings.Builder
-	_ = ast.Walk(n, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if !entering {
-			return ast.WalkContinue, nil
-		}
+	each(n, func(n ast.Node) ast.WalkStatus {
 		switch n := n.(type) {
 		case *ast.Text:
 			b.Write(n.Segment.Value(m.source))
 		case *ast.String:
 			b.Write(n.Value)
 		}
-		return ast.WalkContinue, nil
+		return ast.WalkContinue
 	})
 	return b.String()
 }
@@ -151,10 +152,10 @@ func (m *markdown) words(n ast.Node) string {
 // anchors are the names by which GitHub lets one link to the page's headings.
 func (m *markdown) anchors() map[string]bool {
 	anchors := map[string]bool{}
-	_ = ast.Walk(m.doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+	each(m.doc, func(n ast.Node) ast.WalkStatus {
 		h, ok := n.(*ast.Heading)
-		if !entering || !ok {
-			return ast.WalkContinue, nil
+		if !ok {
+			return ast.WalkContinue
 		}
 		slug := slugOf(m.words(h))
 		unique := slug
@@ -162,7 +163,7 @@ func (m *markdown) anchors() map[string]bool {
 			unique = fmt.Sprintf("%s-%d", slug, i)
 		}
 		anchors[unique] = true
-		return ast.WalkContinue, nil
+		return ast.WalkContinue
 	})
 	return anchors
 }

@@ -62,7 +62,9 @@ func TestSilentClientOfThreads(t *testing.T) {
 				continue
 			}
 			number, fd := fields[0], fields[1]
-			inEpoll += count(number == strconv.Itoa(syscall.SYS_EPOLL_PWAIT))
+			if number == strconv.Itoa(syscall.SYS_EPOLL_PWAIT) {
+				inEpoll++
+			}
 			if number == strconv.Itoa(syscall.SYS_READ) && socket[fd] {
 				t.Errorf("a thread reads from the connection: %s", b)
 			}
@@ -74,13 +76,6 @@ func TestSilentClientOfThreads(t *testing.T) {
 			t.Fatalf("for 30 s there were never one thread in epoll, at last %d", inEpoll)
 		}
 	}
-}
-
-func count(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // sockets are the descriptors of a process that are sockets, as /proc writes
