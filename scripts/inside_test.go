@@ -146,18 +146,9 @@ func TestHungFlightIsSeen(t *testing.T) {
 	}
 
 	page := webtest.Get(t, server.Debug+"/debug/flights")
-	for _, want := range []string{defaultKey, "4 waiters", leader, "the load did not return", "s ago"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the page of flights has no %q:\n%s", want, page)
-		}
-	}
+	says(t, "the page of flights", page, defaultKey, "4 waiters", leader, "the load did not return", "s ago")
 	for _, path := range []string{"tracez?zspanname=cache.get&ztype=0", "goroutines"} {
-		text := webtest.Get(t, server.Debug+"/debug/"+path)
-		for _, id := range waiters {
-			if !strings.Contains(text, id) {
-				t.Errorf("%s: no trace %s", path, id)
-			}
-		}
+		says(t, path, webtest.Get(t, server.Debug+"/debug/"+path), waiters...)
 	}
 
 	out, _, err := ask(t, "top", "--url", server.Debug, "--every", "100ms")
@@ -311,11 +302,7 @@ func TestWhatIsUnseenIn07(t *testing.T) {
 	})
 
 	page := webtest.Get(t, server.Debug+"/debug/spans")
-	for _, want := range []string{"8 spans started and did not end yet", waiters[0], waiters[1], waiters[2], waiters[3]} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the running spans have no %q:\n%s", want, page)
-		}
-	}
+	says(t, "the running spans", page, "8 spans started and did not end yet", waiters[0], waiters[1], waiters[2], waiters[3])
 	if n := strings.Count(page, "cache.result=joined → span "); n != 4 || strings.Contains(page, leader) {
 		t.Errorf("%d of the running spans say joined, want 4, and none of the leader's:\n%s", n, page)
 	}
@@ -324,9 +311,7 @@ func TestWhatIsUnseenIn07(t *testing.T) {
 		t.Errorf("stacks: %v\n%s", err, out)
 	}
 	for _, id := range waiters {
-		if !strings.Contains(out, "for trace "+id) {
-			t.Errorf("stacks does not say whom %s waits for:\n%s", id, out)
-		}
+		says(t, "stacks", out, "for trace "+id)
 	}
 	for _, other := range []string{"debug.(*Pages)", "loop", leader} {
 		if strings.Contains(out, other) {

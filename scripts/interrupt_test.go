@@ -52,11 +52,7 @@ func TestCtrlC(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"Somebody stopped it.", `<section class="step" id="s02-goroutines">`, "</html>"} {
-		if !strings.Contains(string(b), want) {
-			t.Errorf("the report does not say %q", want)
-		}
-	}
+	says(t, "the report", string(b), "Somebody stopped it.", `<section class="step" id="s02-goroutines">`, "</html>")
 	if strings.Contains(string(b), `id="s06-mutex-cache"`) {
 		t.Error("the report has a step that the tour did not finish")
 	}

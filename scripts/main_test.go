@@ -46,12 +46,8 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q: %v", args, err)
 			}
 			flat := strings.Join(strings.Fields(out), " ")
-			for _, want := range []string{"01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [--slides] [--traces FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
-				"-n N", "-c N", "-t N", "-z N", "-q N", "--only NAMES", "--build", "--fleet", "--every TIME", "--outage TIME"} {
-				if !strings.Contains(flat, want) {
-					t.Errorf("%q does not say %q:\n%s", args, want, out)
-				}
-			}
+			says(t, "help", flat, "01-blocking-tcp", "09-panic-safe", "tour [--ask] [--jaeger] [--json] [--report FOLDER] [--slides] [--traces FOLDER] [STEP...]", "Start with `go run ./scripts tour`",
+				"-n N", "-c N", "-t N", "-z N", "-q N", "--only NAMES", "--build", "--fleet", "--every TIME", "--outage TIME")
 			fits(t, columns, out)
 		}
 	}
@@ -231,13 +227,8 @@ func TestDoctor(t *testing.T) {
 	if !errors.Is(err, errSick) || errors.As(err, &usage) {
 		t.Errorf("a setting that a step refuses: %v", err)
 	}
-	for _, want := range []string{
-		"✓ go ", "✗ settings ", "is not a URL with a scheme: write it like http://127.0.0.1:4318 A step refuses to start with that.", "· span ", "✓ feed ",
-	} {
-		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
-			t.Errorf("the doctor does not say %q:\n%s", want, out)
-		}
-	}
+	says(t, "the doctor", strings.Join(strings.Fields(out), " "),
+		"✓ go ", "✗ settings ", "is not a URL with a scheme: write it like http://127.0.0.1:4318 A step refuses to start with that.", "· span ", "✓ feed ")
 	if !regexp.MustCompile(`(?m)^ {6,}A step refuses to start with that\.`).MatchString(out) {
 		t.Errorf("the advice does not begin a line below what was found:\n%s", out)
 	}
@@ -287,11 +278,7 @@ func TestDiffCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--- 05-naive-cache/cache/cache.go", "+++ 06-mutex-cache/cache/cache.go", "+\t_, wait := tracer.Start(ctx, \"lock.wait\")"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the diff of 06 has no line %q", want)
-		}
-	}
+	says(t, "the diff of 06", out, "--- 05-naive-cache/cache/cache.go", "+++ 06-mutex-cache/cache/cache.go", "+\t_, wait := tracer.Start(ctx, \"lock.wait\")")
 	if strings.Contains(out, "\n+func run(") {
 		t.Error("main.go differs by more than the step's name")
 	}
@@ -424,32 +411,22 @@ func TestFalseClaimFailsTheTour(t *testing.T) {
 	both.Go(func() { out, _ = tour() })
 	both.Go(func() { document, errs = tour("--json", "--report", dir, "--slides") })
 	both.Wait()
-	for _, want := range []string{"✗ answers: claimed 10×200, seen 5×200, 5×lost", "1 claim did not come true"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the tour does not say %q:\n%s", want, out)
+	says(t, "the tour", out, "✗ answers: claimed 10×200, seen 5×200, 5×lost", "1 claim did not come true")
+	read := func(name string) string {
+		path := filepath.Join(dir, name)
+		says(t, "the tour", errs, "the report: "+path+"\n")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return string(b)
 	}
-	for _, name := range []string{"index.html", "slides.html"} {
-		if want := "the report: " + filepath.Join(dir, name) + "\n"; !strings.Contains(errs, want) {
-			t.Errorf("the tour does not say %q:\n%s", want, errs)
-		}
-	}
-	slides, err := os.ReadFile(filepath.Join(dir, "slides.html"))
-	if err != nil || !strings.Contains(string(slides), "How many callers lose their connection?") || !strings.Contains(string(slides), "<b>5</b> answers: lost") || !strings.Contains(string(slides), "the step claims 0") {
-		t.Errorf("the slides (%v) do not have 08's question and what was measured", err)
-	}
-	report, err := os.ReadFile(filepath.Join(dir, "index.html"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"✗ 1 of ", "claimed <b>10×200</b>, seen <b>5×200, 5×lost</b>", "doomed", "The code, against "} {
-		if !strings.Contains(string(report), want) {
-			t.Errorf("the report does not say %q", want)
-		}
-	}
+	says(t, "the slides", read("slides.html"), "How many callers lose their connection?", "<b>5</b> answers: lost", "the step claims 0")
+	report := read("index.html")
+	says(t, "the report", report, "✗ 1 of ", "claimed <b>10×200</b>, seen <b>5×200, 5×lost</b>", "doomed", "The code, against ")
 	for _, word := range page.PrivateWords(root, t.TempDir()) {
 		// A word such as "root" is also said of spans.
-		if strings.ContainsAny(word, `/\\`) && strings.Contains(string(report), word) {
+		if strings.ContainsAny(word, `/\\`) && strings.Contains(report, word) {
 			t.Errorf("the report tells of this machine: %q", word)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -55,6 +57,14 @@ func program(t *testing.T, name string, build func(*build.Bins) (string, error))
 		t.Fatal(err)
 	}
 	return bin
+}
+
+// says fails the test unless a text has all of these.
+func says(t *testing.T, what, text string, wants ...string) {
+	t.Helper()
+	if missing := slices.DeleteFunc(slices.Clone(wants), func(want string) bool { return strings.Contains(text, want) }); len(missing) > 0 {
+		t.Errorf("%s: no %q in\n%.20000s", what, missing, text)
+	}
 }
 
 // workshop is the workshop's folder.
