@@ -436,7 +436,7 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	died := s.owned != nil && (s.owned.Dead() || seen.has == "no" && s.owned.WaitDead(time.Second))
 	s.release()
 	if seen.judge != nil {
-		seen.verdict = seen.judge(c.spans.Spans())
+		seen = seen.judge(c.spans.Spans())
 		if seen.has == "no" && !died {
 			// Spans may be late, or end late, because the server lacks a core.
 			if reason := crowded(stretch()); reason != "" {
@@ -496,7 +496,7 @@ func lastWords(log string) string {
 
 // wait waits until the spans say yes. It ends when they have had their time: a
 // server may send them late, and one that is still starved of time later.
-func (c *checker) wait(ctx context.Context, judge func([]otlp.Span) verdict) {
+func (c *checker) wait(ctx context.Context, judge func([]otlp.Span) seen) {
 	bound, cancel := context.WithTimeout(ctx, spansFor)
 	defer cancel()
 	_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return judge(spans).has == "yes" })

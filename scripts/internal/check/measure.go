@@ -29,19 +29,14 @@ type measured struct {
 // properties are all of them, in the order of property.All.
 var properties = slices.Concat(connections, keys, coalescing, failures, old, shedding, traces, fleets)
 
-// verdict is what came of a measurement.
-type verdict struct {
+// seen is what came of a measurement.
+type seen struct {
 	has    string // yes, no, or n/a where it cannot be told
 	what   string
 	likely string // the usual cause of just this; "" means the property's
-}
-
-// seen is a verdict, or how to come to one.
-type seen struct {
-	verdict
 	// judge, where it is not nil, is the verdict of a measurement that went as it
 	// should: by the spans, once they have come.
-	judge func([]otlp.Span) verdict
+	judge func([]otlp.Span) seen
 	// sure is a fault in which no bound of time has a part: it is one on a busy
 	// machine, too.
 	sure bool
@@ -59,12 +54,12 @@ func is(held bool, format string, args ...any) seen {
 	if held {
 		has = "yes"
 	}
-	return seen{verdict: verdict{has: has, what: fmt.Sprintf(format, args...)}}
+	return seen{has: has, what: fmt.Sprintf(format, args...)}
 }
 
 // unclear is a measurement from which the property cannot be told.
 func unclear(format string, args ...any) seen {
-	return seen{verdict: verdict{has: "n/a", what: fmt.Sprintf(format, args...)}}
+	return seen{has: "n/a", what: fmt.Sprintf(format, args...)}
 }
 
 // because gives a measurement that failed another usual cause than the property's.
@@ -74,14 +69,12 @@ func (s seen) because(likely string) seen {
 }
 
 // bySpans leaves the verdict to the spans.
-func bySpans(judge func([]otlp.Span) seen) seen {
-	return seen{verdict: verdict{has: "yes"}, judge: func(spans []otlp.Span) verdict { return judge(spans).verdict }}
-}
+func bySpans(judge func([]otlp.Span) seen) seen { return seen{has: "yes", judge: judge} }
 
 // measure measures a property as often as it must be, up to the first bad time.
 func (m measured) measure(ctx context.Context, s *subject) seen {
 	var result, untold seen
-	var judges []func([]otlp.Span) verdict
+	var judges []func([]otlp.Span) seen
 	times := cmp.Or(m.times, rounds)
 	if s.checker.Once {
 		times = 1
@@ -108,15 +101,14 @@ func (m measured) measure(ctx context.Context, s *subject) seen {
 	if judges == nil {
 		return result
 	}
-	result.judge = func(spans []otlp.Span) (v verdict) {
+	return bySpans(func(spans []otlp.Span) (verdict seen) {
 		for _, judge := range judges {
-			if v = judge(spans); v.has != "yes" {
+			if verdict = judge(spans); verdict.has != "yes" {
 				break
 			}
 		}
-		return v
-	}
-	return result
+		return verdict
+	})
 }
 
 // onTime measures again if this machine stood still meanwhile, as a closed laptop

@@ -31,8 +31,8 @@ func TestOnTime(t *testing.T) {
 		{0, 1, 1, tooLong(yes("")), "yes"},
 		{0, 4, 1, tooLong(no("late")), "no"}, // the server is slow to take connections
 		{1, 4, 1, tooLong(no("late")), "n/a"},
-		{0, 1, 20, seen{verdict: verdict{has: "no"}, sure: true}, "no"},
-		{1, 1, 20, seen{verdict: verdict{has: "no"}, sure: true}, "no"},
+		{0, 1, 20, seen{has: "no", sure: true}, "no"},
+		{1, 1, 20, seen{has: "no", sure: true}, "no"},
 	} {
 		runs := 0
 		result := onTime(func() seen {
