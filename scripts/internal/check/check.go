@@ -107,7 +107,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 		if c.running, err = c.join(ctx); err != nil {
 			return nil, err
 		}
-		defer c.running.end()
+		defer c.running.stop()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer c.shownBy.Wait()
@@ -262,12 +262,6 @@ func (s *subject) release() {
 	}
 }
 
-// end stops the feed of a server that we did not start.
-func (s *subject) end() {
-	s.feed.Open()
-	s.stop()
-}
-
 // open makes the first request, from which it learns what the server does. What
 // is wrong here is wrong with everything.
 func (c *checker) open(ctx context.Context) error {
@@ -364,41 +358,36 @@ func unfit(a caller.Answer, channel string, loads int) error {
 
 // judgeAll judges properties, each with a separate server and a few at once
 // where we start the servers; else one after the other.
-func (c *checker) judgeAll(ctx context.Context, picked []measured) ([]Verdict, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	slots := make(chan struct{}, atOnce)
-	if c.running != nil {
-		slots = make(chan struct{}, 1)
-	}
-	found := make([]chan Verdict, len(picked))
-	for i := range picked {
-		found[i] = make(chan Verdict, 1)
-	}
+func (c *checker) judgeAll(ctx context.Context, picked []measured) (verdicts []Verdict, err error) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() {
-		for i, p := range picked {
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				v, err := c.judge(ctx, p)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next, found := make(chan int, len(picked)), make([]chan Verdict, len(picked))
+	for i := range picked {
+		next <- i
+		found[i] = make(chan Verdict, 1)
+	}
+	close(next)
+	judges := atOnce
+	if c.running != nil {
+		judges = 1
+	}
+	for range judges {
+		wg.Go(func() {
+			for i := range next {
+				v, err := c.judge(ctx, picked[i])
 				if err != nil {
-					cancel(fmt.Errorf("%s: %w", p.Name, err))
+					cancel(fmt.Errorf("%s: %w", picked[i].Name, err))
 					return
 				}
 				found[i] <- v
-			})
-		}
-	})
-	var verdicts []Verdict
-	for i := range picked {
+			}
+		})
+	}
+	for _, f := range found {
 		select {
-		case v := <-found[i]:
+		case v := <-f:
 			verdicts = append(verdicts, v)
 			if c.Each != nil {
 				c.Each(v)
@@ -448,7 +437,7 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 		seen.has = "no"
 		seen.what += "; the process has ended: " + s.owned.Ended() + lastWords(s.owned.Log())
 	}
-	if refused := c.refused(); refused != "" && seen.has == "no" && (p.Needs == property.Spans || p.Needs == property.FeedSpans) {
+	if refused := c.refused(); refused != "" && seen.has == "no" && p.Needs&property.Spans != 0 {
 		seen.what += ". Some spans could not be taken: " + refused
 	}
 	v.Has, v.Seen = seen.has, seen.what
@@ -461,20 +450,13 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 // unfitFor says why a server cannot be judged on a property with these needs; ""
 // where it can.
 func (c *checker) unfitFor(needs property.Needs) string {
-	switch needs {
-	case property.Feed, property.FeedSpans, property.Several:
-		if !c.readsFeed {
-			if needs == property.Several {
-				return noMachines
-			}
-			return "it reads no feed"
-		}
-	}
-	switch needs {
-	case property.Spans, property.FeedSpans:
-		return c.spanless()
-	case property.Several:
+	switch {
+	case needs&property.Machines != 0 && c.single != "":
 		return c.single
+	case needs&property.Feed != 0 && !c.readsFeed:
+		return "it reads no feed"
+	case needs&property.Spans != 0:
+		return c.spanless()
 	}
 	return ""
 }

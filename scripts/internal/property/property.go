@@ -10,16 +10,16 @@ type Property struct {
 	Needs Needs
 }
 
-// Needs is what a server must do before it can be judged on a property; where it
-// does not, the property is n/a.
+// Needs are what a server must do before it can be judged on a property, one bit
+// each; where it does not, the property is n/a.
 type Needs int
 
 const (
-	OnlyHTTP  Needs = iota
-	Feed            // it answers what it reads from a feed
-	Spans           // it sends spans
-	FeedSpans       // both
-	Several         // a feed, and its answers say that several machines give them
+	Feed     Needs = 1 << iota // it answers what it reads from a feed
+	Spans                      // it sends spans
+	Machines                   // its answers say that several machines give them
+
+	OnlyHTTP Needs = 0
 )
 
 // All are the rows, in the order of the tables.
@@ -55,9 +55,9 @@ var (
 	FailureSpared    = row("failure-spared", "a feed that has just failed is left alone, and callers are told when to come again", Feed)
 	ShedsLoad        = row("sheds-load", "150 keys at once are at most 100 loads; other callers get a 503 at once", Feed)
 	TraceRequests    = row("trace-requests", "every request is a span in its caller's trace", Spans)
-	TraceLoads       = row("trace-loads", "every load that the feed counts is a span in its caller's trace", FeedSpans)
-	TraceJoined      = row("trace-joined", "callers that share a load link to its span", FeedSpans)
-	TraceErrors      = row("trace-errors", "a load that panics is an error in the trace", FeedSpans)
-	LetGo            = row("let-go", "a caller that hangs up is let go at once, even if it leads the load", FeedSpans)
-	FleetOneLoad     = row("fleet-one-load", "many callers that miss one key at several machines at once make one load", Several)
+	TraceLoads       = row("trace-loads", "every load that the feed counts is a span in its caller's trace", Feed|Spans)
+	TraceJoined      = row("trace-joined", "callers that share a load link to its span", Feed|Spans)
+	TraceErrors      = row("trace-errors", "a load that panics is an error in the trace", Feed|Spans)
+	LetGo            = row("let-go", "a caller that hangs up is let go at once, even if it leads the load", Feed|Spans)
+	FleetOneLoad     = row("fleet-one-load", "many callers that miss one key at several machines at once make one load", Feed|Machines)
 )
