@@ -19,6 +19,11 @@ func setScript(json string) string {
 
 func get(key string) string { return "curl -s 'http://127.0.0.1:3779/?channel=" + key + "'" }
 
+// status prints the status that curl, with these flags, gets for a key.
+func status(flags, key string) string {
+	return "curl -s " + flags + "-o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + key + "'"
+}
+
 func getAll(key string, n int) string {
 	return fmt.Sprintf("curl -sZ 'http://127.0.0.1:3779/?channel=%s&n=[1-%d]'", key, n)
 }

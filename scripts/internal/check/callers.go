@@ -40,7 +40,6 @@ func newChannel() string { return "UC" + rand.Text()[:22] }
 // call is one request, on a new connection.
 type call struct {
 	channel string
-	trace   string          // of its burst
 	span    string          // the caller's id in the traceparent
 	sent    <-chan struct{} // closed when the request is written, or has failed
 	done    <-chan struct{} // closed when answer is set
@@ -56,7 +55,7 @@ func (b *burst) ask(channel string) *call {
 // request begins a request for any path.
 func (b *burst) request(method, path, channel string) *call {
 	sent, done := make(chan struct{}), make(chan struct{})
-	c := &call{channel: channel, trace: b.trace, span: randomHex(8), sent: sent, done: done}
+	c := &call{channel: channel, span: randomHex(8), sent: sent, done: done}
 	ctx, cancel := context.WithCancel(b.ctx)
 	c.hangUp = cancel
 	wrote := sync.OnceFunc(func() { close(sent) })
@@ -86,12 +85,10 @@ func (b *burst) askAll(n int, channel string) []*call {
 
 // wait takes the answer, for which it waits at most so long. Then it hangs up.
 func (c *call) wait(most time.Duration) caller.Answer {
-	timer := time.NewTimer(most)
-	defer timer.Stop()
 	select {
 	case <-c.done:
 		return c.answer
-	case <-timer.C:
+	case <-time.After(most):
 		select {
 		case <-c.done: // both were ready
 			return c.answer
@@ -147,19 +144,26 @@ func videoID(body string) (string, bool) {
 
 // pause waits, unless the check is over.
 func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }
 
-// until waits until the feed has seen what is wanted, at most so long, and
-// reports whether it has.
-func (s *subject) until(ctx context.Context, most time.Duration, want func(origin.Stats) bool) bool {
+// loads is how many loads the feed has counted for these keys.
+func (s *subject) loads(keys ...string) (n int) {
+	stats := s.feed.Stats()
+	for _, key := range keys {
+		n += stats.Channels[key]
+	}
+	return n
+}
+
+// until waits until the feed has counted more than so many loads of a key, at most
+// so long, and reports whether it has.
+func (s *subject) until(ctx context.Context, most time.Duration, key string, loads int) bool {
 	deadline := time.Now().Add(most)
-	for !want(s.feed.Stats()) {
+	for s.loads(key) <= loads {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return false
 		}

@@ -33,7 +33,7 @@ import (
 )
 
 const (
-	// FeedAddr and SpansAddr are where the checker listens for a server that
+	// FeedAddr and SpansAddr are where the checker usually listens for a server that
 	// somebody else has started: behind the three ports of a step.
 	FeedAddr  = "127.0.0.1:3782"
 	SpansAddr = "127.0.0.1:3783"
@@ -58,8 +58,7 @@ type Options struct {
 	Command []string
 	// Addr is where a server listens that runs already, as HOST:PORT.
 	Addr string
-	// Feed and Spans are where the checker listens for the server at Addr; ""
-	// means FeedAddr and SpansAddr.
+	// Feed and Spans are where the checker listens for the server at Addr.
 	Feed, Spans string
 	// Only are the properties to judge, by name; none means all.
 	Only []string
@@ -97,7 +96,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 	c := &checker{Options: o, shown: make(chan struct{})}
 	spans := ""
 	if o.Addr != "" {
-		spans = cmp.Or(o.Spans, SpansAddr)
+		spans = o.Spans
 	}
 	if c.spans, err = otlp.Listen(otlp.Config{Addr: spans}); err != nil {
 		return nil, fmt.Errorf("%w\nIf another program has that port, move the checker's with --spans 127.0.0.1:PORT", err)
@@ -115,7 +114,9 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	verdicts, err := c.judgeAll(ctx, pick(o.Only))
+	verdicts, err := c.judgeAll(ctx, slices.DeleteFunc(slices.Clone(properties), func(p measured) bool {
+		return len(o.Only) > 0 && !slices.Contains(o.Only, p.Name)
+	}))
 	cancel()
 	c.shownBy.Wait() // it stops a server, too
 	if n := c.killed.Load(); n > 0 && o.Note != nil {
@@ -136,14 +137,6 @@ func Known(names []string) error {
 		}
 	}
 	return nil
-}
-
-// pick are the properties with these names, or all where there are none.
-func pick(names []string) []measured {
-	if len(names) == 0 {
-		return properties
-	}
-	return slices.DeleteFunc(slices.Clone(properties), func(p measured) bool { return !slices.Contains(names, p.Name) })
 }
 
 // checker is a check that runs.
@@ -175,16 +168,17 @@ type subject struct {
 	checker *checker
 }
 
-// serveFeed starts a feed at addr and returns the URL to read it at.
-func serveFeed(ctx context.Context, addr string) (*origin.Feed, string, context.CancelFunc, error) {
+// serveFeed is a subject that has no server yet, and the URL of its feed, which
+// listens at addr.
+func (c *checker) serveFeed(ctx context.Context, addr string) (*subject, string, error) {
 	ctx, stop := context.WithCancel(ctx)
-	feed := origin.New(noop.NewTracerProvider())
-	base, err := feed.Serve(ctx, addr)
+	s := &subject{feed: origin.New(noop.NewTracerProvider()), stop: stop, checker: c}
+	base, err := s.feed.Serve(ctx, addr)
 	if err != nil {
 		stop()
-		return nil, "", nil, err
+		return nil, "", err
 	}
-	return feed, base + origin.Path, stop, nil
+	return s, base + origin.Path, nil
 }
 
 // join makes a subject of the server at Addr.
@@ -194,19 +188,19 @@ func (c *checker) join(ctx context.Context) (*subject, error) {
 		return nil, fmt.Errorf("nothing listens on %s: start your server there first, with %s", c.Addr, c.environment())
 	}
 	_ = conn.Close()
-	addr := cmp.Or(c.Feed, FeedAddr)
-	feed, _, stop, err := serveFeed(ctx, addr)
+	s, _, err := c.serveFeed(ctx, c.Feed)
 	if err != nil {
 		cause, _, _ := strings.Cut(err.Error(), "\n")
 		return nil, fmt.Errorf("%s\nThe checker is the feed that your server reads. If another program has that port, move the checker's with --feed 127.0.0.1:PORT", cause)
 	}
-	return &subject{url: "http://" + c.Addr, feed: feed, stop: stop, checker: c}, nil
+	s.url = "http://" + c.Addr
+	return s, nil
 }
 
 // environment is what a server at Addr must be started with.
 func (c *checker) environment() string {
-	_, port, _ := net.SplitHostPort(cmp.Or(c.Feed, FeedAddr))
-	return terminal.Shell("FEED_URL=http://localhost:"+port+origin.Path, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+cmp.Or(c.Spans, SpansAddr))
+	_, port, _ := net.SplitHostPort(c.Feed)
+	return terminal.Shell("FEED_URL=http://localhost:"+port+origin.Path, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+c.Spans)
 }
 
 // start starts a server with a new feed.
@@ -214,27 +208,27 @@ func (c *checker) start(ctx context.Context) (*subject, error) {
 	if c.running != nil {
 		return c.running, nil
 	}
-	feed, url, stop, err := serveFeed(ctx, "127.0.0.1:0")
+	s, feed, err := c.serveFeed(ctx, "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	for tries := 2; ; tries-- {
-		addr, err := ports.FreeAddr()
-		if err != nil {
-			stop()
-			return nil, err
+	for range 2 { // another program may have taken the port before it did
+		var addr string
+		if addr, err = ports.FreeAddr(); err != nil {
+			break
 		}
-		server, err := server.StartServer(ctx, server.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: url})
+		s.owned, err = server.StartServer(ctx, server.Launch{Command: c.Command, Addr: addr, Collector: c.spans.URL(), Feed: feed})
 		if err == nil {
 			c.started.Add(1)
-			return &subject{url: server.URL, feed: feed, stop: stop, owned: server, checker: c}, nil
+			s.url = s.owned.URL
+			return s, nil
 		}
-		// Another program may have taken the port before it did.
-		if tries == 1 || ctx.Err() != nil {
-			stop()
-			return nil, err
+		if ctx.Err() != nil {
+			break
 		}
 	}
+	s.stop()
+	return nil, err
 }
 
 // hold has the feed hold its answers until open.
@@ -272,7 +266,7 @@ func (c *checker) open(ctx context.Context) error {
 	b := newBurst(ctx, s)
 	channel := newChannel()
 	a := b.ask(channel).wait(callFor)
-	loads := s.feed.Stats().Channels[channel]
+	loads := s.loads(channel)
 	c.single = single(machines(b, channel, a))
 	died := s.owned != nil && a.Failed != "" && s.owned.WaitDead(time.Second) // before we stop it ourselves
 	if err := unfit(a, channel, loads); err != nil || died {
@@ -404,7 +398,7 @@ func (c *checker) judge(ctx context.Context, p measured) (Verdict, error) {
 	v := Verdict{Property: p.Name, Says: p.Says, Done: p.done, Expected: p.expected}
 	if v.Seen = c.unfitFor(p.Needs); v.Seen != "" {
 		v.Has = "n/a"
-		return v, nil
+		return v, ctx.Err()
 	}
 	s, err := c.start(ctx)
 	if err != nil {

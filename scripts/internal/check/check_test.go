@@ -781,7 +781,7 @@ func TestWriteIsPlain(t *testing.T) {
 
 // What a server must be started with can be copied into a shell.
 func TestEnvironment(t *testing.T) {
-	c := &checker{}
+	c := &checker{Options: Options{Feed: FeedAddr, Spans: SpansAddr}}
 	if got, want := c.environment(), "FEED_URL=http://localhost:3782/feeds/videos.xml OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:3783"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

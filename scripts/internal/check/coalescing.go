@@ -17,22 +17,18 @@ var coalescing = []measured{
 		done:     fmt.Sprintf("%d callers ask for one new channel, in waves, while the feed holds its answer, for %v", crowd, joinFor),
 		expected: fmt.Sprintf("1 load, %d×200", crowd),
 		likely:   "every caller that misses starts a load: nothing records that one is in flight, or the lookup and the record are two steps with a gap between them",
-		hand: []string{
-			setScript(`{"hold":5}`), getAll(keyC, few), count,
-		},
-		shows: `"requests":1\b`,
-		take:  oneLoad,
+		hand:     []string{setScript(`{"hold":5}`), getAll(keyC, few), count},
+		shows:    `"requests":1\b`,
+		take:     oneLoad,
 	},
 	{
 		Property: property.OwnAnswer,
 		done:     fmt.Sprintf("%d callers ask for each of two new channels while the feed holds both answers, for %v; then for two that differ in the last letter, and in its case", few, joinFor),
 		expected: "10×200, each with the video of the channel asked for",
 		likely:   "loads are shared by callers of different keys",
-		hand: []string{
-			setScript(`{"hold":2}`), getAll(keyA, 1), get(keyB),
-		},
-		shows: `"` + origin.VideoID(keyB) + `"`,
-		take:  ownAnswer,
+		hand:     []string{setScript(`{"hold":2}`), getAll(keyA, 1), get(keyB)},
+		shows:    `"` + origin.VideoID(keyB) + `"`,
+		take:     ownAnswer,
 	},
 	{
 		Property: property.OtherKey,
@@ -42,7 +38,7 @@ var coalescing = []measured{
 		hand: []string{
 			get(keyB), setScript(`{"hold":2,"channel":"` + keyA + `"}`),
 			"curl -s -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "' & sleep 0.3",
-			"curl -s -m 1 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyB + "'",
+			status("-m 1 ", keyB),
 		},
 		shows: "^200$",
 		take:  otherKey,
@@ -51,27 +47,27 @@ var coalescing = []measured{
 
 func oneLoad(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	got, loads, _ := coalesced(ctx, s, key, crowd)
+	got, _, _ := share(ctx, s, crowd, origin.Script{Channel: key}, callFor)
+	loads := s.loads(key)
 	return is(loads == 1 && got[served] == crowd, "%s, %s", say.Plural(loads, "load"), lab.Answers(got))
 }
 
-// coalesced has callers miss one key, in waves: half of a few at once and half a
-// little later, and a crowd in more of them. The feed holds the load until all have
-// sent their requests and had a second to join it.
-func coalesced(ctx context.Context, s *subject, key string, callers int) (got map[string]int, loads int, calls []*call) {
-	s.hold(origin.Script{Channel: key})
-	b := newBurst(ctx, s)
-	waves := callers / (many / 2)
+// share has callers miss the script's key: a few at once, many in two waves, and a
+// crowd in more of them. The feed holds the load until all have sent their requests
+// and had a second to join it. They wait for the answer together at most so long.
+func share(ctx context.Context, s *subject, callers int, script origin.Script, most time.Duration) (got map[string]int, b *burst, calls []*call) {
+	s.hold(script)
+	b = newBurst(ctx, s)
+	waves := max(1, callers/(many/2))
 	for n := range waves {
 		if n > 0 {
 			pause(ctx, waveFor/time.Duration(waves-1))
 		}
-		calls = append(calls, b.askAll(callers/waves, key)...)
+		calls = append(calls, b.askAll(callers/waves, script.Channel)...)
 	}
 	pause(ctx, joinFor)
 	s.open()
-	got = tally(calls, callFor)
-	return got, s.feed.Stats().Channels[key], calls
+	return tally(calls, most), b, calls
 }
 
 func ownAnswer(ctx context.Context, s *subject) seen {
@@ -102,7 +98,7 @@ func otherKey(ctx context.Context, s *subject) seen {
 		return no("B, before A is asked for: %s", got)
 	}
 	first := burst.ask(a)
-	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[a] > 0 }) {
+	if !s.until(ctx, answerFor, a, 0) {
 		return no("A was not loaded")
 	}
 	got := burst.ask(b).what(answerFor)

@@ -20,24 +20,18 @@ var failures = []measured{
 		done:     fmt.Sprintf("one caller asks for a new channel, and the feed answers 500; then %d share a load on which it answers rubbish; then one with half an answer", few),
 		expected: fmt.Sprintf("502, after 1 load; then %d×502, twice", few),
 		likely:   "the failure is hidden from the caller, or the feed is asked again at once, which a feed in trouble does not need",
-		hand: []string{
-			setScript(`{"next":["500"]}`),
-			"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
-		},
-		shows: "^502$",
-		take:  failureTold,
+		hand:     []string{setScript(`{"next":["500"]}`), status("", keyA)},
+		shows:    "^502$",
+		take:     failureTold,
 	},
 	{
 		Property: property.FailureForgotten,
 		done:     fmt.Sprintf("the feed answers 500; then another caller asks for the same channel, after the first's Retry-After if that is at most %v", comeAgainFor),
 		expected: "200, after a second load",
 		likely:   "errors are kept like answers, or the failed load has left something behind",
-		hand: []string{
-			setScript(`{"next":["500"]}`), get(keyA),
-			"curl -s -m 2 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
-		},
-		shows: "^200$",
-		take:  failureForgotten,
+		hand:     []string{setScript(`{"next":["500"]}`), get(keyA), status("-m 2 ", keyA)},
+		shows:    "^200$",
+		take:     failureForgotten,
 	},
 	{
 		Property: property.Heals,
@@ -47,7 +41,7 @@ var failures = []measured{
 		hand: []string{
 			setScript(`{"next":["doom"]}`),
 			"curl -s -m 3 -o /dev/null 'http://127.0.0.1:3779/?channel=" + keyA + "'",
-			"curl -s -m 3 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
+			status("-m 3 ", keyA),
 		},
 		shows: "^200$",
 		take:  heals,
@@ -82,12 +76,9 @@ var failures = []measured{
 		done:     fmt.Sprintf("%d callers share a load on which the feed serves doom; when they have ended, or %v later, one more asks", few, doomFor),
 		expected: "500 for the callers of the doomed load, 200 for the others, nothing else",
 		likely:   "the panic goes through to the server, which closes the connection, or ends the process",
-		hand: []string{
-			setScript(`{"next":["doom"]}`),
-			"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
-		},
-		shows: "^500$",
-		take:  clean500,
+		hand:     []string{setScript(`{"next":["doom"]}`), status("", keyA)},
+		shows:    "^500$",
+		take:     clean500,
 	},
 }
 
@@ -99,7 +90,7 @@ func failureTold(ctx context.Context, s *subject) seen {
 	key := newChannel()
 	_ = s.feed.Set(origin.Script{Channel: key, Next: []string{"500"}})
 	got := newBurst(ctx, s).ask(key).what(callFor)
-	loads := s.feed.Stats().Channels[key]
+	loads := s.loads(key)
 	return is(got == "502" && loads == 1, "%s, after %s", got, say.Plural(loads, "load"))
 }
 
@@ -110,12 +101,8 @@ func failureShared(ctx context.Context, s *subject) seen {
 	if s.round == 2 {
 		how, words = "hangup", "half an answer"
 	}
-	s.hold(origin.Script{Channel: key, Next: slices.Repeat([]string{how}, few)})
-	calls := newBurst(ctx, s).askAll(few, key)
-	pause(ctx, joinFor)
-	s.open()
-	got := tally(calls, callFor)
-	loads := s.feed.Stats().Channels[key]
+	got, _, _ := share(ctx, s, few, origin.Script{Channel: key, Next: slices.Repeat([]string{how}, few)}, callFor)
+	loads := s.loads(key)
 	switch {
 	case got["502"] == few && loads <= few:
 		return yes("%s to %s", lab.Answers(got), words)
@@ -160,7 +147,7 @@ func failureForgotten(ctx context.Context, s *subject) seen {
 	}
 	comeAgain(ctx, first)
 	got := b.ask(key).what(answerFor)
-	loads := s.feed.Stats().Channels[key]
+	loads := s.loads(key)
 	return is(got == served && loads >= 2, "%s, after %s in all", got, say.Plural(loads, "load"))
 }
 
@@ -189,12 +176,7 @@ func retryAfter(header string) (wait time.Duration, ok bool) {
 func doomed(ctx context.Context, s *subject) (ended map[string]int, next string) {
 	s.calm(ctx)
 	key := newChannel()
-	s.hold(origin.Script{Channel: key, Next: []string{"doom"}})
-	b := newBurst(ctx, s)
-	calls := b.askAll(few, key)
-	pause(ctx, joinFor)
-	s.open()
-	ended = tally(calls, doomFor)
+	ended, b, calls := share(ctx, s, few, origin.Script{Channel: key, Next: []string{"doom"}}, doomFor)
 	return ended, afterwards(ctx, b, key, calls)
 }
 
@@ -286,7 +268,7 @@ func firstLeaves(ctx context.Context, s *subject) seen {
 	s.hold(origin.Script{Channel: key})
 	b := newBurst(ctx, s)
 	first := b.ask(key)
-	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > 0 }) {
+	if !s.until(ctx, answerFor, key, 0) {
 		return no("it was not loaded")
 	}
 	others := b.askAll(4, key)

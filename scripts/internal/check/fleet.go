@@ -7,6 +7,7 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/say"
+	"plaque/steps/kit/origin"
 )
 
 // fleets are several machines behind one address.
@@ -16,11 +17,9 @@ var fleets = []measured{
 		done:     fmt.Sprintf("%d callers ask for one new channel, of whom each of several machines gets some, while the feed holds its answer, for %v; then one caller after another asks, until each machine has answered again", many, joinFor),
 		expected: fmt.Sprintf("1 load, %d×200 from more than one machine", many),
 		likely:   "each machine coalesces for itself: the others share neither its loads nor its answers",
-		hand: []string{
-			setScript(`{"hold":5}`), getAll(keyC, few), count,
-		},
-		shows: `"requests":1\b`,
-		take:  fleetOneLoad,
+		hand:     []string{setScript(`{"hold":5}`), getAll(keyC, few), count},
+		shows:    `"requests":1\b`,
+		take:     fleetOneLoad,
 	},
 }
 
@@ -57,7 +56,8 @@ func single(names map[string]int) string {
 
 func fleetOneLoad(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	got, loads, calls := coalesced(ctx, s, key, many)
+	got, b, calls := share(ctx, s, many, origin.Script{Channel: key}, callFor)
+	loads := s.loads(key)
 	names := map[string]bool{}
 	for _, c := range calls {
 		if c.answer.ServedBy != "" {
@@ -71,10 +71,10 @@ func fleetOneLoad(ctx context.Context, s *subject) seen {
 		return no("1 load, but all %d callers came to one machine", many).because("the balancer sends all callers of one channel to the same machine")
 	}
 	// Each has the value, or asks the one that has.
-	for n := range machines(newBurst(ctx, s), key, calls[0].answer) {
+	for n := range machines(b, key, calls[0].answer) {
 		delete(names, n)
 	}
-	loads = s.feed.Stats().Channels[key]
+	loads = s.loads(key)
 	switch {
 	case loads != 1:
 		return no("1 load for all at first, and %d when each machine had answered once more", loads).because("a machine that shared another's load does not have the value afterwards")

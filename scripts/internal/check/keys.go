@@ -18,7 +18,7 @@ var keys = []measured{
 		done:     "GET /?channel=nonsense; then an ID with a letter too many; then one with a letter too few",
 		expected: "400, no load",
 		likely:   "the channel goes to the feed, and into the cache, unchecked",
-		hand:     []string{"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=nonsense'"},
+		hand:     []string{status("", "nonsense")},
 		shows:    "^400$",
 		take:     malformed,
 	},
@@ -27,24 +27,20 @@ var keys = []measured{
 		done:     fmt.Sprintf("%d channels, each asked for, again at once with something else in the query, and again 4 s later; the first load is held for %v", someKeys, slowFor),
 		expected: fmt.Sprintf("%d loads", someKeys),
 		likely:   "nothing is kept, or for less than 5 s",
-		hand: []string{
-			setScript(`{}`), get(keyA), get(keyA), count,
-		},
-		shows: `"requests":1\b`,
-		times: 1,
-		take:  remembers,
+		hand:     []string{setScript(`{}`), get(keyA), get(keyA), count},
+		shows:    `"requests":1\b`,
+		times:    1,
+		take:     remembers,
 	},
 	{
 		Property: property.Expires,
 		done:     fmt.Sprintf("three channels, each asked for, again %v later, and again %v after that", midway, midway),
 		expected: "3×200, and each is loaded again at the end",
 		likely:   "an entry is kept forever, or every hit prolongs it",
-		hand: []string{
-			setScript(`{}`), get(keyA), "sleep 6", get(keyA), "sleep 1", count,
-		},
-		shows: `"requests":2\b`,
-		times: 1,
-		take:  expires,
+		hand:     []string{setScript(`{}`), get(keyA), "sleep 6", get(keyA), "sleep 1", count},
+		shows:    `"requests":2\b`,
+		times:    1,
+		take:     expires,
 	},
 }
 
@@ -85,29 +81,19 @@ func askOld(ctx context.Context, s *subject, keys []string) (got map[string]int,
 	b := newBurst(ctx, s)
 	got = map[string]int{}
 	for _, key := range keys {
-		before := s.feed.Stats().Channels[key]
-		again := func(st origin.Stats) bool { return st.Channels[key] > before }
+		before := s.loads(key)
 		got[b.ask(key).what(answerFor)]++
 		// One that serves the old value meanwhile may load a little later, but not only
 		// when callers leave it alone.
-		for deadline := time.Now().Add(answerFor); !s.until(ctx, waveFor, again) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(answerFor); !s.until(ctx, waveFor, key, before) && time.Now().Before(deadline); {
 			b.ask(key).wait(answerFor)
 		}
-		if again(s.feed.Stats()) {
+		if s.loads(key) > before {
 			loaded++
 		}
 		pause(ctx, 2*origin.DefaultDelay) // for the answer to get there
 	}
 	return got, loaded
-}
-
-// loadsOf is how many loads the feed has counted for these keys.
-func loadsOf(stats origin.Stats, keys []string) int {
-	n := 0
-	for _, key := range keys {
-		n += stats.Channels[key]
-	}
-	return n
 }
 
 func remembers(ctx context.Context, s *subject) (result seen) {
@@ -120,7 +106,7 @@ func remembers(ctx context.Context, s *subject) (result seen) {
 		first.wait(answerFor)
 		began := time.Now()
 		_ = s.feed.Set(origin.Script{Delay: origin.Duration(quick)})
-		loads := func() int { return loadsOf(s.feed.Stats(), keys) + 1 } // and the one that was held
+		loads := func() int { return s.loads(keys...) + 1 } // and the one that was held
 		var more string
 		for _, at := range []time.Duration{0, 0, 4 * time.Second} {
 			pause(ctx, at-time.Since(began))

@@ -17,26 +17,20 @@ var old = []measured{
 		done:     fmt.Sprintf("three channels, each asked for; %v later %d callers ask for one while the feed holds its answer; one asks for one on which the feed serves doom, and one for one that it never answers; the callers wait %v; then the feed is well, and callers ask for these two again, for at most %v", ttl+time.Second, few, answerFor, healFor),
 		expected: fmt.Sprintf("%d×200, a load for each, and in the end another for those that failed", few+2),
 		likely:   "an expired answer is thrown away, or not looked at",
-		hand: []string{
-			get(keyA), "sleep 6", setScript(`{"hold":9}`),
-			"curl -s -m 1 -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
-		},
-		shows: "^200$",
-		times: 1,
-		take:  servesOld,
+		hand:     []string{get(keyA), "sleep 6", setScript(`{"hold":9}`), status("-m 1 ", keyA)},
+		shows:    "^200$",
+		times:    1,
+		take:     servesOld,
 	},
 	{
 		Property: property.StaleIfError,
 		done:     fmt.Sprintf("three channels, each asked for; %v later the feed answers 500 to all, and each is asked for again; then it is well, and they are asked for again, for at most %v", ttl+time.Second, healFor),
 		expected: "3×200, the feed is asked again, and once more when it is well",
 		likely:   "an expired answer is thrown away before there is a new one",
-		hand: []string{
-			get(keyA), "sleep 6", setScript(`{"next":["500"]}`),
-			"curl -s -o /dev/null -w '%{http_code}\\n' 'http://127.0.0.1:3779/?channel=" + keyA + "'",
-		},
-		shows: "^200$",
-		times: 1,
-		take:  staleIfError,
+		hand:     []string{get(keyA), "sleep 6", setScript(`{"next":["500"]}`), status("", keyA)},
+		shows:    "^200$",
+		times:    1,
+		take:     staleIfError,
 	},
 }
 
@@ -61,14 +55,14 @@ func servesOld(ctx context.Context, s *subject) seen {
 			s.feed.Open()
 			return no("%s", lab.Answers(all))
 		}
-		s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > 0 })
+		s.until(ctx, answerFor, key, 0)
 		if script.Gate { // the others load in their turn, where each does
 			pause(ctx, waveFor)
 		}
 		s.feed.Open()
 		// One load is in the air at a time, as far as it goes.
 		pause(ctx, origin.DoomDelay+2*origin.DefaultDelay)
-		asked = append(asked, s.feed.Stats().Channels[key])
+		asked = append(asked, s.loads(key))
 	}
 	switch {
 	case asked[0] == 0 || asked[1] == 0 || asked[2] == 0:
@@ -96,9 +90,8 @@ func loadedAgain(ctx context.Context, s *subject, keys []string) (n int) {
 	for deadline := time.Now().Add(healFor); n < len(keys) && time.Now().Before(deadline) && ctx.Err() == nil; {
 		pause(ctx, waveFor)
 		n = 0
-		stats := s.feed.Stats()
 		for _, key := range keys {
-			if stats.Channels[key] > 0 {
+			if s.loads(key) > 0 {
 				n++
 			} else {
 				b.ask(key).wait(answerFor)

@@ -19,11 +19,9 @@ var shedding = []measured{
 		done:     fmt.Sprintf("the feed answers 500 to all; one caller after another asks for one new channel, four in all; at last %d more channels fail, and the feed is well for one that is new", failing),
 		expected: "1 load, 4×502 with Retry-After, and 200 for the last",
 		likely:   "each caller loads again, so a feed in trouble gets all the requests that a cache should keep from it",
-		hand: []string{
-			setScript(`{"next":["500","500","500"]}`), get(keyA), get(keyA), get(keyA), count,
-		},
-		shows: `"requests":1\b`,
-		take:  failureSpared,
+		hand:     []string{setScript(`{"next":["500","500","500"]}`), get(keyA), get(keyA), get(keyA), count},
+		shows:    `"requests":1\b`,
+		take:     failureSpared,
 	},
 	{
 		Property: property.ShedsLoad,
@@ -62,7 +60,7 @@ func failureSpared(ctx context.Context, s *subject) seen {
 		}
 		asked++
 		got[what]++
-		loads = s.feed.Stats().Channels[key]
+		loads = s.loads(key)
 	}
 	if asked == 1 {
 		return unclear(tooBusy + ": the second caller was answered when the first one's Retry-After was over")
@@ -178,8 +176,7 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 		return no("callers are neither loaded for nor sent away").
 			because("a caller that would start one load more waits for a place, and holds its connection meanwhile")
 	}
-	stats := s.feed.Stats()
-	loading := slices.IndexFunc(calls, func(c *call) bool { return stats.Channels[c.channel] > 0 })
+	loading := slices.IndexFunc(calls, func(c *call) bool { return s.loads(c.channel) > 0 })
 	if loading < 0 {
 		return no("%s, no load", lab.Answers(tally(calls, callFor)))
 	}
@@ -189,9 +186,9 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 	if what := joiner.what(callFor); wrong == "" && what != served && what != "504" {
 		wrong = fmt.Sprintf("%s to a caller of a channel that was being loaded, while all places were taken", what)
 	}
-	stats, loads = s.feed.Stats(), 0
+	loads = 0
 	for _, c := range calls {
-		loads += min(1, stats.Channels[c.channel]) // one that has timed out may come twice
+		loads += min(1, s.loads(c.channel)) // one that has timed out may come twice
 		if _, ok := retryAfter(c.answer.RetryAfter); ok && c.answer.Status == http.StatusServiceUnavailable {
 			told++
 		}

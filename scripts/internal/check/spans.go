@@ -3,13 +3,13 @@ package check
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/otlp"
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/say"
 	"plaque/steps/kit/origin"
+	"slices"
 	"strings"
 )
 
@@ -78,13 +78,9 @@ func inTrace(spans []otlp.Span, id string) map[string]otlp.Span {
 // answering are the spans of a trace that are children of the callers, by the
 // caller's id.
 func answering(spans map[string]otlp.Span, calls []*call) map[string]otlp.Span {
-	callers := map[string]bool{}
-	for _, c := range calls {
-		callers[c.span] = true
-	}
 	found := map[string]otlp.Span{}
 	for _, s := range spans {
-		if callers[s.Parent] {
+		if slices.ContainsFunc(calls, func(c *call) bool { return c.span == s.Parent }) {
 			found[s.Parent] = s
 		}
 	}
@@ -112,32 +108,24 @@ func above(spans map[string]otlp.Span, id string) map[string]otlp.Span {
 	}
 }
 
-// below finds for each span which of the roots it is at or below, by the root's
-// id. It takes each span once, however deep they stand.
+// below are the spans at or below the roots, each with the id of the nearest. It
+// takes each span once, however deep they stand, and though they may go round.
 func below(spans map[string]otlp.Span, roots map[string]bool) map[string]string {
-	root := make(map[string]string, len(spans)) // "" where there is none, or it is not known yet
-	for id := range spans {
-		var way []string
-		at, found := id, ""
-		for {
-			known, seen := root[at]
-			if _, ok := spans[at]; !ok || seen {
-				found = known
-				break
-			}
-			way = append(way, at)
-			root[at] = ""
-			if roots[at] {
-				found = at
-				break
-			}
-			at = spans[at].Parent
-		}
-		for _, at := range way {
-			root[at] = found
+	children := map[string][]string{}
+	for id, s := range spans {
+		if !roots[id] {
+			children[s.Parent] = append(children[s.Parent], id)
 		}
 	}
-	return root
+	rootOf := map[string]string{}
+	for root := range roots {
+		for todo := []string{root}; len(todo) > 0; {
+			id := todo[len(todo)-1]
+			rootOf[id] = root
+			todo = append(todo[:len(todo)-1], children[id]...)
+		}
+	}
+	return rootOf
 }
 
 func traceRequests(ctx context.Context, s *subject) seen {
@@ -166,8 +154,7 @@ func traceLoads(ctx context.Context, s *subject) seen {
 		calls = append(calls, b.ask(key))
 	}
 	got := tally(calls, callFor)
-	stats := s.feed.Stats()
-	loads := loadsOf(stats, keys)
+	stats, loads := s.feed.Stats(), s.loads(keys...)
 	if loads == 0 {
 		return no("%s, no load", lab.Answers(got))
 	}
@@ -187,13 +174,13 @@ func traceLoads(ctx context.Context, s *subject) seen {
 
 func traceJoined(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	got, loads, calls := coalesced(ctx, s, key, many)
-	if loads != 1 || got[served] != many {
+	got, b, calls := share(ctx, s, many, origin.Script{Channel: key}, callFor)
+	if loads := s.loads(key); loads != 1 || got[served] != many {
 		return no("%s, %s", say.Plural(loads, "load"), lab.Answers(got))
 	}
-	traceparent, traceID := s.feed.Stats().Traceparents[key][0], calls[0].trace
+	traceparent := s.feed.Stats().Traceparents[key][0]
 	return bySpans(func(spans []otlp.Span) seen {
-		return joined(inTrace(spans, traceID), calls, parentOf(traceparent, traceID))
+		return joined(inTrace(spans, b.trace), calls, parentOf(traceparent, b.trace))
 	})
 }
 
@@ -245,12 +232,7 @@ func joined(spans map[string]otlp.Span, calls []*call, loader string) seen {
 
 func traceErrors(ctx context.Context, s *subject) seen {
 	key := newChannel()
-	s.hold(origin.Script{Channel: key, Next: []string{"doom"}})
-	b := newBurst(ctx, s)
-	calls := b.askAll(few, key)
-	pause(ctx, joinFor)
-	s.open()
-	got := tally(calls, doomFor)
+	got, b, _ := share(ctx, s, few, origin.Script{Channel: key, Next: []string{"doom"}}, doomFor)
 	traceparents := s.feed.Stats().Traceparents[key]
 	if len(traceparents) == 0 {
 		return no("%s, no load", lab.Answers(got))
@@ -258,7 +240,7 @@ func traceErrors(ctx context.Context, s *subject) seen {
 	// The first to come had doom.
 	return bySpans(func(spans []otlp.Span) seen {
 		way := above(inTrace(spans, b.trace), parentOf(traceparents[0], b.trace))
-		for s := range maps.Values(way) {
+		for _, s := range way {
 			if s.Status == "error" {
 				return yes("an error on the way from the load up to its caller")
 			}
@@ -275,7 +257,7 @@ func letGo(ctx context.Context, s *subject) seen {
 	s.hold(origin.Script{Channel: key})
 	b := newBurst(ctx, s)
 	first := b.ask(key)
-	if !s.until(ctx, answerFor, func(st origin.Stats) bool { return st.Channels[key] > 0 }) {
+	if !s.until(ctx, answerFor, key, 0) {
 		return no("it was not loaded")
 	}
 	second := b.askAll(1, key)[0]
