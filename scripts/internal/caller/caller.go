@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -106,25 +107,21 @@ func Ask(ctx context.Context, c *http.Client, method, url, traceparent string) A
 // Classify names what happened to a request without an answer, by the words of
 // Go's client on Linux, macOS and Windows.
 func Classify(err string) string {
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(err, w) {
-				return true
-			}
+	for _, c := range classes {
+		if slices.ContainsFunc(c.words, func(w string) bool { return strings.Contains(err, w) }) {
+			return c.name
 		}
-		return false
-	}
-	switch {
-	case has("Client.Timeout", "deadline exceeded", "i/o timeout"):
-		return "timeout"
-	case has("refused"):
-		return "refused"
-	case has("response headers exceeded"):
-		return "too long"
-	case has("malformed HTTP", "malformed MIME", "unexpected response", "readLoopPeekFail"): // the last: it spoke before it was asked
-		return "rubbish"
-	case has("EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"):
-		return "lost"
 	}
 	return "error"
+}
+
+var classes = []struct {
+	name  string
+	words []string
+}{
+	{"timeout", []string{"Client.Timeout", "deadline exceeded", "i/o timeout"}},
+	{"refused", []string{"refused"}},
+	{"too long", []string{"response headers exceeded"}},
+	{"rubbish", []string{"malformed HTTP", "malformed MIME", "unexpected response", "readLoopPeekFail"}}, // the last: it spoke before it was asked
+	{"lost", []string{"EOF", "connection reset", "broken pipe", "forcibly closed", "aborted", "closed", "second connection"}},
 }

@@ -116,14 +116,12 @@ func (r *Room) List(ctx context.Context, steps []*lesson.Lesson) error {
 // first. A property is told in full where it is newly lost.
 func tell(out *say.Printer, before, now []check.Verdict) {
 	for _, v := range now {
-		i := slices.IndexFunc(before, func(w check.Verdict) bool { return w.Property == v.Property })
-		was := ""
-		if i >= 0 {
-			was = before[i].Has
+		was, changed := "", ""
+		if i := slices.IndexFunc(before, func(w check.Verdict) bool { return w.Property == v.Property }); i >= 0 {
+			was, changed = before[i].Has, "now "
 		}
-		changed := map[bool]string{true: "now ", false: "still "}[was != v.Has]
-		if was == "" {
-			changed = ""
+		if was == v.Has {
+			changed = "still "
 		}
 		switch {
 		case v.Has == "yes":

@@ -17,12 +17,6 @@ import (
 // writes a file in several steps.
 const quiet = 200 * time.Millisecond
 
-// judged is what came of one judging.
-type judged struct {
-	verdicts []check.Verdict
-	err      error
-}
-
 // Watch judges an exercise now and on each save, until it is solved. A save during
 // a judging begins it anew.
 func (r *Room) Watch(ctx context.Context, l *lesson.Lesson) error {
@@ -58,7 +52,7 @@ func (r *Room) Watch(ctx context.Context, l *lesson.Lesson) error {
 			return nil
 		}
 		r.Out.Line("")
-		r.Out.Wrap("", fmt.Sprintf("That took %s. Save a file in %s to judge it again. Ctrl-C ends this.", time.Since(began).Round(time.Second), "steps/"+l.Step+"/exercise"))
+		r.Out.Wrap("", fmt.Sprintf("That took %s. Save a file in steps/%s/exercise to judge it again. Ctrl-C ends this.", time.Since(began).Round(time.Second), l.Step))
 		r.Out.Line("")
 		if err := wait(ctx, saves); err != nil {
 			return err
@@ -69,31 +63,27 @@ func (r *Room) Watch(ctx context.Context, l *lesson.Lesson) error {
 // untilSaved judges an attempt; if a file is saved meanwhile, it stops and says so.
 // What seems solved is judged once more, each property three times.
 func (r *Room) untilSaved(ctx context.Context, saves *fsnotify.Watcher, l *lesson.Lesson) (now []check.Verdict, saved bool, err error) {
-	judging, cancel := context.WithCancel(ctx)
-	defer cancel()
-	done := make(chan judged, 1)
+	judging, stop := context.WithCancelCause(ctx)
+	waited := make(chan error)
 	go func() {
-		verdicts, err := r.Judge(judging, l, true)
-		if err == nil && left(verdicts) == nil {
-			fmt.Fprintln(r.Log, "all ✓; judging each property three times, to be sure")
-			verdicts, err = r.Judge(judging, l, false)
-		}
-		done <- judged{verdicts, err}
+		err := wait(judging, saves)
+		stop(err)
+		waited <- err
 	}()
-	waiting, stop := context.WithCancel(ctx)
-	defer stop()
-	changed := make(chan error, 1)
-	go func() { changed <- wait(waiting, saves) }()
-	select {
-	case is := <-done:
-		stop()
-		return is.verdicts, <-changed == nil, is.err
-	case err := <-changed:
-		cancel()
-		<-done // its servers have ended
-		return nil, err == nil, err
+	now, err = r.Judge(judging, l, true)
+	if err == nil && left(now) == nil {
+		fmt.Fprintln(r.Log, "all ✓; judging each property three times, to be sure")
+		now, err = r.Judge(judging, l, false)
 	}
+	stop(errJudged)
+	if why := <-waited; why != errJudged {
+		return nil, why == nil, why
+	}
+	return now, false, err
 }
+
+// errJudged is why nobody waits for a save any more.
+var errJudged = errors.New("it is judged")
 
 // wait waits until a Go file is saved, and then until none is for a while.
 func wait(ctx context.Context, saves *fsnotify.Watcher) error {

@@ -3,7 +3,6 @@
 package mutant
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -127,19 +126,16 @@ func (m Mutant) try(ctx context.Context, dir string, cores chan struct{}) (dead 
 		return false, err
 	}
 	cores <- struct{}{}
-	leave := sync.OnceFunc(func() { <-cores })
-	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
 	bin := build.Exe(filepath.Join(dir, "mutant.test"))
-	var out bytes.Buffer
 	// Nobody debugs it, and without tables for that it is linked in half the time.
 	compile := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", bin, "-overlay", overlay, m.Test)
-	compile.Dir, compile.Stdout, compile.Stderr = m.Folder, &out, &out
-	err = compile.Run()
-	leave()
+	compile.Dir = m.Folder
+	out, err := compile.CombinedOutput()
+	<-cores
 	if err != nil {
-		return false, fmt.Errorf("it does not compile: %w\n%s", err, out.String())
+		return false, fmt.Errorf("it does not compile: %w\n%s", err, out)
 	}
 	test := exec.CommandContext(ctx, bin, "-test.failfast", "-test.timeout", timeout.String(), "-test.run", m.Run)
 	test.Dir = filepath.Join(m.Folder, filepath.FromSlash(m.Test))

@@ -10,11 +10,10 @@ import (
 func TestMutants(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":     "module m\n\ngo 1.26.0\n",
-		"m.go":       "package m\n\nfunc One() int { return 1 }\n\nfunc Two() int { return 2 }\n",
-		"m_test.go":  "package m\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 1 {\n\t\tt.Fail()\n\t}\n}\n",
-		File:         "- {name: a, why: b, file: m.go, old: c, new: d, test: .}\n",
-		"empty.yaml": "",
+		"go.mod":    "module m\n\ngo 1.26.0\n",
+		"m.go":      "package m\n\nfunc One() int { return 1 }\n\nfunc Two() int { return 2 }\n",
+		"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 1 {\n\t\tt.Fail()\n\t}\n}\n",
+		File:        "- {name: a, why: b, file: m.go, old: c, new: d, test: .}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
