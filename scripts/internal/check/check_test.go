@@ -24,6 +24,7 @@ import (
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/mutant"
 	"plaque/scripts/internal/property"
 	"plaque/scripts/internal/say"
 	"plaque/scripts/internal/server"
@@ -184,21 +185,37 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// overlaid builds a step's package with other texts in some files, as mutants
-// have them.
-func overlaid(t *testing.T, l *lesson.Lesson, pkg string, files map[string]string) string {
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	addr, err := ports.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+// changed builds a step with other text in one place of a file, as mutants have it.
+func changed(t *testing.T, l *lesson.Lesson, file, old, text string) string {
+	t.Helper()
+	path, all, err := mutant.Mutant{Folder: l.Dir, File: file, Old: old, New: text}.Mutated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text, "propagation.") {
+		all = strings.Replace(all, "import (\n", "import (\n\t\"go.opentelemetry.io/otel/propagation\"\n", 1)
+	}
+	return overlaid(t, l, ".", path, all)
+}
+
+// overlaid builds a step's package with another text in one file.
+func overlaid(t *testing.T, l *lesson.Lesson, pkg, path, text string) string {
 	t.Helper()
 	dir := t.TempDir()
-	replace := map[string]string{}
-	for path, text := range files {
-		to := filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
-		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		replace[path] = to
+	to, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	overlay := filepath.Join(dir, "overlay.json")
-	if err := build.WriteOverlay(overlay, replace); err != nil {
+	if err := build.WriteOverlay(overlay, map[string]string{path: to}); err != nil {
 		t.Fatal(err)
 	}
 	bin := build.Exe(filepath.Join(dir, l.Step))
@@ -247,13 +264,9 @@ func TestFaults(t *testing.T) {
 	t.Run("and nothing else, and the other faults", func(t *testing.T) {
 		need.Gate(t, "all properties of each faulty server take some minutes of two cores")
 	})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	judge := func(t *testing.T, fault string, only, want []string) {
 		t.Parallel()
-		o := Options{Command: []string{self, faultPrefix + fault}}
+		o := Options{Command: faultyServer(fault)}
 		whole := need.CI() || fault == "dies of a doomed load"
 		if !whole {
 			o.Only = only
@@ -310,24 +323,15 @@ func sampledFaults() (picked []string) {
 
 // Every property is lost by some server: none is a row that cannot fail.
 func TestEveryPropertyIsLost(t *testing.T) {
-	lost := map[string]bool{}
-	for _, names := range faults {
-		for _, n := range names {
-			lost[n] = true
-		}
+	lost := slices.Concat(slices.Collect(maps.Values(faults))...)
+	for _, f := range spanFaults {
+		lost = append(lost, f.lacks...)
 	}
-	for _, m := range spanFaults {
-		for _, n := range m.lacks {
-			lost[n] = true
-		}
-	}
-	for _, m := range fleetFaults {
-		for _, n := range m.lacks {
-			lost[n] = true
-		}
+	for _, f := range fleetFaults {
+		lost = append(lost, f.lacks...)
 	}
 	for _, p := range property.All {
-		if !lost[p.Name] {
+		if !slices.Contains(lost, p.Name) {
 			t.Errorf("no faulty server lacks %s", p.Name)
 		}
 	}
@@ -366,19 +370,7 @@ func TestSpanFaults(t *testing.T) {
 	}
 	paths := map[string]string{}
 	for _, f := range spanFaults {
-		path := filepath.Join(l.Dir, filepath.FromSlash(f.file))
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Count(string(b), f.old) != 1 {
-			t.Fatalf("%s has changed: mend this test", f.file)
-		}
-		text := strings.Replace(string(b), f.old, f.new, 1)
-		if strings.Contains(f.new, "propagation.") {
-			text = strings.Replace(text, "import (\n", "import (\n\t\"go.opentelemetry.io/otel/propagation\"\n", 1)
-		}
-		paths[f.name] = overlaid(t, l, ".", map[string]string{path: text})
+		paths[f.name] = changed(t, l, f.file, f.old, f.new)
 	}
 	t.Parallel()
 	for _, f := range spanFaults {
@@ -392,47 +384,24 @@ func TestSpanFaults(t *testing.T) {
 	}
 }
 
-// A server is judged by its spans however late it sends them. If the checker
-// refuses its spans, it says which, and why.
+// A server is judged by its spans however late it sends them, and whatever its clock
+// says. If the checker refuses its spans, it says which, and why.
 func TestSpansThatComeInTheirWay(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for fault, want := range map[string]struct{ has, seen string }{
-		"none": {"n/a", "it sends no spans"},
-		"sends its spans after 5 s, not when it is told to end": {"yes", "3 of 3 requests have a span"},
-		"sends its spans to the base URL":                       {"n/a", "nothing at /: this collector takes traces only"},
-		"sends spans that are no OTLP":                          {"n/a", "not an OTLP trace request in JSON"},
+	for fault, want := range map[string]struct{ property, has, seen string }{
+		"none": {"trace-requests", "n/a", "it sends no spans"},
+		"sends its spans after 5 s, not when it is told to end": {"trace-requests", "yes", "3 of 3 requests have a span"},
+		"sends its spans to the base URL":                       {"trace-requests", "n/a", "nothing at /: this collector takes traces only"},
+		"sends spans that are no OTLP":                          {"trace-requests", "n/a", "not an OTLP trace request in JSON"},
+		"its clock is 3 s slow":                                 {"let-go", "yes", ""},
+		"its clock is 3 s fast":                                 {"let-go", "yes", ""},
+		"stays when callers leave, and its clock is 3 s slow":   {"let-go", "no", ""},
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			v := judged(t, Options{Command: []string{self, faultPrefix + fault}, Only: []string{"trace-requests"}})[0]
+			v := judged(t, Options{Command: faultyServer(fault), Only: []string{want.property}})[0]
 			if v.Has != want.has || !strings.Contains(v.Seen, want.seen) {
 				t.Errorf("%s, %q; want %s, %q", v.Has, v.Seen, want.has, want.seen)
-			}
-		})
-	}
-}
-
-// No verdict compares a server's clock with ours.
-func TestClocks(t *testing.T) {
-	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for fault, want := range map[string]string{
-		"its clock is 3 s slow":                               "yes",
-		"its clock is 3 s fast":                               "yes",
-		"stays when callers leave, and its clock is 3 s slow": "no",
-	} {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			v := judged(t, Options{Command: []string{self, faultPrefix + fault}, Only: []string{"let-go"}})[0]
-			if v.Has != want {
-				t.Errorf("%s, %q; want %s", v.Has, v.Seen, want)
 			}
 		})
 	}
@@ -453,16 +422,7 @@ func TestFleetFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	only := []string{"one-load", "failure-spared", "trace-joined", "fleet-one-load"}
-	path := filepath.Join(l.Dir, "launch.go")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Replace(string(b), "first := int(b.next.Add(1) % uint64(len(b.peers)))", "first := 0", 1)
-	if text == string(b) {
-		t.Fatal("launch.go has changed: mend this test")
-	}
-	asItIs, toOne := built(t, l), overlaid(t, l, ".", map[string]string{path: text})
+	asItIs, toOne := built(t, l), changed(t, l, "launch.go", "first := int(b.next.Add(1) % uint64(len(b.peers)))", "first := 0")
 	t.Parallel()
 	for _, f := range fleetFaults {
 		t.Run(f.flag[0], func(t *testing.T) {
@@ -511,18 +471,8 @@ func TestRunningServer(t *testing.T) {
 	}
 	bin := built(t, l)
 	t.Parallel()
-	addr, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	feed, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	spans, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddr(t)
+	feed, spans := freeAddr(t), freeAddr(t)
 	_, port, _ := net.SplitHostPort(feed)
 	o := Options{Addr: addr, Feed: feed, Spans: spans,
 		Only: []string{"silent-client", "one-load", "heals", "clean-500", "trace-joined", "let-go"}}
@@ -551,7 +501,7 @@ func TestExercises(t *testing.T) {
 		if unsolved[l.Step], err = opened(t).Exercise(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
-		solved[l.Step] = overlaid(t, l, "./exercise", map[string]string{l.ExerciseFile(): string(text)})
+		solved[l.Step] = overlaid(t, l, "./exercise", l.ExerciseFile(), string(text))
 	}
 	t.Parallel()
 	for _, l := range all {
@@ -581,10 +531,6 @@ func TestExercises(t *testing.T) {
 // What cannot be judged at all is told in a sentence, and the check ends.
 func TestCannotBeJudged(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	raw := func(speak func(net.Conn)) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -625,8 +571,8 @@ func TestCannotBeJudged(t *testing.T) {
 		"endless header":     {Options{Addr: raw(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"); endless(c) })}, []string{"longer than 1 MiB"}},
 		"always 404":         {Options{Addr: handler(http.NotFound)}, []string{"with 404, and the contract wants 200"}},
 		"another's feed":     {Options{Addr: handler(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"video_id":"x"}`) })}, []string{"has not asked the checker's feed", "FEED_URL=http://localhost:"}},
-		"dies when asked":    {Options{Command: []string{self, faultPrefix + "dies when it is asked"}}, []string{"the process had ended by then (exit status 1)", "it was asked"}},
-		"starts, in rubbish": {Options{Command: []string{self, faultPrefix + "speaks rubbish"}}, []string{"not in HTTP", "mail.example"}},
+		"dies when asked":    {Options{Command: faultyServer("dies when it is asked")}, []string{"the process had ended by then (exit status 1)", "it was asked"}},
+		"starts, in rubbish": {Options{Command: faultyServer("speaks rubbish")}, []string{"not in HTTP", "mail.example"}},
 		"no such property":   {Options{Addr: "127.0.0.1:1", Only: []string{"flies"}}, []string{`no property "flies"`, "silent-client"}},
 		"its feed's port":    {Options{Addr: handler(http.NotFound), Feed: raw(func(net.Conn) {})}, []string{"cannot listen on", "--feed"}},
 		"the spans' port":    {Options{Addr: handler(http.NotFound), Spans: raw(func(net.Conn) {})}, []string{"--spans"}},
@@ -634,12 +580,7 @@ func TestCannotBeJudged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := c.options
-			if o.Addr != "" && o.Feed == "" {
-				o.Feed = "127.0.0.1:0"
-			}
-			if o.Addr != "" && o.Spans == "" {
-				o.Spans = "127.0.0.1:0"
-			}
+			o.Feed, o.Spans = cmp.Or(o.Feed, "127.0.0.1:0"), cmp.Or(o.Spans, "127.0.0.1:0")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			verdicts, err := Run(ctx, o)
@@ -668,13 +609,9 @@ func endless(w io.Writer) {
 // A check that is stopped ends, and leaves no process behind.
 func TestStopped(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	judged := 0
-	o := Options{Command: []string{self, faultPrefix + "none"}, Each: func(Verdict) {
+	o := Options{Command: faultyServer("none"), Each: func(Verdict) {
 		judged++
 		cancel()
 	}}
@@ -728,10 +665,7 @@ func TestByHand(t *testing.T) {
 // line that they print, and the script.
 func byHand(t *testing.T, bin string, lines []string) (last, script string) {
 	t.Helper()
-	addr, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddr(t)
 	server, err := server.StartServer(t.Context(), server.Launch{Command: []string{bin}, Addr: addr, Collector: "http://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)

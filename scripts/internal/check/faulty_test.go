@@ -24,6 +24,8 @@ import (
 // told. It is this test's binary, started again with this and the fault.
 const faultPrefix = "fault="
 
+func faultyServer(fault string) []string { return []string{os.Args[0], faultPrefix + fault} }
+
 // faults are the ways in which the server can be wrong, each with the
 // properties that it then lacks.
 var faults = map[string][]string{
@@ -163,8 +165,14 @@ func serveFaulty(fault string) error {
 	if err != nil {
 		return err
 	}
-	if spoil := spoilt[fault]; spoil != nil {
-		return spoil(l)
+	for spoil := spoilt[fault]; spoil != nil; {
+		conn, err := l.Accept()
+		if err == nil {
+			err = spoil(conn)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	server := &http.Server{ReadHeaderTimeout: 2 * time.Second}
 	mux := http.NewServeMux()
@@ -237,29 +245,19 @@ func post(url, body string) {
 	}
 }
 
-// spoilt are servers that cannot be judged at all.
-var spoilt = map[string]func(net.Listener) error{
-	"dies when it is asked": func(l net.Listener) error {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return err
-			}
-			if n, _ := conn.Read(make([]byte, 1)); n > 0 {
-				return errors.New("it was asked")
-			}
+// spoilt are servers that cannot be judged at all, by what each does with a
+// connection. Its error ends it.
+var spoilt = map[string]func(net.Conn) error{
+	"dies when it is asked": func(conn net.Conn) error {
+		if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+			return errors.New("it was asked")
 		}
+		return nil
 	},
-	"speaks rubbish": func(l net.Listener) error {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return err
-			}
-			_, _ = conn.Read(make([]byte, 4096))
-			_, _ = io.WriteString(conn, "220 mail.example ESMTP\r\n")
-			_ = conn.Close()
-		}
+	"speaks rubbish": func(conn net.Conn) error {
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "220 mail.example ESMTP\r\n")
+		return conn.Close()
 	},
 }
 
@@ -462,13 +460,12 @@ func (f *faulty) get(ctx context.Context, key, channel string) (string, error) {
 		}
 		return "", ctx.Err()
 	}
-	var coded *statusError
-	switch {
+	switch coded, _ := fl.err.(*statusError); {
 	case fl.err == nil:
 		return fl.value, nil
 	case f.fault == "passes the panic on" && strings.Contains(fl.err.Error(), "doom"):
 		panic(http.ErrAbortHandler)
-	case f.fault == "one waiter is told" && !leads && errors.As(fl.err, &coded) && coded.status == http.StatusBadGateway:
+	case f.fault == "one waiter is told" && !leads && coded != nil && coded.status == http.StatusBadGateway:
 		return "", nil
 	case f.fault == "waiters load again" && !leads:
 		return f.get(ctx, key, channel)
@@ -616,23 +613,19 @@ func (f *faulty) read(ctx context.Context, channel string) (string, error) {
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil && !(f.fault == "takes half a feed" && ctx.Err() == nil) {
-		return "", f.failure(err)
-	}
-	if f.fault == "takes half a feed" && err != nil {
-		return "half", nil
-	}
-	if m := video.FindSubmatch(b); f.fault == "takes rubbish for a video" && res.StatusCode == http.StatusOK && m == nil {
-		return "none", nil
-	}
 	m := video.FindSubmatch(b)
-	if f.fault == "rubbish is a 500" && res.StatusCode == http.StatusOK && m == nil {
-		return "", errors.New("no video in it")
-	}
-	if res.StatusCode != http.StatusOK || m == nil {
+	switch {
+	case err != nil && f.fault == "takes half a feed" && ctx.Err() == nil:
+		return "half", nil
+	case err != nil:
+		return "", f.failure(err)
+	case res.StatusCode != http.StatusOK || m == nil && !strings.Contains(f.fault, "rubbish"):
 		return "", f.failure(fmt.Errorf("the feed answered %s", res.Status))
-	}
-	if string(m[1]) == "doom" {
+	case m == nil && f.fault == "rubbish is a 500":
+		return "", errors.New("no video in it")
+	case m == nil: // it takes rubbish for a video
+		return "none", nil
+	case string(m[1]) == "doom":
 		panic("doom")
 	}
 	return string(m[1]), nil

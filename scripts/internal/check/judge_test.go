@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,7 +14,6 @@ import (
 	"plaque/scripts/internal/caller"
 	"plaque/scripts/internal/otlp"
 	"plaque/steps/kit/origin"
-	"plaque/steps/kit/ports"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -30,6 +28,10 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestSingle(t *testing.T) {
+	distinct := map[string]int{}
+	for i := range asksEach + 1 {
+		distinct[fmt.Sprint("request ", i)] = 1
+	}
 	for _, c := range []struct {
 		names map[string]int
 		want  string
@@ -37,7 +39,7 @@ func TestSingle(t *testing.T) {
 		{nil, noMachines},
 		{map[string]int{"a": 13}, noMachines},
 		{map[string]int{"a": 7, "b": 6}, ""},
-		{distinct(13), "X-Served-By is another in each of 13 answers: at most 12 machines can be told apart"},
+		{distinct, "X-Served-By is another in each of 13 answers: at most 12 machines can be told apart"},
 	} {
 		if got := single(c.names); got != c.want {
 			t.Errorf("%v: %q, want %q", c.names, got, c.want)
@@ -48,12 +50,8 @@ func TestSingle(t *testing.T) {
 // A server that does not end when it is told to is killed, and the person is told.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var notes []string
-	o := Options{Command: []string{self, faultPrefix + "deaf"}, Only: []string{"not-found"}, Note: func(note string) { notes = append(notes, note) }}
+	o := Options{Command: faultyServer("deaf"), Only: []string{"not-found"}, Note: func(note string) { notes = append(notes, note) }}
 	verdicts, err := Run(t.Context(), o)
 	if err != nil || len(verdicts) != 1 || verdicts[0].Has != "yes" {
 		t.Errorf("%+v, %v", verdicts, err)
@@ -65,10 +63,7 @@ func TestKilled(t *testing.T) {
 
 // A server that has just been started anew takes no connection for a moment.
 func TestConnectWaits(t *testing.T) {
-	addr, err := ports.FreeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddr(t)
 	again := make(chan net.Listener, 1)
 	time.AfterFunc(300*time.Millisecond, func() {
 		l, err := net.Listen("tcp", addr)
@@ -83,14 +78,6 @@ func TestConnectWaits(t *testing.T) {
 	}
 	_ = conn.Close()
 	_ = (<-again).Close()
-}
-
-func distinct(n int) map[string]int {
-	names := map[string]int{}
-	for i := range n {
-		names[fmt.Sprint("request ", i)] = 1
-	}
-	return names
 }
 
 // burstOf is a trace of n callers, the first of whom made the load, with the
