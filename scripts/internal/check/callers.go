@@ -83,6 +83,15 @@ func (b *burst) askAll(n int, channel string) []*call {
 	return calls
 }
 
+// askNew begins a request for each of n new channels.
+func (b *burst) askNew(n int) []*call {
+	calls := make([]*call, n)
+	for i := range calls {
+		calls[i] = b.ask(newChannel())
+	}
+	return calls
+}
+
 // wait takes the answer, for which it waits at most so long. Then it hangs up.
 func (c *call) wait(most time.Duration) caller.Answer {
 	select {

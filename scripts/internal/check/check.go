@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 		return nil, err
 	}
 	var err error
-	c := &checker{Options: o, shown: make(chan struct{})}
+	c := &checker{Options: o}
 	spans := ""
 	if o.Addr != "" {
 		spans = o.Spans
@@ -109,7 +109,6 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 		defer c.running.stop()
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer c.shownBy.Wait()
 	defer cancel()
 	if err := c.open(ctx); err != nil {
 		return nil, err
@@ -118,7 +117,7 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 		return len(o.Only) > 0 && !slices.Contains(o.Only, p.Name)
 	}))
 	cancel()
-	c.shownBy.Wait() // it stops a server, too
+	c.shown.Wait() // it stops a server, too
 	if n := c.killed.Load(); n > 0 && o.Note != nil {
 		o.Note(fmt.Sprintf("It had to be killed, %d of %d times: it does not end within %v when it is told to (SIGTERM; on Windows its standard input ends).", n, c.started.Load(), server.StopWithin))
 	}
@@ -148,8 +147,7 @@ type checker struct {
 	readsFeed bool   // what open found
 	single    string // why it is not several machines; "" where it is
 
-	shown   chan struct{} // closed when spans have come, or have had their time
-	shownBy sync.WaitGroup
+	shown sync.WaitGroup // done when spans have come, or have had their time
 
 	started, killed atomic.Int64 // servers
 }
@@ -282,8 +280,7 @@ func (c *checker) open(ctx context.Context) error {
 	c.readsFeed = loads > 0
 	// A server sends its spans after a while, or when it is stopped, or never. What
 	// needs none is judged meanwhile.
-	c.shownBy.Go(func() {
-		defer close(c.shown)
+	c.shown.Go(func() {
 		bound, cancel := context.WithTimeout(ctx, spansFor)
 		defer cancel()
 		_ = c.spans.Wait(bound, func(spans []otlp.Span) bool { return len(spans) > 0 })
@@ -291,12 +288,12 @@ func (c *checker) open(ctx context.Context) error {
 			s.release()
 		}
 	})
-	return ctx.Err()
+	return nil
 }
 
 // spanless says why a server cannot be judged by its spans; "" where it can.
 func (c *checker) spanless() string {
-	<-c.shown
+	c.shown.Wait()
 	if len(c.spans.Spans()) > 0 {
 		return ""
 	}

@@ -213,10 +213,7 @@ func heals(ctx context.Context, s *subject) seen {
 	// Each load that panics may cost one of the places that there are.
 	_ = s.feed.Set(origin.Script{Next: slices.Repeat([]string{"doom"}, maxLoads)})
 	b := newBurst(ctx, s)
-	var calls []*call
-	for range maxLoads {
-		calls = append(calls, b.ask(newChannel()))
-	}
+	calls := b.askNew(maxLoads)
 	tally(calls, doomFor)
 	_ = s.feed.Set(origin.Script{})
 	if next := afterwards(ctx, b, newChannel(), calls); next != served {

@@ -107,10 +107,7 @@ func beside(b *burst, loads int, remembered string, since time.Time, loading str
 	if got != served && time.Since(since) < ttl-ttl/10 {
 		return fmt.Sprintf("%s to a channel that is remembered, while all places are taken", got), joiner
 	}
-	began, sentAway, tries := time.Now(), 0, make([]*call, 3)
-	for i := range tries {
-		tries[i] = b.ask(newChannel())
-	}
+	began, sentAway, tries := time.Now(), 0, b.askNew(3)
 	for _, c := range tries {
 		if c.wait(answerFor).Status == http.StatusServiceUnavailable {
 			sentAway++
@@ -135,10 +132,8 @@ func shedsLoad(ctx context.Context, s *subject) seen {
 	}
 	since := time.Now()
 	s.hold(origin.Script{})
-	calls, began := make([]*call, manyKeys), time.Now()
-	for i := range calls {
-		calls[i] = b.ask(newChannel())
-	}
+	began := time.Now()
+	calls := b.askNew(manyKeys)
 	defer func() {
 		for _, c := range calls {
 			c.hangUp()

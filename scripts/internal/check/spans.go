@@ -130,10 +130,7 @@ func below(spans map[string]otlp.Span, roots map[string]bool) map[string]string 
 
 func traceRequests(ctx context.Context, s *subject) seen {
 	b := newBurst(ctx, s)
-	var calls []*call
-	for range 3 {
-		calls = append(calls, b.ask(newChannel()))
-	}
+	calls := b.askNew(3)
 	for _, c := range calls {
 		if a := c.wait(callFor); a.Status != http.StatusOK {
 			return no("%s", a)
