@@ -103,15 +103,14 @@ func failureShared(ctx context.Context, s *subject) seen {
 	}
 	got, _, _ := share(ctx, s, few, origin.Script{Channel: key, Next: slices.Repeat([]string{how}, few)}, callFor)
 	loads := s.loads(key)
-	switch {
-	case got["502"] == few && loads <= few:
+	if got["502"] == few && loads <= few {
 		return yes("%s to %s", lab.Answers(got), words)
-	case got["502"] > 0 && got["502"] < few:
-		return no("%s to %s, after %s", lab.Answers(got), words, say.Plural(loads, "load")).
-			because("not all callers of a load that fails are told")
 	}
-	return no("%s to %s, after %s", lab.Answers(got), words, say.Plural(loads, "load")).
-		because("the feed's status is looked at, and not whether the document is whole")
+	likely := "the feed's status is looked at, and not whether the document is whole"
+	if got["502"] > 0 && got["502"] < few {
+		likely = "not all callers of a load that fails are told"
+	}
+	return no("%s to %s, after %s", lab.Answers(got), words, say.Plural(loads, "load")).because(likely)
 }
 
 // calm waits until a new channel is served, as long as the answers ask for. So
@@ -140,35 +139,26 @@ func failureForgotten(ctx context.Context, s *subject) seen {
 	b := newBurst(ctx, s)
 	first := b.ask(key)
 	first.wait(callFor)
-	if told := first.answer.RetryAfter; told != "" {
-		if _, ok := retryAfter(told); !ok {
-			return no("the first answer says Retry-After: %.40q, and the contract wants whole seconds, at most 5", told)
-		}
+	told := first.answer.RetryAfter
+	wait, ok := retryAfter(told)
+	if told != "" && !ok {
+		return no("the first answer says Retry-After: %.40q, and the contract wants whole seconds, at most 5", told)
 	}
-	comeAgain(ctx, first)
+	pause(ctx, wait)
 	got := b.ask(key).what(answerFor)
 	loads := s.loads(key)
 	return is(got == served && loads >= 2, "%s, after %s in all", got, say.Plural(loads, "load"))
 }
 
-// comeAgain waits as long as the answers to these calls ask for. The calls have
-// ended.
-func comeAgain(ctx context.Context, calls ...*call) {
-	longest := time.Duration(0)
-	for _, c := range calls {
-		if wait, ok := retryAfter(c.answer.RetryAfter); ok {
-			longest = max(longest, wait)
-		}
-	}
-	pause(ctx, longest)
-}
-
 // retryAfter reads what an answer says of when to come again: whole seconds, as
-// the contract has it, and no more than a caller of ours waits.
+// the contract has it, and no more than a caller of ours waits; else 0, false.
 func retryAfter(header string) (wait time.Duration, ok bool) {
 	n, err := strconv.ParseUint(header, 10, 16)
 	wait = time.Duration(n) * time.Second
-	return wait, err == nil && wait <= comeAgainFor
+	if err != nil || wait > comeAgainFor {
+		return 0, false
+	}
+	return wait, true
 }
 
 // doomed has callers share a load on which the server panics, and one more ask
@@ -184,9 +174,13 @@ func doomed(ctx context.Context, s *subject) (ended map[string]int, next string)
 // served, or until a failure may no longer be remembered, and returns what came
 // of that.
 func afterwards(ctx context.Context, b *burst, key string, calls []*call) (next string) {
-	told := slices.ContainsFunc(calls, func(c *call) bool { return c.answer.RetryAfter != "" })
+	told, longest := false, time.Duration(0)
+	for _, c := range calls {
+		wait, _ := retryAfter(c.answer.RetryAfter)
+		told, longest = told || c.answer.RetryAfter != "", max(longest, wait)
+	}
 	last := time.Now().Add(comeAgainFor + joinFor)
-	comeAgain(ctx, calls...)
+	pause(ctx, longest)
 	for {
 		c := b.ask(key)
 		next = c.what(answerFor)
