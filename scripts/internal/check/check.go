@@ -92,13 +92,12 @@ func Run(ctx context.Context, o Options) ([]Verdict, error) {
 	if err := Known(o.Only); err != nil {
 		return nil, err
 	}
+	if o.Addr == "" {
+		o.Spans = "" // any port: servers that we start are told
+	}
 	var err error
 	c := &checker{Options: o}
-	spans := ""
-	if o.Addr != "" {
-		spans = o.Spans
-	}
-	if c.spans, err = otlp.Listen(otlp.Config{Addr: spans}); err != nil {
+	if c.spans, err = otlp.Listen(otlp.Config{Addr: o.Spans}); err != nil {
 		return nil, fmt.Errorf("%w\nIf another program has that port, move the checker's with --spans 127.0.0.1:PORT", err)
 	}
 	defer c.spans.Close()

@@ -111,10 +111,10 @@ func remembers(ctx context.Context, s *subject) (result seen) {
 		for _, at := range []time.Duration{0, 0, 4 * time.Second} {
 			pause(ctx, at-time.Since(began))
 			got := ask(more)
-			if result = is(got[served] == someKeys && loads() == someKeys, "%s", say.Plural(loads(), "load")); result.has == "no" {
-				if got[served] != someKeys {
-					result = no("%s", lab.Answers(got))
-				}
+			if result = is(loads() == someKeys, "%s", say.Plural(loads(), "load")); got[served] != someKeys {
+				result = no("%s", lab.Answers(got))
+			}
+			if result.has == "no" {
 				break
 			}
 			more = "&n=2"
