@@ -47,7 +47,8 @@ func newForwarder(base string, l limits) (*forwarder, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("cannot pass spans on to %q: want the base URL of an OTLP/HTTP collector, such as http://127.0.0.1:4318", base)
 	}
-	f := &forwarder{
+	ctx, cancel := context.WithCancel(context.Background())
+	return &forwarder{
 		limits: l,
 		url:    strings.TrimRight(base, "/") + tracesPath,
 		client: &http.Client{
@@ -57,10 +58,10 @@ func newForwarder(base string, l limits) (*forwarder, error) {
 				return http.ErrUseLastResponse // a redirected POST would arrive as a GET without spans
 			},
 		},
-	}
-	f.places = make(chan struct{}, 4)
-	f.ctx, f.cancel = context.WithCancel(context.Background())
-	return f, nil
+		ctx:    ctx,
+		cancel: cancel,
+		places: make(chan struct{}, 4),
+	}, nil
 }
 
 // add sends a parcel on its way and never waits. What does not fit is counted as
@@ -159,15 +160,8 @@ func (f *forwarder) stop(bound time.Duration) {
 	f.mu.Lock()
 	f.closing = true
 	f.mu.Unlock()
-	timer := time.AfterFunc(bound, f.cancel)
-	defer timer.Stop()
+	defer time.AfterFunc(bound, f.cancel).Stop()
 	defer f.cancel()
 	f.posts.Wait() // bounded: without its context every post fails at once
 	f.client.CloseIdleConnections()
-}
-
-func (f *forwarder) counts() (sent, failed int, lastErr error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.sent, f.failed, f.lastErr
 }

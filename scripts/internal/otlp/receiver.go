@@ -67,8 +67,8 @@ type Receiver struct {
 	limits limits
 	url    string
 	server *http.Server
-	served chan struct{} // closed when the server's accept loop has ended
-	done   chan struct{} // closed when Close has finished
+	served sync.WaitGroup // waits for the server's accept loop
+	close  sync.Once
 	next   *forwarder    // nil if nobody else gets the spans
 	flight atomic.Int64  // bytes of the requests that are being read
 	decode chan struct{} // holds a token for each request that is being decoded
@@ -87,8 +87,6 @@ func Listen(c Config) (*Receiver, error) { return listen(c, defaults) }
 func listen(c Config, l limits) (*Receiver, error) {
 	r := &Receiver{
 		limits: l,
-		served: make(chan struct{}),
-		done:   make(chan struct{}),
 		more:   make(chan struct{}),
 		decode: make(chan struct{}, 2),
 	}
@@ -121,10 +119,7 @@ func listen(c Config, l limits) (*Receiver, error) {
 		// middle of a request is normal here and not worth a line.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	go func() {
-		defer close(r.served)
-		r.server.Serve(sniffer{listener, r})
-	}()
+	r.served.Go(func() { r.server.Serve(sniffer{listener, r}) })
 	return r, nil
 }
 
@@ -187,26 +182,24 @@ func (r *Receiver) Forwarded() (sent, failed int, lastErr error) {
 	if r.next == nil {
 		return 0, 0, nil
 	}
-	return r.next.counts()
+	r.next.mu.Lock()
+	defer r.next.mu.Unlock()
+	return r.next.sent, r.next.failed, r.next.lastErr
 }
 
 // Close stops the receiver and waits for the spans that are on their way to the
-// other collector, three seconds at most in all. What has arrived can still be read. A second Close waits for
-// the first.
-func (r *Receiver) Close() error {
-	r.mu.Lock()
-	first := !r.closed
-	if first {
-		r.closed = true
-		close(r.more)
-	}
-	r.mu.Unlock()
-	if !first {
-		<-r.done
-		return nil
-	}
-	defer close(r.done)
+// other collector, three seconds at most in all. What has arrived can still be
+// read. A second Close waits for the first.
+func (r *Receiver) Close() (err error) {
+	r.close.Do(func() { err = r.shut() })
+	return err
+}
 
+func (r *Receiver) shut() error {
+	r.mu.Lock()
+	r.closed = true
+	close(r.more)
+	r.mu.Unlock()
 	deadline := time.Now().Add(r.limits.close)
 	// A third of the time for requests that are still being read, the rest for
 	// the other collector.
@@ -216,7 +209,7 @@ func (r *Receiver) Close() error {
 	if err != nil {
 		err = r.server.Close()
 	}
-	<-r.served
+	r.served.Wait()
 	if r.next != nil {
 		r.next.stop(time.Until(deadline))
 	}

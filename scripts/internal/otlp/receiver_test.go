@@ -24,7 +24,6 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -107,6 +106,22 @@ func mustSend(t *testing.T, r *Receiver, body []byte) {
 	t.Helper()
 	if status, answer := send(t, r.URL()+tracesPath, body, "Content-Type", typeProtobuf); status != http.StatusOK {
 		t.Fatalf("%d %s", status, answer)
+	}
+}
+
+// forwarded fails the test unless so many spans were passed on and so many not,
+// for a reason that says this; "" means that there is none.
+func forwarded(t *testing.T, r *Receiver, sent, failed int, says string) {
+	t.Helper()
+	gotSent, gotFailed, err := r.Forwarded()
+	if gotSent != sent || gotFailed != failed {
+		t.Errorf("%d sent, %d failed, want %d and %d (%v)", gotSent, gotFailed, sent, failed, err)
+	}
+	if says == "" && err != nil {
+		t.Errorf("error %v, want none", err)
+	}
+	if says != "" && (err == nil || !strings.Contains(err.Error(), says) || len(err.Error()) > 400) {
+		t.Errorf("error %v, want it to say %q", err, says)
 	}
 }
 
@@ -379,16 +394,25 @@ func TestConcurrentPosts(t *testing.T) {
 	posts.Wait()
 	http.DefaultClient.CloseIdleConnections() // Close waits 5 s for one that was made and not used
 	r.Close()
-	if sent, failed, err := r.Forwarded(); sent != 200 || failed != 0 || err != nil {
-		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
-	}
+	forwarded(t, r, 200, 0, "")
 	if n := len(next.Spans()); n != 200 {
 		t.Errorf("%d spans were passed on, want 200", n)
 	}
 }
 
 func TestWait(t *testing.T) {
-	t.Run("enough already", func(t *testing.T) {
+	// waiting waits for three spans. asked says with how many it was asked.
+	waiting := func(t *testing.T, r *Receiver) (asked chan int, done chan error) {
+		asked, done = make(chan int, 10), make(chan error, 1)
+		go func() {
+			done <- r.Wait(t.Context(), func(s []Span) bool {
+				asked <- len(s)
+				return len(s) == 3
+			})
+		}()
+		return asked, done
+	}
+	t.Run("enough already, or never", func(t *testing.T) {
 		r := start(t, Config{}, patient)
 		mustSend(t, r, message(t, 2))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -396,17 +420,14 @@ func TestWait(t *testing.T) {
 		if err := r.Wait(ctx, func(s []Span) bool { return len(s) == 2 }); err != nil {
 			t.Error(err)
 		}
+		err := r.Wait(ctx, func([]Span) bool { return false })
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "2 spans had come") {
+			t.Errorf("got %v", err)
+		}
 	})
 	t.Run("enough later", func(t *testing.T) {
 		r := start(t, Config{}, patient)
-		asked := make(chan int, 10)
-		done := make(chan error, 1)
-		go func() {
-			done <- r.Wait(t.Context(), func(s []Span) bool {
-				asked <- len(s)
-				return len(s) == 3
-			})
-		}()
+		asked, done := waiting(t, r)
 		if n := <-asked; n != 0 {
 			t.Errorf("asked with %d spans before any had come", n)
 		}
@@ -438,26 +459,9 @@ func TestWait(t *testing.T) {
 			}
 		}
 	})
-	t.Run("never enough", func(t *testing.T) {
-		r := start(t, Config{}, patient)
-		mustSend(t, r, message(t, 2))
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		err := r.Wait(ctx, func([]Span) bool { return false })
-		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "2 spans had come") {
-			t.Errorf("got %v", err)
-		}
-	})
 	t.Run("closed", func(t *testing.T) {
 		r := start(t, Config{}, patient)
-		asked := make(chan int, 10)
-		done := make(chan error, 1)
-		go func() {
-			done <- r.Wait(t.Context(), func(s []Span) bool {
-				asked <- len(s)
-				return false
-			})
-		}()
+		asked, done := waiting(t, r)
 		<-asked
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -483,9 +487,7 @@ func TestForwardExact(t *testing.T) {
 	export(t, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
 	export(t, otlptracehttp.WithEncoding(otlptracehttp.EncodingJSON))
 	r.Close()
-	if sent, failed, err := r.Forwarded(); sent != 4 || failed != 0 || err != nil {
-		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
-	}
+	forwarded(t, r, 4, 0, "")
 	got, want := fmt.Sprintf("%+v", next.Spans()), fmt.Sprintf("%+v", r.Spans())
 	if got != want {
 		t.Errorf("passed on:\n%s\nreceived:\n%s", got, want)
@@ -526,6 +528,8 @@ func TestForwardFailures(t *testing.T) {
 		}), 0, 4, "answered 302 Found"},
 		{"web page", collector(t, answers(200, "text/html; charset=utf-8", "<html>")), 0, 4, "answered with a web page"},
 		{"some rejected", collector(t, answers(200, typeProtobuf, string(answer(typeProtobuf, 1, "too old")))), 2, 2, "not all of it: too old"},
+		{"some rejected, in JSON", collector(t, answers(200, typeJSON, string(answer(typeJSON, 1, "too old")))), 2, 2, "not all of it: too old"},
+		{"fewer than none rejected", collector(t, answers(200, typeProtobuf, string(answer(typeProtobuf, -5, "")))), 4, 0, ""},
 		{"more rejected than sent", collector(t, answers(200, typeProtobuf, string(answer(typeProtobuf, 99, "")))), 0, 4, "not all of it"},
 		{"an answer nobody can read", collector(t, answers(200, typeProtobuf, "\xff\xff\xff")), 4, 0, ""},
 		{"hangs up", collector(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -541,16 +545,7 @@ func TestForwardFailures(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Error(err)
 			}
-			sent, failed, err := r.Forwarded()
-			if sent != tt.sent || failed != tt.failed {
-				t.Errorf("%d sent, %d failed, want %d and %d (%v)", sent, failed, tt.sent, tt.failed, err)
-			}
-			if tt.says == "" && err != nil {
-				t.Errorf("error %v, want none", err)
-			}
-			if tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says) || len(err.Error()) > 400) {
-				t.Errorf("error %v, want it to say %q", err, tt.says)
-			}
+			forwarded(t, r, tt.sent, tt.failed, tt.says)
 			if n := len(r.Spans()); n != 4 {
 				t.Errorf("%d spans are still here, want 4", n)
 			}
@@ -581,10 +576,7 @@ func TestForwardTimesOut(t *testing.T) {
 	mustSend(t, r, message(t, 2))
 	mustSend(t, r, message(t, 3))
 	r.Close() // has an hour for the queue and needs two posts' time
-	sent, failed, err := r.Forwarded()
-	if sent != 0 || failed != 5 || err == nil || !strings.Contains(err.Error(), "did not answer within 10ms") {
-		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
-	}
+	forwarded(t, r, 0, 5, "did not answer within 10ms")
 }
 
 // A collector that is slow, but in time for each request, gets all of a burst.
@@ -601,9 +593,7 @@ func TestForwardBurst(t *testing.T) {
 		mustSend(t, r, message(t, 1))
 	}
 	r.Close()
-	if sent, failed, err := r.Forwarded(); sent != 60 || failed != 0 {
-		t.Errorf("%d sent, %d failed: %v", sent, failed, err)
-	}
+	forwarded(t, r, 60, 0, "")
 }
 
 // While another collector hangs, for as long as the test runs, senders are
@@ -620,47 +610,13 @@ func TestHangingCollectorHoldsNobodyUp(t *testing.T) {
 	for range 25 {
 		mustSend(t, r, body)
 	}
-	sent, failed, err := r.Forwarded()
-	if sent != 0 || failed != 30 || err == nil || !strings.Contains(err.Error(), "is too slow") {
-		t.Errorf("%d sent, %d failed, %v; want 11 of 26 posts on their way and 15 turned down", sent, failed, err)
-	}
+	forwarded(t, r, 0, 30, "is too slow") // 11 of 26 posts are on their way
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	sent, failed, err = r.Forwarded()
-	if sent != 0 || failed != 52 || err == nil || !strings.Contains(err.Error(), "had not answered when the receiver was closed") {
-		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
-	}
+	forwarded(t, r, 0, 52, "had not answered when the receiver was closed")
 	if n := len(r.Spans()); n != 52 {
 		t.Errorf("%d spans are still here, want 52", n)
-	}
-}
-
-func TestRejectedIn(t *testing.T) {
-	field := func(n protowire.Number, value string) []byte {
-		return protowire.AppendString(protowire.AppendTag(nil, n, protowire.BytesType), value)
-	}
-	real := answer(typeProtobuf, 5, "too old")
-	tests := []struct {
-		name string
-		body []byte
-		want int
-		why  string
-	}{
-		{"nothing", nil, 0, ""},
-		{"five", real, 5, "too old"},
-		{"beside a field of another number", append(field(2, string(answer(typeProtobuf, 7, "no"))), real...), 5, "too old"},
-		{"beside a field of another kind", append(protowire.AppendFixed64(protowire.AppendTag(nil, 9, protowire.Fixed64Type), 7), real...), 5, "too old"},
-		{"in a field of another number only", field(2, string(answer(typeProtobuf, 7, "no")[2:])), 0, ""},
-		{"fewer than none", answer(typeProtobuf, -5, ""), 0, ""},
-		{"cut off", real[:len(real)-2], 0, ""},
-		{"cut off in the number", real[:1], 0, ""},
-		{"rubbish", []byte("\xff\xff\xff\xff"), 0, ""},
-	}
-	for _, tt := range tests {
-		if n, why := rejectedIn(typeProtobuf, tt.body); n != tt.want || why != tt.why {
-			t.Errorf("%s: %d %q, want %d %q", tt.name, n, why, tt.want, tt.why)
-		}
 	}
 }
 
@@ -670,9 +626,7 @@ func TestForwardAfterClose(t *testing.T) {
 	r := start(t, Config{Forward: next.URL()}, patient)
 	r.Close()
 	r.next.add(parcel{format: typeProtobuf, spans: 3})
-	if sent, failed, err := r.Forwarded(); sent != 0 || failed != 3 || err == nil {
-		t.Errorf("%d sent, %d failed, %v", sent, failed, err)
-	}
+	forwarded(t, r, 0, 3, "the receiver was closed first")
 }
 
 func TestForwardURL(t *testing.T) {
@@ -692,7 +646,8 @@ func TestForwardURL(t *testing.T) {
 func TestClose(t *testing.T) {
 	l := patient
 	l.close = 30 * time.Millisecond
-	r := start(t, Config{}, l)
+	url, _ := hanging(t)
+	r := start(t, Config{Forward: url}, l)
 	mustSend(t, r, message(t, 1))
 
 	// A sender that stops in the middle must not keep it open.
@@ -712,11 +667,7 @@ func TestClose(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Error(err)
 			}
-			select {
-			case <-r.done:
-			default:
-				t.Error("Close came back before the receiver was closed")
-			}
+			forwarded(t, r, 0, 1, "had not answered") // given up before Close came back
 		})
 	}
 	closing.Wait()
@@ -725,9 +676,6 @@ func TestClose(t *testing.T) {
 	}
 	if n := len(r.Spans()); n != 1 {
 		t.Errorf("%d spans are left to read, want 1", n)
-	}
-	if sent, failed, err := r.Forwarded(); sent != 0 || failed != 0 || err != nil {
-		t.Errorf("%d sent, %d failed, %v, and nobody to forward to", sent, failed, err)
 	}
 }
 
@@ -740,6 +688,7 @@ func TestDefaults(t *testing.T) {
 	if !strings.HasPrefix(r.URL(), "http://127.0.0.1:") {
 		t.Errorf("it listens on %s", r.URL())
 	}
+	forwarded(t, r, 0, 0, "") // there is nobody to forward to
 	if r.limits.close > 3*time.Second || r.limits.post > 2*time.Second || r.limits.body != 16<<20 {
 		t.Errorf("limits are %+v", r.limits)
 	}

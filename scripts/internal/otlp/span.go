@@ -86,15 +86,7 @@ func Named(spans []Span, name string) []Span {
 }
 
 // Count says how many spans have this name.
-func Count(spans []Span, name string) int {
-	n := 0
-	for _, s := range spans {
-		if s.Name == name {
-			n++
-		}
-	}
-	return n
-}
+func Count(spans []Span, name string) int { return len(Named(spans, name)) }
 
 // Serial reports whether no two of the spans overlap in time. Spans that only
 // touch, one ending in the instant in which the other starts, do not overlap.
@@ -212,6 +204,16 @@ func decode(data *collectorpb.ExportTraceServiceRequest) (spans []Span, rejected
 	return spans, rejected, why
 }
 
+var (
+	kinds = map[tracepb.Span_SpanKind]string{
+		tracepb.Span_SPAN_KIND_SERVER: "server", tracepb.Span_SPAN_KIND_CLIENT: "client",
+		tracepb.Span_SPAN_KIND_PRODUCER: "producer", tracepb.Span_SPAN_KIND_CONSUMER: "consumer",
+	}
+	statuses = map[tracepb.Status_StatusCode]string{
+		tracepb.Status_STATUS_CODE_OK: "ok", tracepb.Status_STATUS_CODE_ERROR: "error",
+	}
+)
+
 func span(p *tracepb.Span, resource map[string]string) Span {
 	s := Span{
 		TraceID:      hex.EncodeToString(p.GetTraceId()),
@@ -219,32 +221,16 @@ func span(p *tracepb.Span, resource map[string]string) Span {
 		Service:      resource["service.name"],
 		Version:      resource["service.version"],
 		Name:         p.GetName(),
-		Kind:         "internal", // also what the specification says of a kind left out
+		Kind:         cmp.Or(kinds[p.GetKind()], "internal"), // also what the specification says of a kind left out
 		Start:        instant(p.GetStartTimeUnixNano()),
 		End:          instant(p.GetEndTimeUnixNano()),
 		Attrs:        attributes(p.GetAttributes()),
 		DroppedLinks: int(p.GetDroppedLinksCount()),
-		Status:       "unset",
+		Status:       cmp.Or(statuses[p.GetStatus().GetCode()], "unset"),
 		Message:      p.GetStatus().GetMessage(),
 	}
 	if id := p.GetParentSpanId(); slices.ContainsFunc(id, notZero) {
 		s.Parent = hex.EncodeToString(id)
-	}
-	switch p.GetKind() {
-	case tracepb.Span_SPAN_KIND_SERVER:
-		s.Kind = "server"
-	case tracepb.Span_SPAN_KIND_CLIENT:
-		s.Kind = "client"
-	case tracepb.Span_SPAN_KIND_PRODUCER:
-		s.Kind = "producer"
-	case tracepb.Span_SPAN_KIND_CONSUMER:
-		s.Kind = "consumer"
-	}
-	switch p.GetStatus().GetCode() {
-	case tracepb.Status_STATUS_CODE_OK:
-		s.Status = "ok"
-	case tracepb.Status_STATUS_CODE_ERROR:
-		s.Status = "error"
 	}
 	for _, e := range p.GetEvents() {
 		s.Events = append(s.Events, Event{

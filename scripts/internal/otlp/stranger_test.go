@@ -3,7 +3,6 @@ package otlp
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -62,9 +61,7 @@ func TestForeignText(t *testing.T) {
 				t.Fatalf("%d %s", status, answer)
 			}
 			r.Close()
-			if sent, failed, err := r.Forwarded(); sent != 2 || failed != 0 {
-				t.Errorf("%d sent, %d failed: %v", sent, failed, err)
-			}
+			forwarded(t, r, 2, 0, "")
 			for _, spans := range [][]Span{r.Spans(), next.Spans()} {
 				if len(spans) != 2 || spans[0].Name != c.want || spans[1].Name != "good" {
 					t.Fatalf("got %+v", spans)
@@ -207,41 +204,31 @@ func TestBudgets(t *testing.T) {
 // What was refused, from whom and why, can be asked for.
 func TestRefused(t *testing.T) {
 	r := start(t, Config{}, patient)
-	post := func(client *http.Client, url, agent, format string, body []byte) *http.Response {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("User-Agent", agent)
-		req.Header.Set("Content-Type", format)
-		resp, err := client.Do(req)
-		if err != nil {
-			return nil
-		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		return resp
-	}
 	for range 3 {
-		post(http.DefaultClient, r.URL()+"/v1/traces/v1/traces", "OTel-JS/1", typeProtobuf, message(t, 1))
+		send(t, r.URL()+"/v1/traces/v1/traces", message(t, 1), "User-Agent", "OTel-JS/1", "Content-Type", typeProtobuf)
 	}
-	post(http.DefaultClient, r.URL()+tracesPath, "evil\u009b31m", typeJSON, []byte("<html>"))
-	post(http.DefaultClient, r.URL()+tracesPath, "OTel-Go/2", typeProtobuf, encode(t, &tracepb.Span{Name: "no ids"}))
-	post(http.DefaultClient, r.URL()+tracesPath, "OTel-Go/2", typeProtobuf, message(t, 1)) // taken
+	send(t, r.URL()+tracesPath, []byte("<html>"), "User-Agent", "evil\u009b31m", "Content-Type", typeJSON)
+	send(t, r.URL()+tracesPath, encode(t, &tracepb.Span{Name: "no ids"}), "User-Agent", "OTel-Go/2", "Content-Type", typeProtobuf)
+	mustSend(t, r, message(t, 1)) // taken
 
 	// gRPC, which is HTTP/2 from the first byte on.
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	h2 := &http.Client{Transport: &http.Transport{Protocols: &protocols}}
 	defer h2.CloseIdleConnections()
-	resp := post(h2, r.URL()+"/opentelemetry.proto.collector.trace.v1.TraceService/Export", "grpc-go/1", typeGRPC, make([]byte, 5))
-	if resp == nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != typeGRPC || resp.Header.Get("Grpc-Status") != "12" ||
+	resp, err := h2.Post(r.URL()+"/opentelemetry.proto.collector.trace.v1.TraceService/Export", typeGRPC, bytes.NewReader(make([]byte, 5)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != typeGRPC || resp.Header.Get("Grpc-Status") != "12" ||
 		!strings.Contains(resp.Header.Get("Grpc-Message"), "OTEL_EXPORTER_OTLP_PROTOCOL") {
 		t.Errorf("gRPC was answered %+v", resp)
 	}
 	// https to a plain port.
-	post(http.DefaultClient, strings.Replace(r.URL(), "http", "https", 1)+tracesPath, "", typeProtobuf, nil)
+	if _, err := http.Get(strings.Replace(r.URL(), "http", "https", 1)); err == nil {
+		t.Error("TLS was answered")
+	}
 
 	var got []string
 	for _, no := range r.Refused() {
@@ -251,7 +238,7 @@ func TestRefused(t *testing.T) {
 		"3 times, from OTel-JS/1: nothing at /v1/traces/v1/traces: this collector takes traces only, POST /v1/traces",
 		"1 time, from evil·31m: the body is not an OTLP trace request in JSON: ",
 		`1 time, from OTel-Go/2: spans refused: span "no ids" has no usable trace id`,
-		"1 time, from grpc-go/1: this port takes OTLP over HTTP, and gRPC was spoken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+		"1 time, from Go-http-client/2.0: this port takes OTLP over HTTP, and gRPC was spoken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"1 time, from 127.0.0.1: TLS was spoken to a port of plain HTTP: the endpoint begins with http://, not https://",
 	} {
 		if len(got) <= i || !strings.HasPrefix(got[i], want) {
