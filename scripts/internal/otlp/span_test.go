@@ -134,6 +134,28 @@ func TestSerial(t *testing.T) {
 	}
 }
 
+func TestDuration(t *testing.T) {
+	at := func(ms time.Duration) time.Time { return noon.Add(ms * time.Millisecond) }
+	for want, s := range map[time.Duration]Span{
+		0:                    {Start: at(5), End: at(3)}, // it ends before it starts
+		3 * time.Millisecond: {Start: at(5), End: at(8)},
+	} {
+		if got := s.Duration(); got != want {
+			t.Errorf("from %v to %v: %v, want %v", s.Start, s.End, got, want)
+		}
+	}
+}
+
+func TestNamed(t *testing.T) {
+	spans := []Span{{Name: "flight", ID: "1"}, {Name: "cache.get", ID: "2"}, {Name: "flight", ID: "3"}}
+	if got := Named(spans, "flight"); len(got) != 2 || got[0].ID != "1" || got[1].ID != "3" || Count(spans, "flight") != 2 {
+		t.Errorf("flights: %v", got)
+	}
+	if Count(spans, "none") != 0 || Named(spans, "none") != nil {
+		t.Error("spans of a name that nobody has")
+	}
+}
+
 func TestText(t *testing.T) {
 	str := func(s string) *commonpb.AnyValue {
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: s}}

@@ -41,7 +41,6 @@ type canvas struct {
 	all    []*row // those named in Only, in drawing order
 	rows   []*row // those within Max
 	hidden map[string]int
-	total  int
 
 	begin time.Time
 	span  time.Duration // of the axis
@@ -53,7 +52,7 @@ type canvas struct {
 }
 
 func newCanvas(spans []otlp.Span, o Options) *canvas {
-	p := &canvas{Options: o, hidden: map[string]int{}, total: len(spans)}
+	p := &canvas{Options: o, hidden: map[string]int{}}
 	p.order(p.gather(otlp.Forest(spans)), 0)
 	p.rows = p.all[:min(len(p.all), o.Max)]
 	for _, r := range p.rows {
@@ -303,20 +302,21 @@ func (r *row) followers() string {
 // faults are what is odd about the span itself: its parent, its times.
 func (r *row) faults() []string {
 	var faults []string
-	for _, f := range []struct {
-		is   bool
-		says string
-	}{
-		{r.Orphan, "parent not received"},
-		{r.Cut && !r.Orphan, "its own ancestor"},
-		{r.Start.IsZero() && r.End.IsZero(), "no times"},
-		{r.Start.IsZero() && !r.End.IsZero(), "no start time"},
-		{r.End.IsZero() && !r.Start.IsZero(), "no end time"},
-		{r.End.Before(r.Start) && !r.End.IsZero(), "ends before it starts"},
-	} {
-		if f.is {
-			faults = append(faults, f.says)
-		}
+	switch {
+	case r.Orphan:
+		faults = append(faults, "parent not received")
+	case r.Cut:
+		faults = append(faults, "its own ancestor")
+	}
+	switch {
+	case r.Start.IsZero() && r.End.IsZero():
+		faults = append(faults, "no times")
+	case r.Start.IsZero():
+		faults = append(faults, "no start time")
+	case r.End.IsZero():
+		faults = append(faults, "no end time")
+	case r.End.Before(r.Start):
+		faults = append(faults, "ends before it starts")
 	}
 	return faults
 }

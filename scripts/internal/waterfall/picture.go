@@ -54,18 +54,12 @@ func Lay(spans []otlp.Span, o Options) Picture {
 	o.Width = cmp.Or(o.Width, 100)
 	o.Max = cmp.Or(o.Max, 60)
 	c := newCanvas(spans, o)
-	share := func(at float64) float64 {
-		if c.span <= 0 {
-			return 0
-		}
-		return max(0, min(1, at/float64(c.span)))
-	}
 	p := Picture{Rest: c.rest()}
 	if len(c.rows) == 0 {
 		return p
 	}
 	for _, t := range c.axis(axisColumns) {
-		p.Ticks = append(p.Ticks, Tick{share(float64(t.at)), t.label})
+		p.Ticks = append(p.Ticks, Tick{c.along(t.at), t.label})
 	}
 	for _, r := range c.rows {
 		row := Row{
@@ -74,7 +68,7 @@ func Lay(spans []otlp.Span, o Options) Picture {
 			Failed: r.Failed(), Waits: r.waits(), Around: r.brackets(), Load: r.Kind == "client",
 		}
 		if start, end := r.Times(); !start.IsZero() {
-			row.From, row.To = share(float64(start.Sub(c.begin))), share(float64(end.Sub(c.begin)))
+			row.From, row.To = c.along(start.Sub(c.begin)), c.along(end.Sub(c.begin))
 		}
 		for _, n := range r.note {
 			row.Note += n.text

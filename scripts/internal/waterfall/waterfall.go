@@ -133,7 +133,7 @@ func (p *canvas) placeMessages(space int) {
 // draw writes the picture.
 func (p *canvas) draw(b *strings.Builder) {
 	if len(p.rows) == 0 {
-		if p.total == 0 {
+		if len(p.hidden) == 0 {
 			b.WriteString("no spans\n")
 			return
 		}
@@ -214,13 +214,17 @@ func (p *canvas) color(r *row) string {
 	return palette[slices.Index(p.painted, r.Service)%len(palette)]
 }
 
-// half is where an instant of the axis lies, in halves of a column.
-func (p *canvas) half(at time.Duration, space int) int {
+// along is where an instant of the axis lies, from 0 to 1.
+func (p *canvas) along(at time.Duration) float64 {
 	if p.span <= 0 {
 		return 0
 	}
-	share := float64(at) / float64(p.span)
-	return int(math.Round(max(0, min(1, share)) * float64(2*space)))
+	return max(0, min(1, float64(at)/float64(p.span)))
+}
+
+// half is the same in halves of a column.
+func (p *canvas) half(at time.Duration, space int) int {
+	return int(math.Round(p.along(at) * float64(2*space)))
 }
 
 // Bars are half a line high, so that the lines stay apart, and exact to half a
