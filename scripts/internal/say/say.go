@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,7 +92,7 @@ func (p *Printer) paint(code, s string) string {
 // others under it. Escape codes in lead take no columns. Control characters in text
 // are those of terminal.Plain. A word that does not fit is broken.
 func (p *Printer) Wrap(lead, text string) {
-	indent := terminal.Width(plain(lead))
+	indent := terminal.Width(escapes.ReplaceAllString(lead, ""))
 	if indent > p.Width/2 { // no room beside it
 		p.Line(strings.TrimRight(lead, " "))
 		indent = 4
@@ -109,17 +110,8 @@ func (p *Printer) Wrap(lead, text string) {
 	}
 }
 
-// plain is text without the codes that paint writes.
-func plain(s string) string {
-	for {
-		before, after, found := strings.Cut(s, "\x1b[")
-		if !found {
-			return s
-		}
-		_, after, _ = strings.Cut(after, "m")
-		s = before + after
-	}
-}
+// escapes are the codes that paint writes.
+var escapes = regexp.MustCompile(`\x1b\[\d+m`)
 
 // Plural is "1 load" or "2 loads".
 func Plural(n int, noun string) string {
