@@ -17,11 +17,21 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// promises are what a caller of a cache can count on, alone or among others.
-var promises = []struct {
+// promise is something that a cache does, and its test.
+type promise struct {
 	name string
 	test func(Subject, *testing.T)
-}{
+}
+
+// run tests each promise as a subtest.
+func run(t *testing.T, s Subject, promises []promise) {
+	for _, p := range promises {
+		t.Run(p.name, func(t *testing.T) { p.test(s, t) })
+	}
+}
+
+// promises are what a caller of a cache can count on, alone or among others.
+var promises = []promise{
 	{"OneFlight", Subject.oneFlight},
 	{"LoadRunsUnderTheFlight", Subject.loadRunsUnderTheFlight},
 	{"Expiry", Subject.expiry},
@@ -52,29 +62,24 @@ var promises = []struct {
 // Run tests everything that a subject promises to one caller or many, each
 // promise as a subtest.
 func Run(t *testing.T, s Subject) {
-	for _, promise := range promises {
-		t.Run(promise.name, func(t *testing.T) { promise.test(s, t) })
-	}
+	run(t, s, promises)
 	if s.Quiet {
-		t.Run("Unwatched", func(t *testing.T) { s.unwatched(t) })
+		run(t, s, []promise{{"Unwatched", Subject.unwatched}})
 	}
 	if s.Forget != nil {
-		t.Run("ForgetDuringALoad", func(t *testing.T) { s.forgetDuringALoad(t) })
+		run(t, s, []promise{{"ForgetDuringALoad", Subject.forgetDuringALoad}})
 	}
 }
 
 // RunSome tests those promises that a cache keeps which does not keep them all.
 func RunSome(t *testing.T, s Subject, names ...string) {
 	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			for _, promise := range promises {
-				if promise.name == name {
-					promise.test(s, t)
-					return
-				}
-			}
+		i := slices.IndexFunc(promises, func(p promise) bool { return p.name == name })
+		if i < 0 {
 			t.Errorf("no promise has the name %q", name)
-		})
+			continue
+		}
+		run(t, s, promises[i:i+1])
 	}
 }
 

@@ -20,10 +20,7 @@ import (
 // errors, of panics' values and of keys, keys that are not equal to themselves,
 // settings that are missing. Each promise is a subtest.
 func Foreign(t *testing.T, s Subject) {
-	for _, promise := range []struct {
-		name string
-		test func(Subject, *testing.T)
-	}{
+	run(t, s, []promise{
 		{"ErrorMethods", Subject.errorMethods},
 		{"PanicMethods", Subject.panicMethods},
 		{"KeyMethods", Subject.keyMethods},
@@ -31,9 +28,7 @@ func Foreign(t *testing.T, s Subject) {
 		{"KeyUnequalToItself", Subject.keyUnequalToItself},
 		{"NoLoad", Subject.noLoad},
 		{"FailureIsInEachTrace", Subject.failureIsInEachTrace},
-	} {
-		t.Run(promise.name, func(t *testing.T) { promise.test(s, t) })
-	}
+	})
 }
 
 // Method is an error all of whose methods do the same: what Do does. It stands
