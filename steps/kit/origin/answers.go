@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	"go.opentelemetry.io/otel/attribute"
 )
 
 // Doom is the video on which a load panics.
@@ -44,10 +43,9 @@ var kinds = map[string]kind{
 // Answers lists what a script's Next may hold, each with its meaning.
 func Answers() []string {
 	var all []string
-	for name, k := range kinds {
-		all = append(all, fmt.Sprintf("%-10s %s", name, k.help))
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		all = append(all, fmt.Sprintf("%-10s %s", name, kinds[name].help))
 	}
-	slices.Sort(all)
 	return all
 }
 
@@ -55,11 +53,7 @@ func Answers() []string {
 func parse(answer string) (string, time.Duration, error) {
 	name, text, timed := strings.Cut(answer, ":")
 	if _, known := kinds[name]; !known {
-		var names []string
-		for n := range kinds {
-			names = append(names, n)
-		}
-		slices.Sort(names)
+		names := slices.Sorted(maps.Keys(kinds))
 		return "", 0, fmt.Errorf("the feed cannot answer %q; it can: %s", answer, strings.Join(names, ", "))
 	}
 	if !timed {
@@ -204,5 +198,3 @@ func drip(w http.ResponseWriter, r *http.Request, _ string) {
 }
 
 func hang(_ http.ResponseWriter, r *http.Request, _ string) { pause(r.Context(), hangFor) }
-
-func attr(k, v string) attribute.KeyValue { return attribute.String(k, v) }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mmcdole/gofeed"
@@ -71,10 +70,8 @@ func TestAnswers(t *testing.T) {
 		name, _, _ := strings.Cut(c.answer, ":")
 		tested[name] = true
 		t.Run(c.answer, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFeed()
+			scripted(t, Script{Next: []string{c.answer}}, func(t *testing.T, f *Feed) {
 				client := overPipes(t, f)
-				set(t, f, Script{Next: []string{c.answer}})
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				begin := time.Now()
@@ -163,9 +160,7 @@ func TestNothingLastsForEver(t *testing.T) {
 		{"drip", httptest.NewRecorder(), DefaultDelay + hangFor},
 		{"endless", slow{httptest.NewRecorder()}, DefaultDelay + time.Second + hangFor}, // the head is a second too
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFeed()
-			set(t, f, Script{Next: []string{c.answer}})
+		scripted(t, Script{Next: []string{c.answer}}, func(t *testing.T, f *Feed) {
 			begin := time.Now()
 			f.ServeHTTP(c.w, httptest.NewRequest(http.MethodGet, Path, nil))
 			if took := time.Since(begin); took != c.takes {
@@ -188,9 +183,7 @@ func TestCallerLeaves(t *testing.T) {
 		{Script{Next: []string{"endless"}, Delay: Duration(time.Millisecond)}, slow{httptest.NewRecorder()}},
 		{Script{Hold: 2, HoldFor: Duration(time.Minute)}, httptest.NewRecorder()},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFeed()
-			set(t, f, c.script)
+		scripted(t, c.script, func(t *testing.T, f *Feed) {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
 			defer cancel()
 			begin := time.Now()

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -313,7 +314,7 @@ func (f *Feed) answer(w http.ResponseWriter, r *http.Request) {
 	channel := r.URL.Query().Get("channel_id")
 	name, delay, held := f.arrive(r.Context(), channel, r.Header)
 	trace.SpanFromContext(r.Context()).AddEvent("asked", trace.WithAttributes(
-		attr("channel", cut(channel, maxChannel)), attr("answer", name)))
+		attribute.String("channel", cut(channel, maxChannel)), attribute.String("answer", name)))
 	begin := time.Now()
 	slog.DebugContext(r.Context(), "load arrives", "channel", channel, "answer", name, "held", held != nil)
 	// Also where the answer is to hang up, which is a panic.
