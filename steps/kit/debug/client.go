@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func (c Client) State(ctx context.Context) (*State, error) {
 	if status != http.StatusOK || json.Unmarshal(body, &s) != nil || s.Step == "" {
 		return nil, fmt.Errorf("what answers at %s (HTTP %d) is not the debug pages of a step: they are at the second port behind the step's", c.host(), status)
 	}
-	plain(&s)
+	plain(reflect.ValueOf(&s).Elem())
 	return &s, nil
 }
 
@@ -104,30 +105,19 @@ func (c Client) get(ctx context.Context, path string) (status int, body []byte, 
 	return 0, nil, fmt.Errorf("the debug pages at %s: %w", req.URL.Host, err)
 }
 
-// plain takes control characters out of all texts of s: a key is a stranger's, and
+// plain takes control characters out of all texts in v: a key is a stranger's, and
 // so is whatever listens at the port.
-func plain(s *State) {
-	texts := []*string{&s.Step, &s.Go}
-	lists := [][]string{}
-	for i := range s.Flights {
-		f := &s.Flights[i]
-		texts = append(texts, &f.Key, &f.TraceID, &f.SpanID, &f.Error)
-		lists = append(lists, f.WaiterTraces)
-	}
-	for i := range s.Queues {
-		texts = append(texts, &s.Queues[i].Key)
-	}
-	for i := range s.Goroutines.Groups {
-		g := &s.Goroutines.Groups[i]
-		texts = append(texts, &g.State, &g.Func, &g.File, &g.Call)
-		lists = append(lists, g.Traces)
-	}
-	for _, list := range lists {
-		for i := range list {
-			texts = append(texts, &list[i])
+func plain(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(terminal.Plain(v.String()))
+	case reflect.Slice:
+		for i := range v.Len() {
+			plain(v.Index(i))
 		}
-	}
-	for _, t := range texts {
-		*t = terminal.Plain(*t)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			plain(v.Field(i))
+		}
 	}
 }

@@ -401,13 +401,9 @@ func (w *Watch) Spans(limit int) []Span {
 			return
 		}
 		sc := r.span.SpanContext()
-		s := Span{Name: r.span.Name(), TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), Depth: depth,
+		service, _ := r.span.Resource().Set().Value("service.name")
+		s := Span{Service: service.AsString(), Name: r.span.Name(), TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), Depth: depth,
 			Started: r.span.StartTime(), Attributes: r.span.Attributes(), ParentEnded: depth == 0 && r.parent != nil}
-		for _, kv := range r.span.Resource().Attributes() {
-			if kv.Key == "service.name" {
-				s.Service = kv.Value.String()
-			}
-		}
 		for _, l := range r.span.Links() {
 			s.Links = append(s.Links, l.SpanContext.SpanID().String())
 		}
