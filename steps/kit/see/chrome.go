@@ -103,10 +103,6 @@ const documentEnd = "\n]}\n"
 // or empties. The error says why that cannot be, and names no path. Later failures
 // go to log.
 func NewChrome(path string, log *slog.Logger) (sdktrace.SpanProcessor, error) {
-	return newChrome(path, log)
-}
-
-func newChrome(path string, log *slog.Logger) (*chrome, error) {
 	f, err := openRegular(path)
 	if err != nil {
 		return nil, err

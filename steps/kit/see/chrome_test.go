@@ -214,10 +214,11 @@ func text(e chromeEvent) string {
 func chromeFile(t *testing.T) (*chrome, func() drawn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "trace.json")
-	c, err := newChrome(path, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	view, err := NewChrome(path, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := view.(*chrome)
 	t.Cleanup(func() { _ = c.file.Close() }) // Windows removes no open file
 	return c, func() drawn {
 		t.Helper()

@@ -36,10 +36,6 @@ type console struct {
 // columns is how wide the terminal is at that moment; 0 cuts nothing. Each tree
 // is one write.
 func NewConsole(w io.Writer, columns func() int, color bool) sdktrace.SpanProcessor {
-	return newConsole(w, columns, color)
-}
-
-func newConsole(w io.Writer, columns func() int, color bool) *console {
 	c := &console{w: w, columns: columns, color: color}
 	c.queue = &queue[*tree]{limit: consoleQueue, write: c.write}
 	c.trees = newTrees(c.queue.put)
@@ -146,7 +142,7 @@ func (p *painter) tree(t *tree) {
 	if t.late {
 		head += ", later"
 	}
-	p.line(part{p.clip(terminal.Plain(head), p.columns), bold})
+	p.line(part{terminal.Plain(head), bold})
 	for _, e := range lines {
 		p.entry(e)
 	}
@@ -346,13 +342,6 @@ func (p *painter) line(parts ...part) {
 		}
 	}
 	p.WriteByte('\n')
-}
-
-func (p *painter) clip(s string, space int) string {
-	if p.columns == 0 {
-		return s
-	}
-	return terminal.Clip(s, space)
 }
 
 func widthOf(line []part) int {

@@ -22,7 +22,9 @@ import (
 )
 
 // plain is a console that writes to a file.
-func plain(out io.Writer) *console { return newConsole(out, func() int { return 0 }, false) }
+func plain(out io.Writer) *console {
+	return NewConsole(out, func() int { return 0 }, false).(*console)
+}
 
 // provider is a separate service.
 func provider(opts ...sdktrace.TracerProviderOption) *sdktrace.TracerProvider {
@@ -161,7 +163,7 @@ func TestConsoleGolden(t *testing.T) {
 		{"console-40.txt", 40, false},
 	} {
 		out := new(webtest.Buffer)
-		sample(t, newConsole(out, func() int { return c.columns }, c.color))
+		sample(t, NewConsole(out, func() int { return c.columns }, c.color))
 		got, path := out.String(), filepath.Join("testdata", c.file)
 		if *update {
 			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {

@@ -25,9 +25,7 @@ type jsonLines struct {
 
 // NewJSON writes each span that ends as a line of JSON, in one write for those
 // that came meanwhile. Its own failures go to log.
-func NewJSON(w io.Writer, log *slog.Logger) sdktrace.SpanProcessor { return newJSONLines(w, log) }
-
-func newJSONLines(w io.Writer, log *slog.Logger) *jsonLines {
+func NewJSON(w io.Writer, log *slog.Logger) sdktrace.SpanProcessor {
 	var once sync.Once
 	write := func(spans []sdktrace.ReadOnlySpan, dropped int) {
 		var b bytes.Buffer

@@ -24,7 +24,7 @@ import (
 // Each line is a span, in the order in which they ended, and says all of it.
 func TestJSONLines(t *testing.T) {
 	out := new(webtest.Buffer)
-	spans := sample(t, newJSONLines(out, slog.New(slog.DiscardHandler)))
+	spans := sample(t, NewJSON(out, slog.New(slog.DiscardHandler)))
 	all := lines(out.String())
 	if len(all) != len(spans) {
 		t.Fatalf("%d lines for %d spans", len(all), len(spans))
@@ -118,7 +118,7 @@ func TestJSONValues(t *testing.T) {
 // A stranger's text moves no cursor, and is in the line all the same.
 func TestJSONIsSafe(t *testing.T) {
 	var out webtest.Buffer
-	j := newJSONLines(&out, slog.New(slog.DiscardHandler))
+	j := NewJSON(&out, slog.New(slog.DiscardHandler))
 	const evil = "\x1b]0;EVIL\a\u009b2J\x7f"
 	_, s := provider(sdktrace.WithSpanProcessor(j)).Tracer("test").Start(t.Context(), evil)
 	s.End()
@@ -139,7 +139,7 @@ func TestJSONIsSafe(t *testing.T) {
 func TestJSONStandsStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, log := &slowWriter{let: make(chan struct{})}, new(webtest.Buffer)
-		j := newJSONLines(out, slog.New(slog.NewTextHandler(log, nil)))
+		j := NewJSON(out, slog.New(slog.NewTextHandler(log, nil)))
 		tracer := provider(sdktrace.WithSpanProcessor(j)).Tracer("test")
 		span := func() { _, s := tracer.Start(t.Context(), "span"); s.End() }
 		span()
@@ -163,7 +163,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left")
 
 func TestJSONCannotBeWritten(t *testing.T) {
 	log := new(webtest.Buffer)
-	sample(t, newJSONLines(broken{}, slog.New(slog.NewTextHandler(log, nil))))
+	sample(t, NewJSON(broken{}, slog.New(slog.NewTextHandler(log, nil))))
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="spans cannot be written as JSON" error="no space left"`) {
 		t.Error(fmt.Sprint("the log: ", got))
 	}

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -57,7 +58,7 @@ func services(p ...sdktrace.SpanProcessor) (plaque, feed *sdktrace.TracerProvide
 // it is written.
 func sample(t *testing.T, p ...sdktrace.SpanProcessor) []sdktrace.ReadOnlySpan {
 	t.Helper()
-	all := new(recorder)
+	all := tracetest.NewSpanRecorder()
 	plaque, feed := services(append(p, all)...)
 	tracer, theirs := plaque.Tracer("test"), feed.Tracer("test")
 	flush := func() {
@@ -137,16 +138,8 @@ func sample(t *testing.T, p ...sdktrace.SpanProcessor) []sdktrace.ReadOnlySpan {
 	alone.SetStatus(codes.Ok, "")
 	alone.End(at(2_002_000))
 	flush()
-	return all.spans
+	return all.Ended()
 }
-
-// recorder keeps what has ended.
-type recorder struct{ spans []sdktrace.ReadOnlySpan }
-
-func (r *recorder) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
-func (r *recorder) OnEnd(s sdktrace.ReadOnlySpan)                   { r.spans = append(r.spans, s) }
-func (r *recorder) ForceFlush(context.Context) error                { return nil }
-func (r *recorder) Shutdown(context.Context) error                  { return nil }
 
 // lines is text without its last line feed, by line.
 func lines(s string) []string { return strings.Split(strings.TrimSuffix(s, "\n"), "\n") }
