@@ -31,7 +31,7 @@ func newDelivery(ctx context.Context, s settings, log *slog.Logger) (*delivery, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("the OTLP exporter for %s: %w", s.shown, err)
 	}
-	d := &delivery{exporter: exporter, limits: limits(s.limits), endpoint: s.shown, room: s.queue, batch: s.batch, log: log}
+	d := &delivery{exporter: exporter, limits: s.limits, endpoint: s.shown, room: s.queue, batch: s.batch, log: log}
 	return d, []sdktrace.SpanProcessor{sdktrace.NewBatchSpanProcessor(d,
 		sdktrace.WithBatchTimeout(s.delay),
 		sdktrace.WithMaxQueueSize(s.queue),

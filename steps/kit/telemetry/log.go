@@ -44,12 +44,11 @@ func parseLevels(setting string) (levels, error) {
 		return levels{}, fmt.Errorf("LOG_LEVEL=%q: %q %s: it can be debug, info, warn or error, and target=level for the lines of one package, with commas between: warn,youtube=debug",
 			setting, entry, what)
 	}
-	entries := strings.Split(setting, ",")
 	if strings.TrimSpace(setting) == "" {
-		entries = nil
+		setting = "info"
 	}
 	given := false // the default level
-	for _, entry := range entries {
+	for entry := range strings.SplitSeq(setting, ",") {
 		entry = strings.TrimSpace(entry)
 		target, name, targeted := strings.Cut(entry, "=")
 		if !targeted {

@@ -104,7 +104,7 @@ func FuzzOutgoing(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, bad string, length, count int) {
 		recorder := tracetest.NewSpanRecorder()
-		l := limits(defaults().limits)
+		l := defaults().limits
 		l.AttributeValueLengthLimit, l.AttributeCountLimit, l.EventCountLimit = length, count, count
 		badSpan(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)), bad)
 		for _, s := range recorder.Ended() {
@@ -144,7 +144,7 @@ func TestMarshalFails(t *testing.T) {
 		{io.ErrUnexpectedEOF, "is Jaeger running?"},
 	} {
 		var log bytes.Buffer
-		d := &delivery{exporter: failing{c.err}, limits: limits(defaults().limits), log: slog.New(slog.NewTextHandler(&log, nil))}
+		d := &delivery{exporter: failing{c.err}, limits: defaults().limits, log: slog.New(slog.NewTextHandler(&log, nil))}
 		_ = d.ExportSpans(t.Context(), tracetest.SpanStubs{{Name: "span"}}.Snapshots())
 		if !strings.Contains(log.String(), c.says) || strings.Contains(log.String(), "Jaeger") != strings.Contains(c.says, "Jaeger") {
 			t.Errorf("%v: the log: %s", c.err, &log)

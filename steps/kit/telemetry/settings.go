@@ -32,7 +32,7 @@ type settings struct {
 	sampler    sdktrace.Sampler
 	never      bool // the sampler is always_off
 	propagator propagation.TextMapPropagator
-	limits     sdktrace.SpanLimits // of what leaves the process
+	limits     limits // of what leaves the process
 }
 
 func defaults() settings {
@@ -51,7 +51,7 @@ func defaults() settings {
 		timeout:    exportTimeout,
 		sampler:    sdktrace.ParentBased(sdktrace.AlwaysSample()),
 		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
-		limits: sdktrace.SpanLimits{
+		limits: limits{
 			AttributeValueLengthLimit:   sdktrace.DefaultAttributeValueLengthLimit,
 			AttributeValueDepthLimit:    sdktrace.DefaultAttributeValueDepthLimit,
 			AttributeCountLimit:         sdktrace.DefaultAttributeCountLimit,
@@ -124,11 +124,7 @@ func Variables() []Variable {
 		{Name: "OTEL_PROPAGATORS", May: "tracecontext, baggage or none, with commas between", read: readPropagators},
 		{Name: "OTEL_TRACES_SAMPLER", May: samplers, read: func(s *settings, v string) error {
 			v = strings.ToLower(v)
-			arg := ratioArg
-			if !strings.HasSuffix(v, "traceidratio") {
-				arg = func() (float64, error) { return 0, nil }
-			}
-			ratio, _ := arg() // an error is the next variable's
+			ratio, _ := ratioArg() // an error is the next variable's
 			s.never = v == "always_off"
 			switch v {
 			case "always_on":
@@ -188,15 +184,15 @@ func Variables() []Variable {
 	}
 	for _, limit := range []struct {
 		names []string // the later one wins
-		of    func(*sdktrace.SpanLimits) *int
+		of    func(*limits) *int
 	}{
-		{[]string{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.AttributeValueLengthLimit }},
-		{[]string{"OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.AttributeCountLimit }},
-		{[]string{"OTEL_SPAN_ATTRIBUTE_VALUE_DEPTH_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.AttributeValueDepthLimit }},
-		{[]string{"OTEL_SPAN_EVENT_COUNT_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.EventCountLimit }},
-		{[]string{"OTEL_SPAN_LINK_COUNT_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.LinkCountLimit }},
-		{[]string{"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.AttributePerEventCountLimit }},
-		{[]string{"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"}, func(l *sdktrace.SpanLimits) *int { return &l.AttributePerLinkCountLimit }},
+		{[]string{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"}, func(l *limits) *int { return &l.AttributeValueLengthLimit }},
+		{[]string{"OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"}, func(l *limits) *int { return &l.AttributeCountLimit }},
+		{[]string{"OTEL_SPAN_ATTRIBUTE_VALUE_DEPTH_LIMIT"}, func(l *limits) *int { return &l.AttributeValueDepthLimit }},
+		{[]string{"OTEL_SPAN_EVENT_COUNT_LIMIT"}, func(l *limits) *int { return &l.EventCountLimit }},
+		{[]string{"OTEL_SPAN_LINK_COUNT_LIMIT"}, func(l *limits) *int { return &l.LinkCountLimit }},
+		{[]string{"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"}, func(l *limits) *int { return &l.AttributePerEventCountLimit }},
+		{[]string{"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"}, func(l *limits) *int { return &l.AttributePerLinkCountLimit }},
 	} {
 		for _, name := range limit.names {
 			all = append(all, Variable{Name: name, May: aLimit, read: func(s *settings, v string) (err error) {

@@ -171,7 +171,7 @@ func New(ctx context.Context, c Config) (*Telemetry, error) {
 		default:
 			continue
 		}
-		t.processors = append(t.processors, outgoing{view, limits(t.settings.limits)})
+		t.processors = append(t.processors, outgoing{view, t.settings.limits})
 	}
 	// At the stop a collector that hangs takes all the time there is.
 	t.processors = append(t.processors, last...)
@@ -229,7 +229,7 @@ func (t *Telemetry) For(service string) trace.TracerProvider {
 
 func (t *Telemetry) newProvider(r *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(r), sdktrace.WithSampler(t.settings.sampler),
-		sdktrace.WithRawSpanLimits(limits(t.settings.limits).recorded())}
+		sdktrace.WithRawSpanLimits(t.settings.limits.recorded())}
 	for _, p := range t.processors {
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
