@@ -19,6 +19,7 @@ import (
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/ports"
 	"plaque/steps/kit/web"
+	"plaque/steps/kit/web/webtest"
 )
 
 // TestMain lets the test binary be a step, in a separate process.
@@ -135,6 +136,17 @@ func command(t *testing.T, env ...string) *exec.Cmd {
 
 var told = regexp.MustCompile(`msg="?([a-z ]+)"? url=(\S+)`)
 
+// leashed is a step that listens, and stops when its input is closed.
+func leashed(t *testing.T, env ...string) (*child, io.WriteCloser) {
+	t.Helper()
+	cmd := command(t, env...)
+	leash, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begin(t, cmd), leash
+}
+
 // begin starts cmd and waits until it listens.
 func begin(t *testing.T, cmd *exec.Cmd) *child {
 	t.Helper()
@@ -179,38 +191,19 @@ func (c *child) wait(t *testing.T) int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-func fetch(t *testing.T, url string) string {
-	t.Helper()
-	res, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // A step starts its own feed and its debug pages, and stops when its standard
 // input does: a parent can stop its child so on every system.
 func TestStopsWhenItsInputEnds(t *testing.T) {
-	cmd := command(t)
-	leash, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := begin(t, cmd)
+	c, leash := leashed(t)
 	_, _ = io.WriteString(leash, "what is written does not matter\n")
-	feed := fetch(t, c.urls["listening"]+"/")
+	feed := webtest.Get(t, c.urls["listening"]+"/")
 	if want := c.urls["feed"] + origin.Path; feed != want {
 		t.Errorf("its feed is at %s, want %s", feed, want)
 	}
-	if !strings.Contains(fetch(t, feed+"?channel_id=x"), "<feed") {
+	if !strings.Contains(webtest.Get(t, feed+"?channel_id=x"), "<feed") {
 		t.Error("the feed is none")
 	}
-	if !strings.Contains(fetch(t, c.urls["debug pages"]+"/debug/pprof/goroutine?debug=1"), "goroutine profile") {
+	if !strings.Contains(webtest.Get(t, c.urls["debug pages"]+"/debug/pprof/goroutine?debug=1"), "goroutine profile") {
 		t.Error("the debug pages are none")
 	}
 	_ = leash.Close()
@@ -231,9 +224,9 @@ func TestRunsWithoutInput(t *testing.T) {
 	cmd.Stdin = null
 	c := begin(t, cmd)
 	for range 50 {
-		fetch(t, c.urls["listening"]+"/")
+		webtest.Get(t, c.urls["listening"]+"/")
 	}
-	fetch(t, c.urls["listening"]+"/fail")
+	webtest.Get(t, c.urls["listening"]+"/fail")
 	if code := c.wait(t); code != 1 || !strings.Contains(c.log.String(), "00-test-step: told to fail") {
 		t.Errorf("exit code %d, want 1 with the step's own error:\n%s", code, c.log.String())
 	}
@@ -247,13 +240,8 @@ func TestSpansAreFlushed(t *testing.T) {
 		bodies <- b
 	}))
 	defer collector.Close()
-	cmd := command(t, "OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
-	leash, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := begin(t, cmd)
-	fetch(t, fetch(t, c.urls["listening"]+"/")+"?channel_id=x") // the feed's span
+	c, leash := leashed(t, "OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
+	webtest.Get(t, webtest.Get(t, c.urls["listening"]+"/")+"?channel_id=x") // the feed's span
 	_ = leash.Close()
 	c.wait(t)
 	close(bodies)
@@ -270,13 +258,8 @@ func TestSpansAreFlushed(t *testing.T) {
 }
 
 func TestFeedElsewhere(t *testing.T) {
-	cmd := command(t, "FEED_URL=http://127.0.0.1:1/theirs")
-	leash, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := begin(t, cmd)
-	if got := fetch(t, c.urls["listening"]+"/"); got != "http://127.0.0.1:1/theirs" || c.urls["feed"] != "" {
+	c, leash := leashed(t, "FEED_URL=http://127.0.0.1:1/theirs")
+	if got := webtest.Get(t, c.urls["listening"]+"/"); got != "http://127.0.0.1:1/theirs" || c.urls["feed"] != "" {
 		t.Errorf("it reads %q, and started %q", got, c.urls["feed"])
 	}
 	_ = leash.Close()

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"plaque/steps/kit/web/webtest"
 )
 
 func TestStopsOnASignal(t *testing.T) {
@@ -19,7 +21,7 @@ func TestStopsOnASignal(t *testing.T) {
 	defer signal.Stop(hangUps)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		c := begin(t, command(t)) // without a pipe
-		fetch(t, c.urls["listening"]+"/")
+		webtest.Get(t, c.urls["listening"]+"/")
 		if err := c.cmd.Process.Signal(s); err != nil {
 			t.Fatal(err)
 		}

@@ -2,14 +2,12 @@ package web_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -145,22 +143,8 @@ func TestFailureIsReadOnce(t *testing.T) {
 		after: func() time.Duration { waits.Add(1); return time.Second },
 		inner: func() error { causes.Add(1); return nil },
 	}
-	w := httptest.NewRecorder()
-	web.Handler(func(http.ResponseWriter, *http.Request) error { return err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	w := answer(func(http.ResponseWriter, *http.Request) error { return err })
 	if w.Code != 503 || texts.Load() != 1 || codes.Load() != 1 || waits.Load() != 1 || causes.Load() != 1 {
 		t.Errorf("%d; Error %d, StatusCode %d, RetryAfter %d, Unwrap %d times", w.Code, texts.Load(), codes.Load(), waits.Load(), causes.Load())
-	}
-}
-
-// A wait at the end of its numbers is a long one, and an impossible status is a
-// 500.
-func TestAnswersAtTheEndsOfNumbers(t *testing.T) {
-	captureLog(t)
-	for err, want := range map[error]string{later(math.MaxInt64): "9223372037", codedError(1 << 40): "", codedError(-1): ""} {
-		w := httptest.NewRecorder()
-		web.Handler(func(http.ResponseWriter, *http.Request) error { return err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-		if got := w.Header().Get("Retry-After"); w.Code != 500 || got != want || !json.Valid(w.Body.Bytes()) {
-			t.Errorf("%v: %d with Retry-After %q: %s", err, w.Code, got, w.Body)
-		}
 	}
 }

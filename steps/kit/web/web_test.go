@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -254,6 +255,13 @@ type codedError int
 func (e codedError) Error() string   { return fmt.Sprintf("error %d", int(e)) }
 func (e codedError) StatusCode() int { return int(e) }
 
+// answer is what a caller gets of web.Handler.
+func answer(h func(http.ResponseWriter, *http.Request) error) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	web.Handler(h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	return w
+}
+
 func TestHandler(t *testing.T) {
 	log := captureLog(t)
 	for _, c := range []struct {
@@ -271,25 +279,22 @@ func TestHandler(t *testing.T) {
 		{fmt.Errorf("load: %w", context.Canceled), 499},
 		{io.EOF, 500},
 	} {
-		h := web.Handler(func(w http.ResponseWriter, _ *http.Request) error {
+		w := answer(func(w http.ResponseWriter, _ *http.Request) error {
 			if c.err != nil {
 				return c.err
 			}
 			return web.JSON(w, map[string]string{"video_id": "a<b"})
 		})
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		h.ServeHTTP(w, r)
-		var answer map[string]string
-		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Header().Get("Content-Type") != "application/json" {
+		var got map[string]string
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%v: %q, %v", c.err, w.Body, err)
 		}
 		want := map[string]string{"video_id": "a<b"}
 		if c.err != nil {
 			want = map[string]string{"error": c.err.Error()} // no trace, so no trace_id
 		}
-		if w.Code != c.status || fmt.Sprint(answer) != fmt.Sprint(want) {
-			t.Errorf("%v: %d %v; want %d %v", c.err, w.Code, answer, c.status, want)
+		if w.Code != c.status || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%v: %d %v; want %d %v", c.err, w.Code, got, c.status, want)
 		}
 	}
 	if got := strings.Count(log.String(), `msg="request failed"`); got != 9 {
@@ -312,11 +317,10 @@ func (l later) RetryAfter() time.Duration { return time.Duration(l) }
 
 // An error that knows when to come again tells it, rounded up.
 func TestRetryAfter(t *testing.T) {
-	for d, want := range map[time.Duration]string{-time.Second: "", 0: "", 1: "1", time.Second: "1", time.Second + 1: "2", time.Minute: "60"} {
-		w := httptest.NewRecorder()
-		web.Handler(func(http.ResponseWriter, *http.Request) error {
+	for d, want := range map[time.Duration]string{-time.Second: "", 0: "", 1: "1", time.Second: "1", time.Second + 1: "2", time.Minute: "60", math.MaxInt64: "9223372037"} {
+		w := answer(func(http.ResponseWriter, *http.Request) error {
 			return fmt.Errorf("%w: %w", later(d), codedError(502))
-		}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		})
 		if got := w.Header().Get("Retry-After"); got != want || w.Code != 502 {
 			t.Errorf("%v: %d with Retry-After %q, want 502 with %q", d, w.Code, got, want)
 		}

@@ -456,18 +456,6 @@ func TestNewest(t *testing.T) {
 	}
 }
 
-func TestDoomed(t *testing.T) {
-	if id := Doomed("abc"); id != "abc" {
-		t.Errorf("got %q", id)
-	}
-	defer func() {
-		if got, _ := recover().(string); !strings.HasPrefix(got, "doom: ") {
-			t.Errorf("recovered %q; want a panic about doom", got)
-		}
-	}()
-	t.Errorf("got %q; want a panic", Doomed("doom"))
-}
-
 // The panic of a load costs neither the connection nor the client's span.
 func TestDoom(t *testing.T) {
 	feed, feedURL := serve(t, noop.NewTracerProvider(), "doom")
