@@ -28,6 +28,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"plaque/steps/kit/need"
 	"plaque/steps/kit/telemetry"
 	"plaque/steps/kit/web/webtest"
 )
@@ -308,17 +309,6 @@ func TestServe(t *testing.T) {
 	stop() // and it listens no more
 }
 
-// onCI reports whether the test is to build parts of Go, which takes a minute on
-// two cores with an empty cache. Elsewhere it says how to have them.
-func onCI(t *testing.T, what string) bool {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		return true
-	}
-	t.Logf("not looked at: %s. Set CI=true to build what that needs.", what)
-	return false
-}
-
 // The profiles name functions and files and no folder: not that of the binary
 // either.
 func TestProfiles(t *testing.T) {
@@ -370,11 +360,12 @@ func profileTexts(t *testing.T, r io.Reader) []string {
 	return texts
 }
 
+// buildsGo is why some tests are CI's.
+const buildsGo = "it builds parts of Go, a minute on two cores with an empty cache"
+
 // go tool pprof reads them all the same.
 func TestToolReadsProfiles(t *testing.T) {
-	if !onCI(t, "what go tool pprof makes of the profiles") {
-		t.SkipNow()
-	}
+	need.Gate(t, buildsGo)
 	p, _ := newPages(t)
 	for path, want := range map[string]string{
 		"/debug/pprof/goroutine":         "debug.TestToolReadsProfiles",
@@ -417,7 +408,7 @@ func TestFlightRecorder(t *testing.T) {
 	if !regexp.MustCompile(`^go 1\.\d+ trace\x00`).Match(b) || !bytes.Contains(b, []byte("cache.get")) {
 		t.Errorf("%d bytes that begin with %.20q and name cache.get: %v", len(b), b, bytes.Contains(b, []byte("cache.get")))
 	}
-	if onCI(t, "what go tool trace makes of the file") {
+	if need.CI() { // else see buildsGo
 		file := filepath.Join(t.TempDir(), "x.trace")
 		if err := os.WriteFile(file, b, 0o600); err != nil {
 			t.Fatal(err)
@@ -467,9 +458,7 @@ func TestLeaks(t *testing.T) {
 		if !strings.Contains(body, "GOEXPERIMENT=goroutineleakprofile go run ./scripts run 07-inflight") {
 			t.Errorf("it does not say how to have the profile:\n%s", body)
 		}
-		if !onCI(t, "the leak profile itself: this Go has it with GOEXPERIMENT=goroutineleakprofile only") {
-			t.SkipNow()
-		}
+		need.Gate(t, buildsGo)
 		cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-v", "-run=^TestLeaks$", ".")
 		cmd.Env = append(os.Environ(), "GOEXPERIMENT=goroutineleakprofile")
 		out, err := cmd.CombinedOutput()

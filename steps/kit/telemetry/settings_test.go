@@ -294,8 +294,7 @@ func TestTimeouts(t *testing.T) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_BSP_EXPORT_TIMEOUT"} {
 		setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+hangs.URL, name+"=10")
 		tel, log := start(t, Config{})
-		_, s := tel.Provider().Tracer("test").Start(t.Context(), "span")
-		s.End()
+		emit(t, tel.Provider(), "span")
 		begin := time.Now()
 		_ = tel.Flush(t.Context())
 		if took := time.Since(begin); took > exportTimeout/2 || !strings.Contains(log.String(), "no spans are delivered") {
@@ -310,8 +309,7 @@ func TestBatches(t *testing.T) {
 	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, "OTEL_BSP_SCHEDULE_DELAY=600000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=3")
 	tel, _ := start(t, Config{})
 	for i := range 3 { // a whole batch goes at once
-		_, s := tel.Provider().Tracer("test").Start(t.Context(), fmt.Sprint(i))
-		s.End()
+		emit(t, tel.Provider(), fmt.Sprint(i))
 	}
 	for range 3 {
 		c.next(t)
