@@ -270,7 +270,7 @@ func (c *chrome) row(d *drawing, s sdktrace.ReadOnlySpan, at slice) int {
 		all = new(rows)
 		c.rows.set(key, all)
 	}
-	i, added := all.take(at.start, at.end)
+	i, added := all.take(span{at.start, at.end})
 	if added {
 		c.tids++
 		all.rows[i].tid = c.tids

@@ -32,16 +32,17 @@ const gaps = 32
 // take takes a place in the first row where all is over by then; else in a gap of
 // one of the first rows; else in a new row. Spans come when they have ended, so
 // one may have begun before others that are there.
-func (r *rows) take(start, end time.Time) (row int, added bool) {
-	row, found := r.over(start)
+func (r *rows) take(s span) (row int, added bool) {
+	row, found := r.over(s.start)
 	for i := 0; !found && i < min(gaps, len(r.rows)); i++ {
-		row, found = i, r.rows[i].fits(start, end)
+		row, found = i, r.rows[i].fits(s)
 	}
 	if !found {
 		row = len(r.rows)
 		r.add()
 	}
-	r.rows[row].insert(span{start, end})
+	taken := &r.rows[row].taken
+	*taken = slices.Insert(*taken, r.rows[row].place(s), s)
 	r.set(row, r.rows[row].over())
 	return row, !found
 }
@@ -100,12 +101,10 @@ func (r *row) place(s span) int {
 }
 
 // fits reports whether nothing in the row overlaps. Spans that touch do not.
-func (r *row) fits(start, end time.Time) bool {
-	i := r.place(span{start, end})
-	if i < len(r.taken) && r.taken[i].start.Before(end) {
+func (r *row) fits(s span) bool {
+	i := r.place(s)
+	if i < len(r.taken) && r.taken[i].start.Before(s.end) {
 		return false
 	}
-	return i == 0 || !r.taken[i-1].end.After(start)
+	return i == 0 || !r.taken[i-1].end.After(s.start)
 }
-
-func (r *row) insert(s span) { r.taken = slices.Insert(r.taken, r.place(s), s) }

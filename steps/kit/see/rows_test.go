@@ -2,6 +2,7 @@ package see
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -20,18 +21,14 @@ func TestRows(t *testing.T) {
 			// What a look at each row finds.
 			first := -1
 			for i := range all.rows {
-				fits := true
-				for _, other := range placed[i] {
-					fits = fits && !(s.start.Before(other.end) && other.start.Before(s.end))
-				}
-				if fits {
+				if !slices.ContainsFunc(placed[i], func(other span) bool { return overlap(s, other) }) {
 					first = i
 					break
 				}
 			}
-			i, added := all.take(s.start, s.end)
+			i, added := all.take(s)
 			for _, other := range placed[i] {
-				if s.start.Before(other.end) && other.start.Before(s.end) {
+				if overlap(s, other) {
 					t.Fatalf("seed %d: row %d has %v and %v", seed, i, other, s)
 				}
 			}
@@ -48,14 +45,13 @@ func TestRows(t *testing.T) {
 	}
 }
 
+func overlap(a, b span) bool { return a.start.Before(b.end) && b.start.Before(a.end) }
+
 // touches reports whether a span of no length stands at the start of s.
 func touches(row []span, s span) bool {
-	for _, other := range row {
-		if other.start.Equal(other.end) && other.start.Equal(s.start) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(row, func(other span) bool {
+		return other.start.Equal(other.end) && other.start.Equal(s.start)
+	})
 }
 
 // Requests that come one after the other share the first row.
@@ -63,7 +59,7 @@ func TestRowsInOrder(t *testing.T) {
 	var all rows
 	for i := range 1000 {
 		start := time.Unix(int64(i), 0)
-		if row, _ := all.take(start, start.Add(time.Second)); row != 0 {
+		if row, _ := all.take(span{start, start.Add(time.Second)}); row != 0 {
 			t.Fatalf("request %d is in row %d", i, row)
 		}
 	}
@@ -79,7 +75,7 @@ func TestRowsAreQuick(t *testing.T) {
 	for round := range 2 {
 		for i := range n {
 			start := time.Unix(int64(1000*round), int64(i))
-			if row, added := all.take(start, start.Add(time.Second)); row != i || added != (round == 0) {
+			if row, added := all.take(span{start, start.Add(time.Second)}); row != i || added != (round == 0) {
 				t.Fatalf("round %d: span %d is in row %d, added: %v", round, i, row, added)
 			}
 			if i%1000 == 0 && time.Since(begin) > 30*time.Second {
