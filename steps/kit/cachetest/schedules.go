@@ -362,7 +362,7 @@ func (s Subject) play(t *testing.T, ops []op) (difference string) {
 			default: // it has ended
 			}
 		}
-		time.Sleep(ttl + s.Timeout + late(ttl))
+		time.Sleep(ttl + s.Timeout + max(time.Second, ttl/10)) // see Subject.Entries
 		synctest.Wait()
 		switch {
 		case difference != "":
@@ -374,9 +374,6 @@ func (s Subject) play(t *testing.T, ops []op) (difference string) {
 	})
 	return difference
 }
-
-// late is how long an expired value may stay in memory.
-func late(ttl time.Duration) time.Duration { return max(time.Second, ttl/10) }
 
 // perform does one op to both; one that has no object does nothing.
 func (s Subject) perform(m *model, r *real, o op) {

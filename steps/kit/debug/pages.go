@@ -31,7 +31,7 @@ const jaegerUI = "http://127.0.0.1:16686"
 // maxSpans bounds the page of running spans.
 const maxSpans = 500
 
-// page renders one of the templates. view has what all of them need.
+// page renders one of the templates with data, and with what all of them need.
 func (p *Pages) page(w http.ResponseWriter, name, title string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	// Ours only: a failure would be the caller who has gone.
