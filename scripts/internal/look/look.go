@@ -1,17 +1,13 @@
 // Package look shows a running step from inside: what its debug pages say,
 // written for a terminal.
+//
+// Its texts are safe to print: debug.Client takes control characters out of them.
 package look
 
 import (
 	"fmt"
 	"time"
-
-	"plaque/steps/kit/terminal"
 )
-
-// clean makes what came over the wire safe to print: no line of ours moves the
-// cursor because a key says so.
-var clean = terminal.Plain
 
 // span is how long something has lasted.
 func span(d time.Duration) string {

@@ -151,21 +151,3 @@ func TestFrameFits(t *testing.T) {
 		}
 	}
 }
-
-// What a key or an error says does not steer the terminal.
-func TestClean(t *testing.T) {
-	s := doomed()
-	s.Flights[0].Key, s.Flights[0].Error, s.Step = "a\x1b[2Jb", "x\ny\x07", "07\r\x1b]0;title"
-	s.Goroutines.Groups[0].Func = "evil\x1b[31m"
-	var b bytes.Buffer
-	look.Stacks(&b, s)
-	v := look.View{Last: s, HasCache: true}
-	for _, text := range []string{b.String(), v.Frame(80, 24)} {
-		if strings.ContainsAny(text, "\x1b\x07\r") || strings.Contains(text, "x\ny") {
-			t.Errorf("control characters in %q", text)
-		}
-	}
-	if !strings.Contains(v.Frame(80, 24), "a·[2Jb") {
-		t.Error("the key is gone")
-	}
-}

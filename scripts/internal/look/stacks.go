@@ -3,6 +3,7 @@ package look
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"plaque/scripts/internal/say"
@@ -29,29 +30,30 @@ var meanings = []struct{ state, says string }{
 
 // Stacks writes what each goroutine of the step waits for.
 func Stacks(w io.Writer, s *debug.State) {
-	fmt.Fprintf(w, "%s, process %d, %s: %s", clean(s.Step), s.PID, clean(s.Go), say.Plural(s.Goroutines.Total, "goroutine"))
+	fmt.Fprintf(w, "%s, process %d, %s: %s", s.Step, s.PID, s.Go, say.Plural(s.Goroutines.Total, "goroutine"))
 	if n := s.Goroutines.Aside; n > 0 {
 		fmt.Fprintf(w, "; %d left out, the runtime's and those of the debug pages", n)
 	}
 	fmt.Fprintln(w)
 	wide := 0
 	for _, g := range s.Goroutines.Groups {
-		wide = max(wide, len(clean(g.State)))
+		wide = max(wide, len(g.State))
 	}
 	for i, g := range s.Goroutines.Groups {
 		if i == 0 || g.Own != s.Goroutines.Groups[i-1].Own {
+			whose := "libraries"
 			if g.Own {
-				fmt.Fprint(w, "\nin our own code:\n\n")
-			} else {
-				fmt.Fprint(w, "\nin libraries:\n\n")
+				whose = "our own code"
 			}
+			fmt.Fprintf(w, "\nin %s:\n\n", whose)
 		}
-		fmt.Fprintf(w, "%5d  %-*s  %s\n", g.Count, wide, clean(g.State), place(g))
+		fmt.Fprintf(w, "%5d  %-*s  %s\n", g.Count, wide, g.State,
+			fmt.Sprintf("%s  %s:%d", debug.ShortFunc(g.Func), strings.TrimSpace(g.File), g.Line))
 		more := func(format string, a ...any) {
 			fmt.Fprintf(w, "%*s%s\n", wide+9, "", fmt.Sprintf(format, a...))
 		}
 		if g.Call != "" {
-			more("in %s", clean(debug.ShortFunc(g.Call)))
+			more("in %s", debug.ShortFunc(g.Call))
 		}
 		if g.Minutes > 0 {
 			more("for %d min", g.Minutes)
@@ -64,21 +66,13 @@ func Stacks(w io.Writer, s *debug.State) {
 				more("and for %d more traces", rest)
 				break
 			}
-			more("for trace %s", clean(id))
+			more("for trace %s", id)
 		}
 	}
 	fmt.Fprintln(w)
 	for _, m := range meanings {
-		for _, g := range s.Goroutines.Groups {
-			if g.State == m.state {
-				fmt.Fprintf(w, "%s: waits %s\n", m.state, m.says)
-				break
-			}
+		if slices.ContainsFunc(s.Goroutines.Groups, func(g stacks.Group) bool { return g.State == m.state }) {
+			fmt.Fprintf(w, "%s: waits %s\n", m.state, m.says)
 		}
 	}
-}
-
-// place is where a group is: cache.(*Cache).Get  cache/cache.go:74.
-func place(g stacks.Group) string {
-	return clean(fmt.Sprintf("%s  %s:%d", debug.ShortFunc(g.Func), strings.TrimSpace(g.File), g.Line))
 }

@@ -33,34 +33,28 @@ type View struct {
 // lines 0 means as many as there are.
 func (v *View) Frame(columns, lines int) string {
 	s := v.Last
-	head := fmt.Sprintf("%s · up %s · %s · %s", clean(s.Step), span(s.At.Sub(s.Began)), say.Plural(s.Goroutines.Total, "goroutine"), say.Plural(s.RunningSpans, "running span"))
+	head := fmt.Sprintf("%s · up %s · %s · %s", s.Step, span(s.At.Sub(s.Began)), say.Plural(s.Goroutines.Total, "goroutine"), say.Plural(s.RunningSpans, "running span"))
 	if v.Keys != "" {
 		head += " · " + v.Keys
 	}
 	out := []string{head, ""}
 	if !v.Silent.IsZero() {
 		out[1] = fmt.Sprintf("NO ANSWER since %s, for %s. This is what it said last.", v.Silent.Format("15:04:05"), span(v.At.Sub(v.Silent)))
-		out = append(out, clean(v.Why.Error()), "")
+		out = append(out, terminal.Plain(v.Why.Error()), "")
 	}
-	air, queues := v.flights()
-	groups := v.groups()
-	counts := v.counters()
+	loads, counts, groups := v.loads(), v.counters(), v.groups()
 	// What has a fixed size is there always; the two lists share the rest.
-	room := len(air) + len(queues) + len(groups)
+	room := len(loads) + len(groups)
 	if lines > 0 {
 		room = max(2, lines-len(out)-len(counts)-4)
 	}
-	if !v.HasCache {
+	if v.HasCache {
+		loads = short(loads, max(room/2, room-len(groups)))
+		out = slices.Concat(out, []string{title(s.Flights)}, loads, []string{""}, counts, []string{""})
+		room -= len(loads)
+	} else {
 		out = append(out, "no cache in this step: flights and hits begin with 05", "")
 		room += len(counts) + 1
-	} else {
-		air = append(air, queues...)
-		out = append(out, title(s.Flights))
-		out = append(out, short(air, max(room/2, room-len(groups)))...)
-		out = append(out, "")
-		out = append(out, counts...)
-		out = append(out, "")
-		room -= min(len(air), max(room/2, room-len(groups)))
 	}
 	out = append(out, "count change  state                 where")
 	out = append(out, short(groups, room)...)
@@ -74,33 +68,32 @@ func (v *View) Frame(columns, lines int) string {
 }
 
 func title(flights []watch.Flight) string {
-	what := "loads" // that nobody can join
-	if len(flights) == 0 || slices.ContainsFunc(flights, func(f watch.Flight) bool { return f.Shared }) {
-		what = "flights"
-	}
 	if len(flights) == 0 {
-		return "no " + what + " in the air"
+		return "no flights in the air"
+	}
+	what := "loads" // that nobody can join
+	if slices.ContainsFunc(flights, func(f watch.Flight) bool { return f.Shared }) {
+		what = "flights"
 	}
 	return fmt.Sprintf("%-24s  %10s  %7s  %s", fmt.Sprintf("%s in the air: %d", what, len(flights)), "age", "waiters", "trace of the leader")
 }
 
-// flights are the lines of the loads in the air, and of callers who wait for a
-// lock.
-func (v *View) flights() (air, queues []string) {
+// loads are the lines of the loads in the air, and of callers who wait for a lock.
+func (v *View) loads() (out []string) {
 	for _, f := range v.Last.Flights {
-		key, waiters := cmp.Or(clean(f.Key), "(no key)"), fmt.Sprint(f.Waiters)
+		key, waiters := cmp.Or(f.Key, "(no key)"), fmt.Sprint(f.Waiters)
 		if !f.Shared { // nobody can join it
 			waiters = "-"
 		}
-		air = append(air, fmt.Sprintf("%-24s  %10s  %7s  %s", cut(key, 24), span(ms(f.AgeMS)), waiters, clean(f.TraceID)))
+		out = append(out, fmt.Sprintf("%-24s  %10s  %7s  %s", cut(key, 24), span(ms(f.AgeMS)), waiters, f.TraceID))
 		if f.Ended {
-			air = append(air, fmt.Sprintf("  ended %s ago: %s; nobody wakes those who wait", span(ms(f.EndedMS)), cmp.Or(clean(f.Error), "no error")))
+			out = append(out, fmt.Sprintf("  ended %s ago: %s; nobody wakes those who wait", span(ms(f.EndedMS)), cmp.Or(f.Error, "no error")))
 		}
 	}
 	for _, q := range v.Last.Queues {
-		queues = append(queues, fmt.Sprintf("%-24s  %10s  %7d  wait for the cache's lock", cut(clean(q.Key), 24), span(ms(q.AgeMS)), q.Callers))
+		out = append(out, fmt.Sprintf("%-24s  %10s  %7d  wait for the cache's lock", cut(q.Key, 24), span(ms(q.AgeMS)), q.Callers))
 	}
-	return air, queues
+	return out
 }
 
 // counters are the lines of what the cache has answered. Columns that only step
@@ -115,29 +108,28 @@ func (v *View) counters() []string {
 	names, rates, counts := "            ", "per second  ", "since start "
 	for _, column := range []struct {
 		name       string
-		width      int
 		now, was   int64
 		ifThereAre bool
 	}{
-		{"hits", 8, c.Hits, before.Hits, false},
-		{"stale", 8, c.Stale, before.Stale, true},
-		{"misses", 8, c.Misses, before.Misses, false},
-		{"joined", 8, c.Joined, before.Joined, false},
-		{"failed", 8, c.Failed, before.Failed, true},
-		{"busy", 8, c.Busy, before.Busy, true},
-		{"loads", 8, c.Loads, before.Loads, false},
-		{"no result", 11, c.Unknown, before.Unknown, false},
+		{"hits", c.Hits, before.Hits, false},
+		{"stale", c.Stale, before.Stale, true},
+		{"misses", c.Misses, before.Misses, false},
+		{"joined", c.Joined, before.Joined, false},
+		{"failed", c.Failed, before.Failed, true},
+		{"busy", c.Busy, before.Busy, true},
+		{"loads", c.Loads, before.Loads, false},
+		{"no result", c.Unknown, before.Unknown, false},
 	} {
 		if column.ifThereAre && column.now == 0 {
 			continue
 		}
-		rate := ""
+		width, rate := max(8, len(column.name)+2), ""
 		if seconds > 0 {
 			rate = fmt.Sprintf("%.1f", max(0, float64(column.now-column.was)/seconds))
 		}
-		names += fmt.Sprintf("%*s", column.width, column.name)
-		rates += fmt.Sprintf("%*s", column.width, rate)
-		counts += fmt.Sprintf("%*d", column.width, column.now)
+		names += fmt.Sprintf("%*s", width, column.name)
+		rates += fmt.Sprintf("%*s", width, rate)
+		counts += fmt.Sprintf("%*d", width, column.now)
 	}
 	return []string{names, rates, counts}
 }
@@ -150,17 +142,12 @@ func (v *View) groups() []string {
 		line                  int
 	}
 	of := func(g stacks.Group) key { return key{g.State, g.Func, g.File, g.Call, g.Line} }
+	all := slices.Clone(v.Last.Goroutines.Groups)
 	before := map[key]int{}
-	var all []stacks.Group
-	all = append(all, v.Last.Goroutines.Groups...)
 	if v.Before != nil {
-		now := map[key]bool{}
-		for _, g := range all {
-			now[of(g)] = true
-		}
 		for _, g := range v.Before.Goroutines.Groups {
 			before[of(g)] = g.Count
-			if !now[of(g)] {
+			if !slices.ContainsFunc(all, func(is stacks.Group) bool { return of(is) == of(g) }) {
 				g.Count = 0
 				all = append(all, g)
 			}
@@ -172,8 +159,8 @@ func (v *View) groups() []string {
 		if n := g.Count - before[of(g)]; v.Before != nil && n != 0 {
 			change = fmt.Sprintf("%+d", n)
 		}
-		out = append(out, fmt.Sprintf("%5d %6s  %-20s  %s %s:%d", g.Count, change, cut(clean(g.State), 20),
-			clean(debug.ShortFunc(g.Func)), clean(path.Base(g.File)), g.Line))
+		out = append(out, fmt.Sprintf("%5d %6s  %-20s  %s %s:%d", g.Count, change, cut(g.State, 20),
+			debug.ShortFunc(g.Func), path.Base(g.File), g.Line))
 	}
 	return out
 }
@@ -183,7 +170,6 @@ func short(lines []string, n int) []string {
 	if len(lines) <= n {
 		return lines
 	}
-	n = max(n, 1)
 	return append(lines[:n-1:n-1], fmt.Sprintf("  and %s", say.Plural(len(lines)-n+1, "more line")))
 }
 
