@@ -17,7 +17,7 @@ import (
 // tourFiles are what a tour leaves beside its text.
 type tourFiles struct {
 	report []*page.File
-	traces *saved.Folder // nil for none
+	traces saved.Folder // "" for none
 }
 
 // write writes the files. ended is why the tour has ended early, or nil: what it has
@@ -27,7 +27,7 @@ func (f tourFiles) write(ctx context.Context, e *env, t *tour.Tour, when time.Ti
 	if f.report != nil {
 		err = errors.Join(err, e.report(ctx, f.report, t, when, ended))
 	}
-	if f.traces == nil {
+	if f.traces == "" {
 		return err
 	}
 	n := 0
@@ -37,7 +37,7 @@ func (f tourFiles) write(ctx context.Context, e *env, t *tour.Tour, when time.Ti
 			n, err = n+more, errors.Join(err, failed)
 		}
 	}
-	fmt.Fprintf(e.stderr, "%s in %s: choose Upload on Jaeger's search page\n\n", say.Plural(n, "trace"), f.traces.Dir())
+	fmt.Fprintf(e.stderr, "%s in %s: choose Upload on Jaeger's search page\n\n", say.Plural(n, "trace"), f.traces)
 	return err
 }
 

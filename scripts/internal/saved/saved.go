@@ -18,36 +18,34 @@ import (
 	"plaque/scripts/internal/otlp"
 )
 
-// Folder takes a tour's traces, a file each.
-type Folder struct{ dir string }
+// Folder takes a tour's traces, a file each. Make it with Open.
+type Folder string
 
 // Open makes the folder, and makes sure that it can be written to: otherwise a
 // whole tour would run for nothing.
-func Open(dir string) (*Folder, error) {
+func Open(dir string) (Folder, error) {
 	err := errors.New("it has no name")
 	if dir != "" {
 		err = os.MkdirAll(dir, 0o755)
 	}
+	f := Folder(dir)
 	if err == nil {
-		f := &Folder{dir}
-		if err = f.write(".try", nil); err == nil {
-			return f, os.Remove(filepath.Join(dir, ".try"))
-		}
+		err = f.write(".try", nil)
 	}
-	return nil, fmt.Errorf("no traces can be written to %s: %w; name a folder that is yours, or one that is not there yet", dir, err)
+	if err != nil {
+		return "", fmt.Errorf("no traces can be written to %s: %w; name a folder that is yours, or one that is not there yet", dir, err)
+	}
+	return f, os.Remove(filepath.Join(dir, ".try"))
 }
-
-// Dir is the folder, as it was given.
-func (f *Folder) Dir() string { return f.dir }
 
 // Save writes the trace of each act of an experiment, and returns how many there
 // were. Acts during which nobody called have none.
-func (f *Folder) Save(step string, r *lab.Result) (n int, err error) {
+func (f Folder) Save(step string, r *lab.Result) (n int, err error) {
 	for i, a := range r.Acts {
 		if a.TraceID == "" || len(a.Spans) == 0 {
 			continue
 		}
-		b, err := json.MarshalIndent(document(a.TraceID, a.Spans), "", " ")
+		b, err := json.MarshalIndent(map[string][]trace{"data": {document(a.TraceID, a.Spans)}}, "", " ")
 		if err == nil {
 			err = f.write(fmt.Sprintf("%s-%s-%d.json", step, slug(r.Experiment.Name), i+1), b)
 		}
@@ -60,14 +58,14 @@ func (f *Folder) Save(step string, r *lab.Result) (n int, err error) {
 }
 
 // write writes a file that is there as a whole or, with an error, not at all.
-func (f *Folder) write(name string, b []byte) (err error) {
-	tmp, err := os.CreateTemp(f.dir, ".trace-*")
+func (f Folder) write(name string, b []byte) (err error) {
+	tmp, err := os.CreateTemp(string(f), ".trace-*")
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(b)
 	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(f.dir, name))
+		err = os.Rename(tmp.Name(), filepath.Join(string(f), name))
 	}
 	if err != nil {
 		_ = os.Remove(tmp.Name())
@@ -82,11 +80,8 @@ func slug(name string) string {
 	return strings.Trim(noName.ReplaceAllString(strings.ToLower(name), "-"), "-")
 }
 
-// The document is what Jaeger's API answers for a trace, and its search page takes.
+// A trace as Jaeger's API answers it, and as its search page takes it.
 type (
-	traces struct {
-		Data []trace `json:"data"`
-	}
 	trace struct {
 		TraceID   string             `json:"traceID"`
 		Spans     []span             `json:"spans"`
@@ -125,7 +120,7 @@ type (
 
 // document is the spans of an act as one trace. Jaeger shows one trace a file, so
 // spans of others, such as the accept of a connection, are left out.
-func document(id string, spans []otlp.Span) traces {
+func document(id string, spans []otlp.Span) trace {
 	t := trace{TraceID: id, Processes: map[string]process{}}
 	for _, s := range slices.SortedFunc(slices.Values(spans), otlp.Compare) {
 		if s.TraceID != id {
@@ -152,7 +147,7 @@ func document(id string, spans []otlp.Span) traces {
 		}
 		t.Spans = append(t.Spans, is)
 	}
-	return traces{[]trace{t}}
+	return t
 }
 
 // tags are attributes, by name.
