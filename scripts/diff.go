@@ -68,10 +68,7 @@ func diffCommand(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	pictures, err := report.Bursts(before, s, left, right, say.Columns(e.stdout, report.SideBySide))
-	if err != nil {
-		return err
-	}
+	pictures := report.Bursts(before, s, left, right, say.Columns(e.stdout, report.SideBySide))
 	p.Linef("%s\n\n%s", p.Bold("The two side by side"), pictures)
 	return report.FirstLie(left, right)
 }

@@ -341,10 +341,7 @@ func TestSideBySide(t *testing.T) {
 		beside  bool
 	}{{"120", true}, {"", true}, {"119", false}, {"80", false}, {"60", false}} {
 		t.Setenv("COLUMNS", c.columns)
-		pictures, err := report.Bursts(lessons[0], lessons[1], acts[0], acts[1], say.Columns(io.Discard, report.SideBySide))
-		if err != nil {
-			t.Fatal(err)
-		}
+		pictures := report.Bursts(lessons[0], lessons[1], acts[0], acts[1], say.Columns(io.Discard, report.SideBySide))
 		beside := false
 		for line := range strings.Lines(pictures) {
 			beside = beside || strings.Count(line, "ask slowly") == 2

@@ -9,7 +9,7 @@ func TestBeside(t *testing.T) {
 		{"a\n", "b\n\nc\n", "a    b\n\n     c\n"},
 		{"a\n\nb\n", "c\n", "a    c\n\nb\n"},
 	} {
-		if got := Beside(c.left, c.right, 3); got != c.want {
+		if got := beside(c.left, c.right, 3); got != c.want {
 			t.Errorf("%q beside %q is %q, want %q", c.left, c.right, got, c.want)
 		}
 	}

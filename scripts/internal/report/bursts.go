@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"plaque/scripts/internal/build"
@@ -52,51 +51,65 @@ func FirstLie(acts ...*lab.Outcome) error {
 // Bursts draws the acts of two steps next to each other. It draws one under the
 // other where the text must be narrower than SideBySide columns, or where a
 // picture had to be cut.
-func Bursts(before, s *lesson.Lesson, left, right *lab.Outcome, width int) (string, error) {
+func Bursts(before, s *lesson.Lesson, left, right *lab.Outcome, width int) string {
+	both := func(o waterfall.Options) (string, string) {
+		return drawBurst(before, left, o), drawBurst(s, right, o)
+	}
 	if width >= SideBySide {
-		column := (SideBySide - len(Gap)) / 2
-		l, err := drawBurst(before, left, waterfall.Options{Width: column})
-		if err != nil {
-			return "", err
-		}
-		r, err := drawBurst(s, right, waterfall.Options{Width: column})
-		if err != nil {
-			return "", err
-		}
-		if !strings.Contains(l+r, "…") {
-			return Beside(l, r, column), nil
+		column := (SideBySide - len(gap)) / 2
+		if l, r := both(waterfall.Options{Width: column}); !strings.Contains(l+r, "…") {
+			return beside(l, r, column)
 		}
 	}
-	o := waterfall.Options{Width: min(width, 100), Notes: tour.Notes}
-	l, err := drawBurst(before, left, o)
-	if err != nil {
-		return "", err
+	l, r := both(waterfall.Options{Width: min(width, 100), Notes: tour.Notes})
+	return l + "\n" + r
+}
+
+const gap = "  " // between two columns
+
+// beside puts two texts next to each other. The left one is padded to that many
+// columns, which it must not exceed; the shorter one ends first. Every character
+// of what we draw takes one column.
+func beside(left, right string, columns int) string {
+	var b strings.Builder
+	l, r := strings.Split(strings.TrimSuffix(left, "\n"), "\n"), strings.Split(strings.TrimSuffix(right, "\n"), "\n")
+	for i := range max(len(l), len(r)) {
+		var at, its string
+		if i < len(l) {
+			at = l[i]
+		}
+		if i < len(r) {
+			its = r[i]
+		}
+		line := fmt.Sprintf("%-*s%s%s", columns, at, gap, its)
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	r, err := drawBurst(s, right, o)
-	return l + "\n" + r, err
+	return b.String()
 }
 
 // drawBurst is an act's picture below its step's name and what came out.
-func drawBurst(s *lesson.Lesson, a *lab.Outcome, o waterfall.Options) (string, error) {
-	var b bytes.Buffer
-	fmt.Fprintln(&b, s.Step)
-	fmt.Fprint(&b, lab.Answers(a.Answers))
+func drawBurst(s *lesson.Lesson, a *lab.Outcome, o waterfall.Options) string {
+	head := s.Step + "\n" + lab.Answers(a.Answers)
 	if s.ReadsFeed() {
-		fmt.Fprintf(&b, ", %s", say.Plural(a.Loads, "load"))
+		head += ", " + say.Plural(a.Loads, "load")
 	}
-	b.WriteString("\n\n")
 	o.Only = a.Act.Picture
-	var picture bytes.Buffer
-	if err := waterfall.Waterfall(&picture, drawn(a), o); err != nil {
-		return "", err
+	return head + "\n\n" + draw(drawn(a), o)
+}
+
+// draw draws spans, without how many others there are: that is no claim, and says
+// nothing beside a neighbour.
+func draw(spans []otlp.Span, o waterfall.Options) string {
+	var picture, b strings.Builder
+	if err := waterfall.Waterfall(&picture, spans, o); err != nil {
+		panic(err) // no text of ours is too narrow for one
 	}
 	for line := range strings.Lines(picture.String()) {
-		// How many helper spans there are says nothing beside a neighbour.
 		if !strings.HasPrefix(line, "not drawn:") {
-			b.WriteString(line)
+			b.WriteString(strings.TrimRight(line, " \n") + "\n")
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // drawn are an act's spans without the links that lead out of its picture.

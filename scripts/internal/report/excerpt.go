@@ -5,8 +5,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,11 +21,10 @@ import (
 // variable, or Type.Method. Without #NAME it is the whole file.
 func excerpts(dir, page string) (map[string]string, error) {
 	blocks := map[string]string{}
-	for _, part := range strings.Split(page, begin)[1:] {
-		name, _, closed := strings.Cut(part, close+"\n")
+	for _, name := range blockNames(page) {
 		what, code := strings.CutPrefix(name, "code ")
-		if !closed || !code {
-			continue // Fill knows what to say
+		if !code {
+			continue
 		}
 		text, err := excerpt(dir, what)
 		if err != nil {
@@ -56,10 +57,7 @@ func excerpt(dir, what string) (string, error) {
 	var all []string
 	for _, d := range file.Decls {
 		names, doc := declares(d)
-		for _, n := range names {
-			if n != name {
-				continue
-			}
+		if slices.Contains(names, name) {
 			from := d.Pos()
 			if doc != nil {
 				from = doc.Pos()
@@ -76,8 +74,9 @@ func declares(d ast.Decl) (names []string, doc *ast.CommentGroup) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
 		name := d.Name.Name
-		if d.Recv != nil && len(d.Recv.List) == 1 {
-			name = receiver(d.Recv.List[0].Type) + "." + name
+		if d.Recv != nil {
+			of, _, _ := strings.Cut(types.ExprString(d.Recv.List[0].Type), "[") // its parameters
+			name = strings.TrimPrefix(of, "*") + "." + name
 		}
 		return []string{name}, d.Doc
 	case *ast.GenDecl:
@@ -94,19 +93,4 @@ func declares(d ast.Decl) (names []string, doc *ast.CommentGroup) {
 		return names, d.Doc
 	}
 	return nil, nil
-}
-
-// receiver is the name of a method's type, without its star and its parameters.
-func receiver(t ast.Expr) string {
-	switch t := t.(type) {
-	case *ast.StarExpr:
-		return receiver(t.X)
-	case *ast.IndexExpr:
-		return receiver(t.X)
-	case *ast.IndexListExpr:
-		return receiver(t.X)
-	case *ast.Ident:
-		return t.Name
-	}
-	return ""
 }

@@ -155,18 +155,12 @@ func Fingerprints(steps []*lesson.Lesson) string {
 
 // Claim is the head of a step's page.
 func Claim(steps []*lesson.Lesson, s *lesson.Lesson) string {
-	var way []string
-	for i, other := range steps {
-		if other != s {
-			continue
-		}
-		if i > 0 {
-			way = append(way, fmt.Sprintf("before: [%s](../%s)", steps[i-1].Step, steps[i-1].Step))
-		}
-		way = append(way, fmt.Sprintf("%d minutes", s.Minutes))
-		if i+1 < len(steps) {
-			way = append(way, fmt.Sprintf("next: [%s](../%s)", steps[i+1].Step, steps[i+1].Step))
-		}
+	way := []string{fmt.Sprintf("%d minutes", s.Minutes)}
+	if before := lesson.Before(steps, s); before != nil {
+		way = slices.Insert(way, 0, fmt.Sprintf("before: [%s](../%s)", before.Step, before.Step))
+	}
+	if after := lesson.After(steps, s); after != nil {
+		way = append(way, fmt.Sprintf("next: [%s](../%s)", after.Step, after.Step))
 	}
 	return fmt.Sprintf("> %s\n\n%s\n", flat(s.Claim), strings.Join(way, " · "))
 }
@@ -189,15 +183,12 @@ func Rows(before, s *lesson.Lesson) string {
 	return b.String()
 }
 
-// Next is what a step still lacks and the next one mends; then what breaks, in a
-// sentence. after is nil for the last step.
+// Next is what a step still lacks and the next one mends.
 func Next(s, after *lesson.Lesson) string {
 	var b strings.Builder
-	if after != nil {
-		for _, p := range property.All {
-			if s.Fingerprint[p.Name] == "no" && after.Fingerprint[p.Name] == "yes" {
-				fmt.Fprintf(&b, "- ✗ %s\n", p.Says)
-			}
+	for _, p := range property.All {
+		if s.Fingerprint[p.Name] == "no" && after.Has(p) {
+			fmt.Fprintf(&b, "- ✗ %s\n", p.Says)
 		}
 	}
 	return b.String()
@@ -276,15 +267,13 @@ func Exercise(s *lesson.Lesson, diff string) string {
 			fmt.Fprintf(&b, "- ✗ %s: %s\n", p.Says, flat(seen))
 		}
 	}
-	// In the checker's order, whatever the lesson's is.
-	var kept []string
-	for _, p := range property.All {
-		if slices.Contains(e.Keeps, p.Name) {
-			kept = append(kept, "- ✓ "+p.Says+"\n")
-		}
+	if len(e.Keeps) > 0 {
+		b.WriteString("\nThese must stay so:\n\n")
 	}
-	if len(kept) > 0 {
-		fmt.Fprintf(&b, "\nThese must stay so:\n\n%s", strings.Join(kept, ""))
+	for _, p := range property.All { // in the checker's order, whatever the lesson's is
+		if slices.Contains(e.Keeps, p.Name) {
+			fmt.Fprintf(&b, "- ✓ %s\n", p.Says)
+		}
 	}
 	for i, hint := range e.Hints {
 		fmt.Fprintf(&b, "\n<details><summary>Hint %d</summary>\n\n%s\n\n</details>\n", i+1, flat(hint))

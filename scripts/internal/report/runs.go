@@ -1,8 +1,10 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,78 +31,46 @@ type RanAct struct {
 // experiment with its pictures, <!-- generated: screen a doomed load --> what
 // `stacks` or `top` printed in it, <!-- generated: histogram the stampede --> how
 // long answers took, <!-- generated: table a feed that fails --> a folded table of
-// its acts, and <!-- generated: experiments --> one of all the other experiments.
-const (
-	runBlock    = "run "
-	screenBlock = "screen "
-	heyBlock    = "histogram "
-	tableBlock  = "table "
-	theRest     = "experiments"
-)
+// its acts, and <!-- generated: experiments --> one of all the experiments that
+// have no block run or table.
+var shows = map[string]func(Ran) (string, error){"run": Ran.text, "screen": Ran.screen, "histogram": Ran.histogram, "table": Ran.table}
+
+const theRest = "experiments"
 
 // Runs are the blocks of a page that show experiments. Each experiment must
 // stand on the page, and each block must name one.
 func Runs(page string, ran []Ran) (map[string]string, error) {
 	blocks := map[string]string{}
-	left := map[string]bool{}
-	byName := map[string]Ran{}
-	for _, r := range ran {
-		left[r.Name], byName[r.Name] = true, r
-	}
-	rest := false
-	for _, name := range blockNames(page) {
-		kind, of := "", ""
-		switch {
-		case name == theRest:
-			rest = true
-			continue
-		case strings.HasPrefix(name, runBlock):
-			kind, of = runBlock, strings.TrimPrefix(name, runBlock)
-		case strings.HasPrefix(name, screenBlock):
-			kind, of = screenBlock, strings.TrimPrefix(name, screenBlock)
-		case strings.HasPrefix(name, heyBlock):
-			kind, of = heyBlock, strings.TrimPrefix(name, heyBlock)
-		case strings.HasPrefix(name, tableBlock):
-			kind, of = tableBlock, strings.TrimPrefix(name, tableBlock)
-		default:
+	others := slices.Clone(ran)
+	names := blockNames(page)
+	for _, name := range names {
+		kind, of, _ := strings.Cut(name, " ")
+		show := shows[kind]
+		if show == nil {
 			continue
 		}
-		r, ok := byName[of]
-		if !ok {
+		is := func(r Ran) bool { return r.Name == of }
+		i := slices.IndexFunc(ran, is)
+		if i < 0 {
 			return nil, fmt.Errorf("block %q: the step has no experiment %q", name, of)
 		}
-		if kind == runBlock {
-			delete(left, of)
-			blocks[name] = r.text()
-			continue
+		text, err := show(ran[i])
+		if err != nil {
+			return nil, fmt.Errorf("block %q: %w", name, err)
 		}
-		if kind == tableBlock {
-			delete(left, of)
-			blocks[name] = r.acts()
-			continue
-		}
-		screen, missing := r.first(func(a RanAct) string { return a.Screen }), "nobody looks inside in that experiment: give one of its acts a `look`"
-		if kind == heyBlock {
-			screen, missing = r.first(RanAct.histogram), "hey has no histogram of that experiment"
-		}
-		if screen == "" {
-			return nil, fmt.Errorf("block %q: %s", name, missing)
-		}
-		blocks[name] = fence(screen)
-	}
-	var others []Ran
-	for _, r := range ran {
-		if left[r.Name] {
-			others = append(others, r)
+		blocks[name] = text
+		if kind == "run" || kind == "table" {
+			others = slices.DeleteFunc(others, is)
 		}
 	}
+	rest := slices.Contains(names, theRest)
 	switch {
 	case rest && len(others) == 0:
 		return nil, fmt.Errorf("block %q: every experiment stands on the page already", theRest)
 	case rest:
 		blocks[theRest] = list(others)
 	case len(others) > 0:
-		return nil, fmt.Errorf("the page does not show the experiment %q: add a block %q or %q", others[0].Name, runBlock+others[0].Name, theRest)
+		return nil, fmt.Errorf("the page does not show the experiment %q: add a block %q or %q", others[0].Name, "run "+others[0].Name, theRest)
 	}
 	return blocks, nil
 }
@@ -119,7 +89,7 @@ func fence(text string) string { return "```text\n" + strings.TrimRight(text, "\
 
 // text is an experiment as a page shows it: what was done, the picture, and what
 // came out.
-func (r Ran) text() string {
+func (r Ran) text() (string, error) {
 	var b strings.Builder
 	for i, a := range r.Acts {
 		if i > 0 {
@@ -133,38 +103,40 @@ func (r Ran) text() string {
 			fmt.Fprintf(&b, "  %s\n", s)
 		}
 	}
-	return flat(r.Says) + "\n\n" + fence(b.String())
+	return flat(r.Says) + "\n\n" + fence(b.String()), nil
 }
 
-// first is what the first act has that has any.
-func (r Ran) first(of func(RanAct) string) string {
+// screen is what a command printed in the first act in which somebody looked.
+func (r Ran) screen() (string, error) {
 	for _, a := range r.Acts {
-		if text := of(a); text != "" {
-			return text
+		if a.Screen != "" {
+			return fence(a.Screen), nil
 		}
 	}
-	return ""
+	return "", errors.New("nobody looks inside in that experiment: give one of its acts a `look`")
 }
 
-// histogram is how long answers took, and what they were, as hey prints it.
-func (a RanAct) histogram() string {
-	bars := lab.Histogram(a.Hey)
-	_, answers, ok := strings.Cut(a.Hey, statusCodes)
-	if bars == "" || !ok {
-		return ""
+// histogram is how long answers took, and what they were, as hey prints it of the
+// first act in which it was answered.
+func (r Ran) histogram() (string, error) {
+	for _, a := range r.Acts {
+		bars := lab.Histogram(a.Hey)
+		if _, answers, ok := strings.Cut(a.Hey, statusCodes); ok && bars != "" {
+			return fence("Response time histogram:\n" + bars + "\n\n" + statusCodes + answers), nil
+		}
 	}
-	return "Response time histogram:\n" + bars + "\n\n" + statusCodes + answers
+	return "", errors.New("hey has no histogram of that experiment")
 }
 
-// acts shows an experiment whose acts are alike, a row each, folded.
-func (r Ran) acts() string {
+// table shows an experiment whose acts are alike, a row each, folded.
+func (r Ran) table() (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<details><summary>%s, in %d acts</summary>\n\n%s\n\n| what is done | what comes out |\n|---|---|\n", capital(r.Name), len(r.Acts), flat(r.Says))
 	for _, a := range r.Acts {
 		fmt.Fprintf(&b, "| %s | %s |\n", cell(a.Does), cell(strings.Join(a.Seen, " · ")))
 	}
 	b.WriteString("\n</details>\n")
-	return b.String()
+	return b.String(), nil
 }
 
 // list shows experiments without their pictures, folded: what each is about, then
@@ -247,7 +219,7 @@ func crowds(histogram string) string {
 		}
 		empty, slow = 0, slow+n
 	}
-	return fmt.Sprintf("%d fast, %d slow, %s", fast, slow, strings.Join(strings.Fields(rest), " "))
+	return fmt.Sprintf("%d fast, %d slow, %s", fast, slow, flat(rest))
 }
 
 // row is a row of hey's histogram, with its number of answers.
@@ -260,14 +232,13 @@ var moment = regexp.MustCompile(`process \d+|\b[0-9a-f]{32}\b|\b\d+(\.\d+)? (s|m
 // stays reports whether two texts of a block differ in nothing but the moment.
 // Then the one that stands on the page stays: it is a real one, too.
 func stays(block, old, is string) bool {
-	switch {
-	case strings.HasPrefix(block, heyBlock):
-		return crowds(old) == crowds(is)
-	case !strings.HasPrefix(block, screenBlock):
+	mask := crowds
+	switch kind, _, _ := strings.Cut(block, " "); kind {
+	case "histogram":
+	case "screen":
+		mask = func(s string) string { return flat(moment.ReplaceAllString(s, "…")) }
+	default:
 		return false
-	}
-	mask := func(s string) string {
-		return strings.Join(strings.Fields(moment.ReplaceAllString(s, "…")), " ")
 	}
 	return mask(old) == mask(is)
 }

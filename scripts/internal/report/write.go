@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"plaque/scripts/internal/build"
 	"plaque/scripts/internal/diff"
@@ -30,7 +28,6 @@ type Writer struct {
 	Check   bool             // change nothing: a page that is out of date is an error
 	Log     io.Writer        // how far it is
 
-	lab  *lab.Lab
 	bins *build.Bins
 	ran  map[*lesson.Lesson]*runs
 }
@@ -38,7 +35,6 @@ type Writer struct {
 // runs are the experiments of a step, or why they tell nothing.
 type runs struct {
 	results []*lab.Result
-	shown   []Ran // what a page can show of them
 	err     error
 }
 
@@ -58,10 +54,6 @@ func (w *Writer) Write(ctx context.Context, steps []*lesson.Lesson) error {
 		return err
 	}
 	defer w.bins.Close()
-	if w.lab, err = lab.New(ctx, w.bins.HeyPath(), ""); err != nil {
-		return err
-	}
-	defer w.lab.Close()
 	w.runAll(ctx, steps)
 	var failed []error
 	for _, s := range steps {
@@ -116,7 +108,7 @@ func (w *Writer) runAll(ctx context.Context, steps []*lesson.Lesson) {
 		fmt.Fprintln(w.Log, s.Step)
 		running.Go(func() {
 			defer func() { <-slots }()
-			r.err = w.experiments(ctx, s, r)
+			r.results, r.err = w.experiments(ctx, s)
 		})
 	}
 	running.Wait()
@@ -134,7 +126,7 @@ func (w *Writer) step(ctx context.Context, s *lesson.Lesson) error {
 	if ran.err != nil {
 		return ran.err
 	}
-	blocks, err := Runs(page, ran.shown)
+	blocks, err := Runs(page, shown(s, ran.results))
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -181,24 +173,26 @@ func (w *Writer) beside(ctx context.Context, before, s *lesson.Lesson) (string, 
 	if err != nil {
 		return "", err
 	}
-	two, err := Bursts(before, s, left, right, SideBySide)
-	return fence(two), err
+	return fence(Bursts(before, s, left, right, SideBySide)), nil
 }
 
 // still is the act that stands for a step beside its neighbour. It has run
-// already if the step's own page has been written.
+// already if the step's own page is written, too.
 func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.Outcome, error) {
-	x, i := lesson.Shown(s, neighbour)
-	results := []*lab.Result(nil)
 	if ran := w.ran[s]; ran != nil {
-		results = ran.results
-	}
-	for _, r := range results {
-		if r.Experiment.Name == x.Name {
-			return stillAct(r.Acts[i]), nil
+		x, i := lesson.Shown(s, neighbour)
+		for _, r := range ran.results {
+			if r.Experiment.Name == x.Name {
+				return stillAct(r.Acts[i]), nil
+			}
 		}
 	}
-	a, err := Shown(ctx, w.lab, w.bins, s, neighbour, true)
+	l, err := lab.New(ctx, w.bins.HeyPath(), "")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	a, err := Shown(ctx, l, w.bins, s, neighbour, true)
 	if err != nil {
 		return nil, err
 	}
@@ -208,15 +202,11 @@ func (w *Writer) still(ctx context.Context, s, neighbour *lesson.Lesson) (*lab.O
 	return stillAct(a), nil
 }
 
-// slowly is how long the feed takes in the runs that pages show: long beside
-// everything that differs from run to run.
-const slowly = Tick
-
 // experiments runs a step's experiments.
-func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson, all *runs) error {
+func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []*lab.Result, err error) {
 	l, err := lab.New(ctx, w.bins.HeyPath(), "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer l.Close()
 	for _, x := range s.Experiments {
@@ -225,30 +215,35 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson, all *runs) e
 		}
 		r, err := l.Run(ctx, w.bins.StepPath(s), s, x)
 		if err != nil {
-			return err
+			return all, err
 		}
 		if err := FirstLie(r.Acts...); err != nil {
-			return fmt.Errorf("%s, %s, %w; so there is no page", s.Step, x.Name, err)
+			return all, fmt.Errorf("%s, %s, %w; so there is no page", s.Step, x.Name, err)
 		}
-		all.results = append(all.results, r)
-		ran := Ran{Name: x.Name, Says: x.Says}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// shown is what a page can show of a step's experiments.
+func shown(s *lesson.Lesson, results []*lab.Result) (all []Ran) {
+	for _, r := range results {
+		ran := Ran{Name: r.Experiment.Name, Says: r.Experiment.Says}
 		for _, a := range r.Acts {
 			did := RanAct{Does: a.Act.Does(), Screen: ours(a.Screen), Hey: a.Hey}
 			// What 01 to 03 do takes no time that survives the rounding, unless
 			// callers are slow.
-			if len(a.Act.Picture) > 0 && (s.ReadsFeed() || isSlow(a.Act)) {
-				if did.Picture, err = drawStill(a); err != nil {
-					return err
-				}
+			if _, slow := a.Act.Do.(lesson.Slow); len(a.Act.Picture) > 0 && (s.ReadsFeed() || slow) {
+				did.Picture = draw(stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
 			}
 			for _, c := range a.Checks {
 				did.Seen = append(did.Seen, c.What+": "+c.Want)
 			}
 			ran.Acts = append(ran.Acts, did)
 		}
-		all.shown = append(all.shown, ran)
+		all = append(all, ran)
 	}
-	return nil
+	return all
 }
 
 // stillAct is an act with spans that every run has in common.
@@ -258,47 +253,27 @@ func stillAct(a *lab.Outcome) *lab.Outcome {
 	return &still
 }
 
-// drawStill is an act's picture as every run draws it.
-func drawStill(a *lab.Outcome) (string, error) {
-	var picture bytes.Buffer
-	err := waterfall.Waterfall(&picture, stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	for line := range strings.Lines(picture.String()) {
-		// How many helper spans there are is no claim.
-		if !strings.Contains(line, "not drawn:") {
-			b.WriteString(strings.TrimRight(line, " \n") + "\n")
-		}
-	}
-	return b.String(), nil
-}
-
-// inSlowMotion is an experiment whose pictures have time to show.
+// inSlowMotion is an experiment whose pictures have time to show: the feed takes
+// long beside everything that differs from run to run.
 func inSlowMotion(x lesson.Experiment) lesson.Experiment {
-	acts := make([]lesson.Act, len(x.Acts))
-	for i, a := range x.Acts {
-		if len(a.Picture) > 0 {
-			var script origin.Script
-			if a.Feed != nil {
-				script = *a.Feed
-			}
-			answers := script.Next
-			script.Delay = origin.Duration(slowly)
-			script.Next = nil
-			for _, answer := range answers {
-				if answer == "doom" {
-					answer += ":" + time.Duration(slowly).String()
-				}
-				script.Next = append(script.Next, answer)
-			}
-			a.Feed = &script
+	x.Acts = slices.Clone(x.Acts)
+	for i := range x.Acts {
+		a := &x.Acts[i]
+		if len(a.Picture) == 0 {
+			continue
 		}
-		acts[i] = a
+		var script origin.Script
+		if a.Feed != nil {
+			script = *a.Feed
+		}
+		script.Delay = origin.Duration(Tick)
+		script.Next = slices.Clone(script.Next)
+		for i, answer := range script.Next {
+			if answer == origin.Doom {
+				script.Next[i] += ":" + Tick.String()
+			}
+		}
+		a.Feed = &script
 	}
-	x.Acts = acts
 	return x
 }
-
-func isSlow(a lesson.Act) bool { _, slow := a.Do.(lesson.Slow); return slow }
