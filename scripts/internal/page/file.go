@@ -1,6 +1,7 @@
 package page
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -21,8 +22,8 @@ const mark = `<meta name="generator" content="plaque tour">`
 
 // File is where a page, or slides, will stand.
 type File struct {
-	dir, name string
-	write     func(io.Writer, Tour) error
+	path  string
+	write func(io.Writer, Tour) error
 }
 
 // Open makes the folder, and makes sure that a page can be written there.
@@ -34,51 +35,49 @@ func Open(dir string) (*File, error) { return open(dir, name, Write) }
 func OpenSlides(dir string) (*File, error) { return open(dir, slidesName, WriteSlides) }
 
 func open(dir, name string, write func(io.Writer, Tour) error) (*File, error) {
-	cannot := func(err error) (*File, error) {
+	f := &File{filepath.Join(dir, name), write}
+	if err := f.ready(); err != nil {
 		return nil, fmt.Errorf("no report can be written to %s: %w; name a folder that is yours, or one that is not there yet", dir, err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return cannot(err)
-	}
-	f := &File{dir, name, write}
-	old, err := os.ReadFile(f.Path())
-	switch {
-	case err == nil && !bytes.Contains(old, []byte(mark)):
-		return cannot(fmt.Errorf("%s is there, and no tour has written it", f.Path()))
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return cannot(err)
-	}
-	try, err := os.CreateTemp(dir, ".report-*")
-	if err != nil {
-		return cannot(err)
-	}
-	if err := errors.Join(try.Close(), os.Remove(try.Name())); err != nil {
-		return cannot(err)
 	}
 	return f, nil
 }
 
-// Path is the page's path, as relative or absolute as the folder was given.
-func (f *File) Path() string { return filepath.Join(f.dir, f.name) }
-
-// Write writes the page. It is there as a whole or, with an error, not at all.
-func (f *File) Write(t Tour) (err error) {
-	var b bytes.Buffer
-	if err := f.write(&b, t); err != nil {
+func (f *File) ready() error {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(f.dir, ".report-*")
+	old, err := os.ReadFile(f.path)
+	if err == nil && !bytes.Contains(old, []byte(mark)) {
+		return fmt.Errorf("%s is there, and no tour has written it", f.path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	try, err := f.temp()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	_, err = tmp.Write(b.Bytes())
-	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()); err != nil {
+	return errors.Join(try.Close(), os.Remove(try.Name()))
+}
+
+func (f *File) temp() (*os.File, error) { return os.CreateTemp(filepath.Dir(f.path), ".report-*") }
+
+// Path is the page's path, as relative or absolute as the folder was given.
+func (f *File) Path() string { return f.path }
+
+// Write writes the page. It is there as a whole or, with an error, not at all.
+func (f *File) Write(t Tour) error {
+	tmp, err := f.temp()
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), f.Path())
+	out := bufio.NewWriter(tmp)
+	err = errors.Join(f.write(out, t), out.Flush(), tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), f.path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
 }

@@ -59,8 +59,9 @@ var lookCSS string // of the pictures, and the colours: what slides have, too
 var pageCSS string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"css":  func() template.CSS { return template.CSS(lookCSS + pageCSS) },
-	"flat": flat,
+	"css":     func() template.CSS { return template.CSS(lookCSS + pageCSS) },
+	"flat":    flat,
+	"answers": lab.Answers,
 }).Parse(pageHTML))
 
 // Write writes the page. The same tour gives the same bytes.
@@ -87,18 +88,14 @@ type falsehood struct {
 	lab.Check
 }
 
-// burst is an act that has a picture.
+// burst is an act that has a picture. Without an answer to hey there is no
+// histogram.
 type burst struct {
+	lab.Outcome
 	Step    *lesson.Lesson
-	Does    string
-	Answers string
-	Loads   int
-	Feed    bool // the step reads one, so that Loads means something
 	Picture picture
-	ByHey   bool // hey sent it, and so there is a histogram unless nobody was answered
 	Bars    *histogram
-	Hey     string // its histogram as hey wrote it, where Bars is nil
-	Notes   []string
+	Lines   string // the histogram as hey wrote it, where Bars is nil
 	Jaeger  template.URL
 }
 
@@ -114,14 +111,8 @@ type stepView struct {
 
 type experimentView struct {
 	Name, Says string
-	Acts       []actView
+	Acts       []lab.Outcome
 	Bursts     []burst
-}
-
-type actView struct {
-	Does   string
-	Checks []lab.Check
-	Notes  []string
 }
 
 // diffLine is a line of a diff: Kind is add, del, head or same.
@@ -178,28 +169,22 @@ func newStep(s Step, t Tour, hide func(string) string) (stepView, []falsehood) {
 	pictures := 0
 	for _, r := range s.Results {
 		xv := experimentView{Name: r.Experiment.Name, Says: r.Experiment.Says}
-		for _, a := range r.Acts {
-			av := actView{Does: a.Act.Does()}
-			for _, n := range a.Notes {
-				av.Notes = append(av.Notes, hide(n))
-			}
+		for _, act := range r.Acts {
+			a := public(act, hide)
+			xv.Acts = append(xv.Acts, a)
 			for _, c := range a.Checks {
-				c.Got = hide(c.Got)
-				av.Checks = append(av.Checks, c)
 				v.Verdict.All++
 				if c.Held {
 					v.Verdict.Held++
 				} else {
-					wrong = append(wrong, falsehood{s.Lesson, xv.Name + ", " + av.Does, c})
+					wrong = append(wrong, falsehood{s.Lesson, xv.Name + ", " + a.Act.Does(), c})
 				}
 			}
-			xv.Acts = append(xv.Acts, av)
 			if len(a.Act.Picture) == 0 {
 				continue
 			}
 			pictures++
 			b := newBurst(s.Lesson, a, fmt.Sprintf("p%s-%d", s.Lesson.Number(), pictures), t, hide)
-			b.Notes = av.Notes
 			xv.Bursts = append(xv.Bursts, b)
 			if v.Burst == nil && a.TraceID != "" {
 				v.Burst = &b
@@ -214,12 +199,23 @@ func newStep(s Step, t Tour, hide func(string) string) (stepView, []falsehood) {
 	return v, wrong
 }
 
-func newBurst(s *lesson.Lesson, a *lab.Outcome, id string, t Tour, hide func(string) string) burst {
-	does := a.Act.Does()
+// public is an act without private words in what was seen and noted.
+func public(a *lab.Outcome, hide func(string) string) lab.Outcome {
+	p := *a
+	p.Checks, p.Notes = slices.Clone(a.Checks), slices.Clone(a.Notes)
+	for i := range p.Checks {
+		p.Checks[i].Got = hide(p.Checks[i].Got)
+	}
+	for i := range p.Notes {
+		p.Notes[i] = hide(p.Notes[i])
+	}
+	return p
+}
+
+func newBurst(s *lesson.Lesson, a lab.Outcome, id string, t Tour, hide func(string) string) burst {
 	b := burst{
-		Step: s, Does: does, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: s.ReadsFeed(),
-		Picture: draw(id, does, below, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: t.Notes}), hide),
-		ByHey:   a.Hey != "",
+		Outcome: a, Step: s,
+		Picture: draw(id, a.Act.Does(), below, waterfall.Lay(a.Spans, waterfall.Options{Only: a.Act.Picture, Notes: t.Notes}), hide),
 	}
 	// The page sends nobody to another machine.
 	if t.Jaeger != nil && a.TraceID != "" && strings.HasPrefix(t.Jaeger(a.TraceID), "http://127.0.0.1:") {
@@ -227,7 +223,7 @@ func newBurst(s *lesson.Lesson, a *lab.Outcome, id string, t Tour, hide func(str
 	}
 	if text := lab.Histogram(a.Hey); text != "" {
 		if b.Bars = newHistogram(id+"-h", text); b.Bars == nil {
-			b.Hey = hide(text)
+			b.Lines = hide(text)
 		}
 	}
 	return b
@@ -251,12 +247,7 @@ var frame = regexp.MustCompile(`(?:[A-Za-z]:)?[/\\](?:[^\s:/\\]+[/\\])+([^\s:/\\
 // hider takes private words out of what machines say. A word inside a longer one
 // is another word: a machine named "load" does not blacken "loads".
 func hider(private []string) func(string) string {
-	var words []string
-	for _, w := range private {
-		if len(w) > 1 {
-			words = append(words, w)
-		}
-	}
+	words := slices.DeleteFunc(slices.Clone(private), func(w string) bool { return len(w) < 2 })
 	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
 	return func(s string) string {
 		s = frame.ReplaceAllString(s, "$1")

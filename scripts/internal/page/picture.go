@@ -80,12 +80,9 @@ var (
 func draw(id, does string, at layout, p waterfall.Picture, hide func(string) string) picture {
 	v := picture{ID: id, Title: "Waterfall: " + does, Height: axisTall + at.pitch*len(p.Rows), Rest: p.Rest}
 	share := 100.0
-	for _, r := range p.Rows {
-		if len(r.Targets) > 0 {
-			share = lanes
-		}
+	if slices.ContainsFunc(p.Rows, func(r waterfall.Row) bool { return len(r.Targets) > 0 }) {
+		share = lanes
 	}
-	percent := func(at float64) string { return strconv.FormatFloat(at*share, 'f', 2, 64) + "%" }
 	for i, t := range p.Ticks {
 		anchor := "middle"
 		switch i {
@@ -94,12 +91,12 @@ func draw(id, does string, at layout, p waterfall.Picture, hide func(string) str
 		case len(p.Ticks) - 1:
 			anchor = "end"
 		}
-		v.Ticks = append(v.Ticks, tickView{percent(t.At), anchor, t.Label})
+		v.Ticks = append(v.Ticks, tickView{percent(t.At * share), anchor, t.Label})
 	}
 	loads, waits, failed := 0, 0, 0
 	for i, r := range p.Rows {
 		y := axisTall + at.pitch*i
-		row := rowView{Row: r, Indent: indent * min(r.Depth, 8), Text: y + at.text, Y: y + at.bar, Tall: 7, Class: class(r), Right: percent(1)}
+		row := rowView{Row: r, Indent: indent * min(r.Depth, 8), Text: y + at.text, Y: y + at.bar, Tall: 7, Class: class(r), Right: percent(share)}
 		if r.Flight() {
 			row.Y, row.Tall = row.Y-1, 10
 		}
@@ -120,8 +117,8 @@ func draw(id, does string, at layout, p waterfall.Picture, hide func(string) str
 		if to > 1 {
 			from, to = min(from, 1-0.006), 1
 		}
-		row.X, row.End = percent(from), percent(to)
-		row.Width = percent(to - from)
+		row.X, row.End = percent(from*share), percent(to*share)
+		row.Width = percent((to - from) * share)
 		v.Rows = append(v.Rows, row)
 		if r.Load {
 			loads++
@@ -191,14 +188,14 @@ func links(rows []rowView, share float64) []link {
 	}
 	apart := (100 - share) / float64(max(len(taken), 3)+1)
 	for i := range all {
-		all[i].X = strconv.FormatFloat(share+apart*float64(lane[i]+1), 'f', 2, 64) + "%"
+		all[i].X = percent(share + apart*float64(lane[i]+1))
 	}
 	return all
 }
 
 // class is how a row's bar looks.
 func class(r waterfall.Row) string {
-	var c string
+	c := "work"
 	switch {
 	case r.Around:
 		c = "around"
@@ -208,8 +205,6 @@ func class(r waterfall.Row) string {
 		c = "flight"
 	case r.Load:
 		c = "load"
-	default:
-		c = "work"
 	}
 	if r.Failed {
 		c += " failed"
@@ -227,6 +222,9 @@ func cut(s string, n int) string {
 	}
 	return s
 }
+
+// percent is of the picture's width.
+func percent(n float64) string { return fmt.Sprintf("%.2f%%", n) }
 
 // histogram is hey's, as bars.
 type histogram struct {
@@ -259,31 +257,32 @@ func newHistogram(id, text string) *histogram {
 	h := &histogram{ID: id}
 	most, all := 0, 0
 	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
 		m := heyBar.FindStringSubmatch(line)
 		if m == nil {
-			if strings.TrimSpace(line) == "" {
-				continue
-			}
 			return nil
 		}
 		n, err := strconv.Atoi(m[2])
 		if err != nil {
 			return nil
 		}
-		if last := len(h.Bars) - 1; last >= 0 && h.Bars[last].Label == m[1]+" s" {
-			h.Bars[last].Count += n
-		} else {
-			h.Bars = append(h.Bars, bar{Label: m[1] + " s", Count: n})
+		label := m[1] + " s"
+		if len(h.Bars) == 0 || h.Bars[len(h.Bars)-1].Label != label {
+			h.Bars = append(h.Bars, bar{Label: label})
 		}
-		most, all = max(most, h.Bars[len(h.Bars)-1].Count), all+n
+		last := &h.Bars[len(h.Bars)-1]
+		last.Count += n
+		most, all = max(most, last.Count), all+n
 	}
 	for i := range h.Bars {
 		b := &h.Bars[i]
 		b.Y = barPitch*i + 4
 		b.Text = b.Y + 10
 		width := barMost * float64(b.Count) / float64(max(most, 1))
-		b.Width = strconv.FormatFloat(width, 'f', 2, 64) + "%"
-		b.End = strconv.FormatFloat(barFrom+width, 'f', 2, 64) + "%"
+		b.Width = percent(width)
+		b.End = percent(barFrom + width)
 	}
 	h.Height = barPitch*len(h.Bars) + 4
 	if n := len(h.Bars); n > 0 {

@@ -2,10 +2,9 @@ package page
 
 import (
 	_ "embed"
+	"fmt"
 	"html/template"
 	"io"
-	"slices"
-	"strconv"
 
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
@@ -40,15 +39,13 @@ type deck struct {
 // slide is a question and its answer, which are two pages.
 type slide struct {
 	lesson.Question
-	Step     *lesson.Lesson
-	Page     int // of the question
-	Measured string
-	Claimed  string // in the words of Measured
-	Answers  string
-	Loads    int
-	Feed     bool // the step reads one, so that Loads means something
-	Picture  picture
-	Width    int // of the picture, in its own pixels
+	*lab.Outcome // to which it was asked
+	Step         *lesson.Lesson
+	Page         int // of the question
+	Measured     string
+	Claimed      string // in the words of Measured
+	Picture      picture
+	Width        int // of the picture, in its own pixels
 }
 
 // Held reports whether the answer is the one that the step claims.
@@ -85,11 +82,11 @@ func newDeck(t Tour) deck {
 }
 
 func newSlide(l *lesson.Lesson, q lesson.Question, a *lab.Outcome, page int, t Tour, hide func(string) string) slide {
-	s := slide{Question: q, Step: l, Page: page, Answers: lab.Answers(a.Answers), Loads: a.Loads, Feed: l.ReadsFeed()}
+	s := slide{Question: q, Outcome: a, Step: l, Page: page}
 	measured, claimed := a.Measured(q)
 	s.Measured, s.Claimed = hide(measured), claimed
 	laid := waterfall.Lay(a.Spans, waterfall.Options{Only: pictured(l, a.Act), Notes: t.Notes, Max: slideRows})
-	s.Picture = draw("q"+strconv.Itoa(page), a.Act.Does(), beside, laid, hide)
+	s.Picture = draw(fmt.Sprint("q", page), a.Act.Does(), beside, laid, hide)
 	s.Width = max(slideNarrow, int(slideShape*float64(s.Picture.Height)))
 	return s
 }
@@ -103,11 +100,7 @@ func pictured(l *lesson.Lesson, a lesson.Act) []string {
 	var names []string
 	for _, e := range l.Experiments {
 		for _, other := range e.Acts {
-			for _, name := range other.Picture {
-				if !slices.Contains(names, name) {
-					names = append(names, name)
-				}
-			}
+			names = append(names, other.Picture...)
 		}
 	}
 	return names
