@@ -24,7 +24,7 @@ func doctorCommand(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	began := time.Now()
-	found := doctor.Examine(ctx, doctor.Options{Root: e.root})
+	found := doctor.Examine(ctx, e.root)
 	if ctx.Err() != nil {
 		return ctx.Err() // what was found then is what Ctrl-C did
 	}

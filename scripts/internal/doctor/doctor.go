@@ -7,7 +7,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -16,14 +15,6 @@ import (
 	"plaque/steps/kit/process"
 	"plaque/steps/kit/terminal"
 	"plaque/steps/kit/youtube"
-)
-
-const (
-	// checkPatience bounds each check as far as it listens to its context.
-	checkPatience = 8 * time.Second
-	// patience bounds all of them, also one that hangs where no context
-	// reaches, such as on the folder of a server that is gone.
-	patience = 9 * time.Second
 )
 
 // State is how bad a finding is.
@@ -52,16 +43,17 @@ type Finding struct {
 func ok(name, found string) Finding   { return Finding{Name: name, State: OK, Found: found} }
 func note(name, found string) Finding { return Finding{Name: name, State: Note, Found: found} }
 
-// Options say what to look at.
-type Options struct {
-	// Root is the workshop's folder: the one with go.work.
-	Root string
+// options are the workshop's folder, and what a test may change.
+type options struct {
+	root    string // the folder with go.work
+	now     func() time.Time
+	disk    func(ctx context.Context, dir string) (volume, error)
+	memory  func(context.Context) (available, total uint64, err error)
+	youtube string // the real feed
 
-	// The rest is for tests; withDefaults sets what is used otherwise.
-	now                        func() time.Time
-	disk                       func(ctx context.Context, dir string) (volume, error)
-	memory                     func(context.Context) (available, total uint64, err error)
-	youtube                    string
+	// checkPatience bounds each check as far as it listens to its context.
+	// allPatience bounds all of them, also one that hangs where no context
+	// reaches, such as on the folder of a server that is gone.
 	checkPatience, allPatience time.Duration
 	askPatience                time.Duration // for a port
 	findPatience               time.Duration // for Jaeger to have a span that it took
@@ -69,32 +61,17 @@ type Options struct {
 	feedPatience               time.Duration // for a feed; youtube.Timeout bounds it as well
 }
 
-func (o Options) withDefaults() Options {
-	if o.now == nil {
-		o.now = time.Now
+func usual(root string) options {
+	return options{
+		root: root, now: time.Now, disk: diskOf, memory: memoryOf, youtube: "https://www.youtube.com/feeds/videos.xml",
+		checkPatience: 8 * time.Second, allPatience: 9 * time.Second, askPatience: askPatience,
+		findPatience: findPatience, dockerPatience: 3 * time.Second, feedPatience: youtube.Timeout,
 	}
-	if o.disk == nil {
-		o.disk = diskOf
-	}
-	if o.memory == nil {
-		o.memory = memoryOf
-	}
-	if o.youtube == "" {
-		o.youtube = "https://www.youtube.com/feeds/videos.xml"
-	}
-	if o.checkPatience == 0 {
-		o.checkPatience, o.allPatience = checkPatience, patience
-	}
-	o.askPatience = cmp.Or(o.askPatience, askPatience)
-	o.findPatience = cmp.Or(o.findPatience, findPatience)
-	o.dockerPatience = cmp.Or(o.dockerPatience, dockerPatience)
-	o.feedPatience = cmp.Or(o.feedPatience, youtube.Timeout)
-	return o
 }
 
 // exam is one look at the machine. What several checks need is found out once.
 type exam struct {
-	Options
+	options
 	step      process.Settings
 	stepErr   error
 	survey    func() (jaeger.Survey, error)
@@ -125,18 +102,20 @@ func checks() []check {
 }
 
 // Examine looks at everything at once and returns what it found, always in one
-// order and within ten seconds. It reads the environment as a step does. Its texts
-// are single lines without control characters, whatever the machine answers.
-func Examine(ctx context.Context, o Options) []Finding { return examine(ctx, o, checks()) }
+// order and within ten seconds. root is the workshop's folder. It reads the
+// environment as a step does. Its texts are single lines without control
+// characters, whatever the machine answers.
+func Examine(ctx context.Context, root string) []Finding { return examine(ctx, usual(root), checks()) }
 
-func examine(ctx context.Context, o Options, checks []check) []Finding {
-	o = o.withDefaults()
-	ctx, cancel := context.WithTimeout(ctx, o.checkPatience)
+func examine(ctx context.Context, o options, checks []check) []Finding {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.allPatience)
 	defer cancel()
-	x := &exam{Options: o}
+	ctx, cancel = context.WithTimeout(ctx, o.checkPatience)
+	defer cancel()
+	x := &exam{options: o}
 	x.step, x.stepErr = process.ReadSettings()
-	x.survey = sync.OnceValues(func() (jaeger.Survey, error) { return jaeger.Look(ctx, x.askPatience) })
-	x.goEnv = sync.OnceValues(func() (goEnv, error) { return readGoEnv(ctx, o.Root) })
+	x.survey = sync.OnceValues(func() (jaeger.Survey, error) { return jaeger.Look(ctx, o.askPatience) })
+	x.goEnv = sync.OnceValues(func() (goEnv, error) { return readGoEnv(ctx, o.root) })
 	x.listeners = sync.OnceValue(func() map[uint32]int32 { return listenersOf(ctx) })
 
 	found := make([]chan []Finding, len(checks))
@@ -144,26 +123,18 @@ func examine(ctx context.Context, o Options, checks []check) []Finding {
 		found[i] = make(chan []Finding, 1)
 		go func() { found[i] <- c.run(x, ctx) }()
 	}
-	late := time.NewTimer(o.allPatience)
-	defer late.Stop()
 	var all []Finding
-	over := false
 	for i, c := range checks {
-		if !over {
-			select {
-			case f := <-found[i]:
-				all = append(all, f...)
-				continue
-			case <-late.C:
-				over = true
-			}
-		}
-		// Those behind it may have ended long ago.
 		select {
 		case f := <-found[i]:
 			all = append(all, f...)
-		default:
-			all = append(all, say(c.name, "stuck", "patience", o.allPatience.String()))
+		case <-late.Done():
+			select { // it may have ended long ago, while one before it hung
+			case f := <-found[i]:
+				all = append(all, f...)
+			default:
+				all = append(all, say(c.name, "stuck", "patience", o.allPatience.String()))
+			}
 		}
 	}
 	// Names, answers and errors of other programs are in them.

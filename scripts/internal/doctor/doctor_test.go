@@ -34,7 +34,6 @@ import (
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/terminal"
 	"plaque/steps/kit/web/webtest"
-	"plaque/steps/kit/youtube"
 )
 
 // skipped is true once a test could not have the real Jaeger.
@@ -90,20 +89,25 @@ func plus(n int) string {
 	return fmt.Sprintf("127.0.0.1:%d", first+n)
 }
 
-// patienceFor are options for a test in which something is silent, or is not. A
-// tenth of the usual patience is enough to find that nothing comes, and not for an
-// answer on a busy machine. TestPatience says what is usual.
-func patienceFor(silence bool) Options {
-	if !silence {
-		return Options{}
+// here are the usual options, in this workshop.
+func here(t *testing.T) options { return usual(jaegertest.Root(t)) }
+
+// hasty are options for a test in which something is silent, or is not. A tenth of
+// the usual patience is enough to find that nothing comes, and not for an answer on
+// a busy machine. TestPatience says what is usual.
+func hasty(t *testing.T, silence bool) options {
+	o := here(t)
+	if silence {
+		for _, patience := range []*time.Duration{&o.askPatience, &o.findPatience, &o.dockerPatience, &o.feedPatience} {
+			*patience /= 10
+		}
 	}
-	return Options{askPatience: askPatience / 10, findPatience: findPatience / 10,
-		dockerPatience: dockerPatience / 10, feedPatience: youtube.Timeout / 10}
+	return o
 }
 
 // What a reader waits for at most, and what the findings say.
 func TestPatience(t *testing.T) {
-	o := Options{}.withDefaults()
+	o := usual("")
 	for name, c := range map[string][2]time.Duration{
 		"a port": {o.askPatience, 2 * time.Second}, "a span": {o.findPatience, 3 * time.Second},
 		"Docker": {o.dockerPatience, 3 * time.Second}, "a feed": {o.feedPatience, 3 * time.Second},
@@ -116,11 +120,8 @@ func TestPatience(t *testing.T) {
 }
 
 // look runs the checks of these names and returns what they found.
-func look(t *testing.T, o Options, names ...string) []Finding {
+func look(t *testing.T, o options, names ...string) []Finding {
 	t.Helper()
-	if o.Root == "" {
-		o.Root = jaegertest.Root(t)
-	}
 	var some []check
 	for _, c := range checks() {
 		if slices.Contains(names, c.name) {
@@ -204,7 +205,9 @@ func me() string {
 func TestHealthy(t *testing.T) {
 	clean(t)
 	s := realJaeger(t)
-	found := examine(t.Context(), Options{Root: jaegertest.Root(t), youtube: "http://127.0.0.1:1/"}, checks())
+	o := here(t)
+	o.youtube = "http://127.0.0.1:1/"
+	found := examine(t.Context(), o, checks())
 	for _, f := range found {
 		if f.State == Failure || (f.State == Warning && !slices.Contains([]string{"disk", "memory", "docker"}, f.Name)) {
 			t.Errorf("%s %s: %s", f.State.Mark(), f.Name, f.Found)
@@ -220,7 +223,7 @@ func TestHealthy(t *testing.T) {
 	must(t, found, OK, "one went to "+s.OTLP, "Jaeger had it", "later: "+s.API+"/traces/")
 	must(t, found, OK, "the same as Jaeger's")
 	must(t, found, OK, "each step starts its own")
-	must(t, found, Note, "the real feed cannot be read from here", "refused")
+	must(t, found, Note, "the real feed cannot be read from here, and nothing needs it", "refused")
 
 	// The span is there, once, and is the doctor's.
 	ids, err := jaegertest.Search(t.Context(), s, "/search?service=doctor")
@@ -239,23 +242,23 @@ func TestServiceIsRenamed(t *testing.T) {
 	clean(t)
 	realJaeger(t)
 	t.Setenv("OTEL_SERVICE_NAME", "shop")
-	must(t, look(t, Options{}, "span"), Warning, "the service shop, not under plaque", "OTEL_SERVICE_NAME")
+	must(t, look(t, here(t), "span"), Warning, "the service shop, not under plaque", "OTEL_SERVICE_NAME")
 }
 
 func TestGo(t *testing.T) {
 	clean(t)
 	root := t.TempDir()
-	must(t, look(t, Options{Root: root}, "go"), Failure, "go.work", "https://go.dev/dl/")
+	must(t, look(t, usual(root), "go"), Failure, "go.work", "https://go.dev/dl/")
 
 	if err := os.WriteFile(filepath.Join(root, "go.work"), []byte("// comment\n\ngo 1.99.0\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("GOWORK", "")
 	t.Setenv("GOTOOLCHAIN", "local")
-	must(t, look(t, Options{Root: root}, "go"), Failure, "go.work needs 1.99.0 (GOTOOLCHAIN=local)", "Install Go 1.99.0 or newer", "GOTOOLCHAIN=auto")
+	must(t, look(t, usual(root), "go"), Failure, "go.work needs 1.99.0 (GOTOOLCHAIN=local)", "Install Go 1.99.0 or newer", "GOTOOLCHAIN=auto")
 
 	t.Setenv("GOTOOLCHAIN", "nonsense")
-	must(t, look(t, Options{Root: root}, "go", "disk"), Failure, "`go env` fails:", "nonsense", "Install Go 1.99.0")
+	must(t, look(t, usual(root), "go", "disk"), Failure, "`go env` fails:", "nonsense", "Install Go 1.99.0")
 }
 
 // Whatever is at a step's port, it is said what that is, who, and what to do.
@@ -267,7 +270,7 @@ func TestStepPorts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
 			strangers[name].put(t, plus(c.at))
-			found := look(t, patienceFor(name == "silent"), "ports")
+			found := look(t, hasty(t, name == "silent"), "ports")
 			must(t, found, Failure, fmt.Sprintf("port %s (%s) is in use: %s", port(plus(c.at)), c.use, strangers[name].says), me(), "Stop that program, or start each step with ADDR=")
 			if len(found) != 1 {
 				t.Errorf("found\n%s", text(found))
@@ -281,17 +284,17 @@ func TestStepPorts(t *testing.T) {
 			t.Skip("this machine has no IPv6 loopback")
 		}
 		defer l.Close()
-		must(t, look(t, patienceFor(true), "ports"), Failure, "port "+port(plus(1))+" (its feed)")
+		must(t, look(t, hasty(t, true), "ports"), Failure, "port "+port(plus(1))+" (its feed)")
 	})
 	t.Run("free ports are asked for", func(t *testing.T) {
 		clean(t)
 		t.Setenv("ADDR", "127.0.0.1:0")
-		must(t, look(t, Options{}, "ports"), OK, "free ones")
+		must(t, look(t, here(t), "ports"), OK, "free ones")
 	})
 	t.Run("ADDR is none", func(t *testing.T) {
 		clean(t)
 		t.Setenv("ADDR", "5000")
-		found := look(t, Options{}, "ports", "feed")
+		found := look(t, here(t), "ports", "feed")
 		must(t, found, Failure, `ADDR="5000" is not an address`, "Correct the variable")
 		must(t, found, Note, "not looked at")
 	})
@@ -325,7 +328,7 @@ func TestStepRuns(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	found := look(t, Options{}, "ports")
+	found := look(t, here(t), "ports")
 	who := ""
 	if runtime.GOOS == "linux" {
 		who = fmt.Sprintf("(05-naive-cache, pid %d)", cmd.Process.Pid)
@@ -351,11 +354,11 @@ func TestStrangerBesideStep(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "steps", "01-blocking-tcp"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	must(t, look(t, Options{Root: root}, "ports"), Failure, "port "+port(plus(2))) // no such step there
+	must(t, look(t, usual(root), "ports"), Failure, "port "+port(plus(2))) // no such step there
 	if err := os.WriteFile(filepath.Join(root, "steps", "01-blocking-tcp", "lesson.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	found := look(t, Options{Root: root}, "ports")
+	found := look(t, usual(root), "ports")
 	must(t, found, OK, "01-blocking-tcp runs at "+plus(0))
 	must(t, found, Failure, "port "+port(plus(1))+" (its feed) is in use: HTTP 404")
 }
@@ -363,7 +366,7 @@ func TestStrangerBesideStep(t *testing.T) {
 func TestJaegerPorts(t *testing.T) {
 	t.Run("free", func(t *testing.T) {
 		clean(t)
-		found := look(t, Options{}, "Jaeger's ports", "span", "clock")
+		found := look(t, here(t), "Jaeger's ports", "span", "clock")
 		must(t, found, OK, os.Getenv("JAEGER_UI_PORT")+", ", "are free")
 		must(t, found, Warning, "nothing listens at http://"+addr("JAEGER_OTLP_HTTP_PORT"), "docker compose up", "go run ./scripts jaeger")
 		must(t, found, OK, "not behind the workshop's files")
@@ -376,7 +379,7 @@ func TestJaegerPorts(t *testing.T) {
 	t.Run("no port", func(t *testing.T) {
 		clean(t)
 		t.Setenv("JAEGER_UI_PORT", "abc")
-		found := look(t, Options{}, "Jaeger's ports", "span")
+		found := look(t, here(t), "Jaeger's ports", "span")
 		must(t, found, Failure, `JAEGER_UI_PORT="abc" is not a port`, "usual ports")
 		must(t, found, Note, "not looked for")
 	})
@@ -385,7 +388,7 @@ func TestJaegerPorts(t *testing.T) {
 			t.Run(name+" at "+variable, func(t *testing.T) {
 				clean(t)
 				stranger.put(t, addr(variable))
-				found := look(t, patienceFor(name == "silent"), "Jaeger's ports", "span")
+				found := look(t, hasty(t, name == "silent"), "Jaeger's ports", "span")
 				must(t, found, Failure, "port "+os.Getenv(variable), "is in use", stranger.says, me(), "set "+variable+" to another port")
 				if variable == "JAEGER_OTLP_HTTP_PORT" {
 					must(t, found, Failure, "what listens there takes none: ", stranger.says, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:14318")
@@ -443,9 +446,9 @@ func TestLostSpans(t *testing.T) {
 			for i := range c.says {
 				c.says[i] = strings.Replace(c.says[i], "AT", os.Getenv("JAEGER_OTLP_HTTP_PORT"), 1)
 			}
-			var o Options
+			o := here(t)
 			if name == "swallowed" { // the ports answer; the span alone is waited for in vain
-				o.findPatience = findPatience / 10
+				o.findPatience /= 10
 			}
 			must(t, look(t, o, "span"), Failure, c.says...)
 		})
@@ -474,14 +477,14 @@ func TestSettings(t *testing.T) {
 			webtest.Serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
 			webtest.Serve(t, addr("JAEGER_OTLP_HTTP_PORT"), collector)
 			t.Setenv(c.name, c.value)
-			must(t, look(t, patienceFor(c.name == "OTEL_TRACE_EXPORTER"), "span"), c.state, c.says...)
+			must(t, look(t, hasty(t, c.name == "OTEL_TRACE_EXPORTER"), "span"), c.state, c.says...)
 		})
 	}
 	t.Run("each variable is a finding", func(t *testing.T) {
 		clean(t)
 		t.Setenv("OTEL_TRACES_SAMPLER", "nonsense")
 		t.Setenv("OTEL_PROPAGATORS", "b3")
-		found := look(t, Options{}, "span")
+		found := look(t, here(t), "span")
 		must(t, found, Failure, `OTEL_TRACES_SAMPLER="nonsense"`)
 		must(t, found, Failure, `OTEL_PROPAGATORS="b3": there is no propagator "b3" here`)
 		if len(found) != 3 {
@@ -491,7 +494,7 @@ func TestSettings(t *testing.T) {
 	t.Run("passwords are not printed", func(t *testing.T) {
 		clean(t)
 		t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")
-		found := look(t, Options{}, "span")
+		found := look(t, here(t), "span")
 		must(t, found, OK, "OTEL_EXPORTER_OTLP_HEADERS")
 		if strings.Contains(text(found), "hunter2") {
 			t.Errorf("found\n%s", text(found))
@@ -506,23 +509,24 @@ func TestClock(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	must(t, look(t, Options{Root: root}, "clock"), OK, "not behind")
+	must(t, look(t, usual(root), "clock"), OK, "not behind")
 	ahead := time.Now().Add(2 * time.Hour)
 	if err := os.Chtimes(path, ahead, ahead); err != nil {
 		t.Fatal(err)
 	}
-	must(t, look(t, Options{Root: root}, "clock"), Warning, "go.work was written", "after now", "set the clock")
+	must(t, look(t, usual(root), "clock"), Warning, "go.work was written", "after now", "set the clock")
 
 	webtest.Serve(t, addr("JAEGER_UI_PORT"), emptyAPI)
-	must(t, look(t, Options{Root: root}, "clock"), OK, "the same as Jaeger's")
+	must(t, look(t, usual(root), "clock"), OK, "the same as Jaeger's")
 	for _, wrong := range []time.Duration{-2 * time.Hour, -61*time.Second - clockSlack, 2 * time.Hour} {
-		now := func() time.Time { return time.Now().Add(wrong) }
-		must(t, look(t, Options{Root: root, now: now}, "clock"), Failure, "Jaeger's clock says", "this machine's "+now().Local().Format("2006-01-02 15:"), "Set the clock that is wrong")
+		o := usual(root)
+		o.now = func() time.Time { return time.Now().Add(wrong) }
+		must(t, look(t, o, "clock"), Failure, "Jaeger's clock says", "this machine's "+o.now().Local().Format("2006-01-02 15:"), "Set the clock that is wrong")
 	}
 }
 
-// workshopWithoutJaeger is a root whose Jaeger has not been built.
-func workshopWithoutJaeger(t *testing.T) string {
+// workshopWithoutJaeger are the options in one whose Jaeger has not been built.
+func workshopWithoutJaeger(t *testing.T) options {
 	t.Helper()
 	root := t.TempDir()
 	if err := os.CopyFS(filepath.Join(root, "jaeger"), os.DirFS(filepath.Join(jaegertest.Root(t), "jaeger"))); err != nil {
@@ -531,12 +535,12 @@ func workshopWithoutJaeger(t *testing.T) string {
 	if err := os.WriteFile(filepath.Join(root, "jaeger", "go.sum"), []byte("another\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return root
+	return usual(root)
 }
 
 func TestDisk(t *testing.T) {
 	clean(t)
-	root := workshopWithoutJaeger(t)
+	o := workshopWithoutJaeger(t)
 	for name, c := range map[string]struct {
 		free  uint64
 		state State
@@ -547,28 +551,28 @@ func TestDisk(t *testing.T) {
 		"enough": {6000 * mb, OK, []string{"5.9 GB free for GOCACHE, GOMODCACHE, ", ", Jaeger; "}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			disk := func(context.Context, string) (volume, error) { return volume{c.free, 1 << 40}, nil }
-			must(t, look(t, Options{Root: root, disk: disk}, "disk"), c.state, c.says...)
+			o.disk = func(context.Context, string) (volume, error) { return volume{c.free, 1 << 40}, nil }
+			must(t, look(t, o, "disk"), c.state, c.says...)
 		})
 	}
 	t.Run("two disks", func(t *testing.T) {
 		t.Setenv("GOTMPDIR", t.TempDir())
-		disk := func(_ context.Context, dir string) (volume, error) {
+		o.disk = func(_ context.Context, dir string) (volume, error) {
 			if dir == os.Getenv("GOTMPDIR") {
 				return volume{299 * mb, 1 << 30}, nil
 			}
 			return volume{1 << 40, 1 << 41}, nil
 		}
-		found := look(t, Options{Root: root, disk: disk}, "disk")
+		found := look(t, o, "disk")
 		must(t, found, Warning, "299 MB free for GOTMPDIR; ", "take 300 MB")
 		must(t, found, OK, "1024.0 GB free for GOCACHE, GOMODCACHE, Jaeger; ")
 	})
 	t.Run("unknown", func(t *testing.T) {
-		disk := func(context.Context, string) (volume, error) { return volume{}, errors.New("no such disk") }
-		must(t, look(t, Options{Root: root, disk: disk}, "disk"), Warning, "cannot be told: no such disk", "850 MB")
+		o.disk = func(context.Context, string) (volume, error) { return volume{}, errors.New("no such disk") }
+		must(t, look(t, o, "disk"), Warning, "cannot be told: no such disk", "850 MB")
 	})
 	t.Run("this machine's", func(t *testing.T) {
-		v, err := diskOf(t.Context(), filepath.Join(root, "not", "there", "yet"))
+		v, err := diskOf(t.Context(), filepath.Join(o.root, "not", "there", "yet"))
 		if err != nil || v.free == 0 || v.free > v.total {
 			t.Errorf("%+v, %v", v, err)
 		}
@@ -577,7 +581,7 @@ func TestDisk(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	clean(t)
-	root := workshopWithoutJaeger(t)
+	o := workshopWithoutJaeger(t)
 	for name, c := range map[string]struct {
 		available uint64
 		err       error
@@ -590,8 +594,8 @@ func TestMemory(t *testing.T) {
 		"unknown": {0, errors.New("no such file"), Warning, []string{"cannot be told: no such file", "1.0 GB"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			memory := func(context.Context) (uint64, uint64, error) { return c.available, 8 << 30, c.err }
-			must(t, look(t, Options{Root: root, memory: memory}, "memory"), c.state, c.says...)
+			o.memory = func(context.Context) (uint64, uint64, error) { return c.available, 8 << 30, c.err }
+			must(t, look(t, o, "memory"), c.state, c.says...)
 		})
 	}
 	t.Run("this machine's", func(t *testing.T) {
@@ -616,7 +620,7 @@ func TestDocker(t *testing.T) {
 	clean(t)
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	must(t, look(t, Options{}, "docker"), Note, "not installed, and not needed", "official release")
+	must(t, look(t, here(t), "docker"), Note, "not installed, and not needed", "official release")
 
 	name := "docker"
 	if runtime.GOOS == "windows" {
@@ -644,7 +648,7 @@ func TestDocker(t *testing.T) {
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Setenv("FAKE_DOCKER", mode)
-			o := patienceFor(mode == "hangs")
+			o := here(t)
 			if mode == "hangs" {
 				o.dockerPatience = hangs
 			}
@@ -677,16 +681,19 @@ func TestFeed(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Setenv("FEED_URL", c.url)
-			must(t, look(t, patienceFor(name == "never answers"), "feed"), c.state, c.says...)
+			must(t, look(t, hasty(t, name == "never answers"), "feed"), c.state, c.says...)
 		})
 	}
 	t.Run("no URL", func(t *testing.T) {
 		t.Setenv("FEED_URL", "www.youtube.com")
-		must(t, look(t, Options{}, "ports", "feed"), Failure, `FEED_URL="www.youtube.com" is not an http or https URL`)
+		must(t, look(t, here(t), "ports", "feed"), Failure, `FEED_URL="www.youtube.com" is not an http or https URL`)
 	})
 	t.Run("the real one", func(t *testing.T) {
-		must(t, look(t, Options{youtube: url}, "youtube"), Note, "the real feed answers", "FEED_URL="+url)
-		must(t, look(t, Options{youtube: "http://127.0.0.1:1/"}, "youtube"), Note, "nothing needs it", "refused")
+		o := here(t)
+		o.youtube = url
+		must(t, look(t, o, "youtube"), Note, "the real feed answers", "FEED_URL="+url)
+		o.youtube = "http://127.0.0.1:1/"
+		must(t, look(t, o, "youtube"), Note, "nothing needs it", "refused")
 	})
 }
 
@@ -701,7 +708,7 @@ func TestFeedIsNotTraced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &exam{Options: Options{}.withDefaults()}
+	x := &exam{options: usual("")}
 	if _, _, err := x.read(t.Context(), base+origin.Path); err != nil {
 		t.Fatal(err)
 	}
@@ -721,8 +728,8 @@ func TestAllHang(t *testing.T) {
 		webtest.Connect(t, plus(n), silent)
 	}
 	t.Setenv("FEED_URL", "http://"+plus(0)+"/")
-	o := patienceFor(os.Getenv("CI") == "") // on CI the whole of it: 6 s
-	o.Root, o.youtube = jaegertest.Root(t), "http://"+plus(0)+"/"
+	o := hasty(t, os.Getenv("CI") == "") // on CI the whole of it: 6 s
+	o.youtube = "http://" + plus(0) + "/"
 	began := time.Now()
 	found := examine(t.Context(), o, checks())
 	if took := time.Since(began); took > 10*time.Second {
@@ -756,21 +763,16 @@ func TestPlain(t *testing.T) {
 	webtest.Connect(t, addr("JAEGER_OTLP_HTTP_PORT"), reply(evil))
 	t.Setenv("FEED_URL", "http://"+plus(0)+"/?"+"EVIL\u009b7m")
 	t.Setenv("OTEL_EVIL\u009b7m", evil)
-	found := look(t, Options{youtube: "http://" + plus(0)}, "ports", "Jaeger's ports", "span", "feed", "youtube")
+	o := here(t)
+	o.youtube = "http://" + plus(0)
+	found := look(t, o, "ports", "Jaeger's ports", "span", "feed", "youtube")
 	if n := strings.Count(text(found), "EVIL"); n < 4 {
 		t.Errorf("they speak %d times only:\n%s", n, text(found))
 	}
-	for _, f := range found {
-		for _, s := range []string{f.Found, f.Advice} {
-			if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-				t.Errorf("%s: %q", f.Name, s)
-			}
-		}
-	}
 	t.Setenv("OTEL_TRACES_EXPORTER", evil)
-	for _, f := range look(t, Options{}, "span") {
-		if strings.ContainsFunc(f.Found, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("%s: %q", f.Name, f.Found)
+	for _, f := range append(found, look(t, here(t), "span")...) {
+		if all := f.Found + f.Advice; strings.ContainsFunc(all, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%s: %q", f.Name, all)
 		}
 	}
 }
@@ -781,7 +783,7 @@ func TestStuck(t *testing.T) {
 	defer close(never)
 	var ended sync.WaitGroup
 	ended.Add(1)
-	found := examine(t.Context(), Options{checkPatience: time.Minute, allPatience: 200 * time.Millisecond}, []check{
+	found := examine(t.Context(), options{checkPatience: time.Minute, allPatience: 200 * time.Millisecond}, []check{
 		{"hangs", func(*exam, context.Context) []Finding { <-never; return nil }},
 		{"ends", func(*exam, context.Context) []Finding { defer ended.Done(); return []Finding{ok("ends", "well")} }},
 	})

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,19 +29,18 @@ func readGoEnv(ctx context.Context, root string) (goEnv, error) {
 	cmd := exec.CommandContext(bounded, "go", "env", "-json", "GOVERSION", "GOTOOLCHAIN", "GOCACHE", "GOMODCACHE", "GOTMPDIR")
 	cmd.Dir = root
 	cmd.WaitDelay = time.Second
-	var out, words bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &words
+	out, err := cmd.Output()
 	var e goEnv
-	if err := cmd.Run(); err != nil {
-		if errors.Is(bounded.Err(), context.DeadlineExceeded) {
-			return e, fmt.Errorf("no answer within %v", goPatience)
-		}
-		if text := flat(words.String()); text != "" {
-			return e, errors.New(text)
-		}
-		return e, err
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		return e, json.Unmarshal(out, &e)
+	case errors.Is(bounded.Err(), context.DeadlineExceeded):
+		return e, fmt.Errorf("no answer within %v", goPatience)
+	case errors.As(err, &failed) && flat(string(failed.Stderr)) != "":
+		return e, errors.New(flat(string(failed.Stderr)))
 	}
-	return e, json.Unmarshal(out.Bytes(), &e)
+	return e, err
 }
 
 // goNeeds is the version that go.work asks for, such as 1.26.0.
@@ -61,7 +59,7 @@ func goNeeds(root string) (string, error) {
 }
 
 func (x *exam) goVersion(context.Context) []Finding {
-	needs, err := goNeeds(x.Root)
+	needs, err := goNeeds(x.root)
 	if err != nil {
 		return []Finding{say("go", "go-fails", "why", err.Error(), "needs", "1.26")}
 	}

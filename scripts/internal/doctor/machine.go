@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	psdisk "github.com/shirou/gopsutil/v4/disk"
 	psmem "github.com/shirou/gopsutil/v4/mem"
@@ -60,14 +60,8 @@ func memoryOf(ctx context.Context) (available, total uint64, err error) {
 
 // jaegerToBuild tells whether Jaeger may have to be built from source one day.
 func (x *exam) jaegerToBuild() bool {
-	_, built, err := jaeger.SourceBinary(x.Root)
+	_, built, err := jaeger.SourceBinary(x.root)
 	return err == nil && !built
-}
-
-// place is a folder that will be filled.
-type place struct {
-	name, dir     string
-	steps, jaeger uint64 // bytes
 }
 
 // diskSpace looks at each disk that is written to. Two folders are taken to be
@@ -82,40 +76,40 @@ func (x *exam) diskSpace(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{say("disk", "disk-unknown", "dir", "the user's cache directory", "why", err.Error(), "needs", size(all))}
 	}
+	tmp := os.TempDir()
+	if e.GOTMPDIR != "" {
+		tmp = "GOTMPDIR"
+	}
 	type disk struct {
 		volume
-		names         []string
-		steps, jaeger uint64
+		places        []string
+		steps, jaeger uint64 // bytes that they write there
 	}
-	var disks []*disk
-	for _, p := range []place{
+	var disks []disk
+	for _, p := range []struct {
+		name, dir     string
+		steps, jaeger uint64
+	}{
 		{"GOCACHE", e.GOCACHE, stepsNeed.cache, jaegerNeed.cache},
 		{"GOMODCACHE", e.GOMODCACHE, stepsNeed.modules, jaegerNeed.modules},
-		{tmpName(e), cmp.Or(e.GOTMPDIR, os.TempDir()), stepsNeed.tmp, jaegerNeed.tmp},
+		{tmp, cmp.Or(e.GOTMPDIR, os.TempDir()), stepsNeed.tmp, jaegerNeed.tmp},
 		{"Jaeger", kept, 0, jaegerNeed.kept},
 	} {
 		v, err := x.disk(ctx, p.dir)
 		if err != nil {
 			return []Finding{say("disk", "disk-unknown", "dir", p.dir, "why", err.Error(), "needs", size(all))}
 		}
-		var on *disk
-		for _, d := range disks {
-			if d.total == v.total {
-				on = d
-			}
+		i := slices.IndexFunc(disks, func(d disk) bool { return d.total == v.total })
+		if i < 0 {
+			i = len(disks)
+			disks = append(disks, disk{volume: v})
 		}
-		if on == nil {
-			on = &disk{volume: v}
-			disks = append(disks, on)
-		}
-		on.names = append(on.names, p.name)
-		on.steps += p.steps
-		on.jaeger += p.jaeger
+		d := &disks[i]
+		d.places, d.steps, d.jaeger = append(d.places, p.name), d.steps+p.steps, d.jaeger+p.jaeger
 	}
 	var found []Finding
 	for _, d := range disks {
-		places := strings.Join(d.names, ", ")
-		whole := d.steps + d.jaeger
+		places, whole := strings.Join(d.places, ", "), d.steps+d.jaeger
 		switch {
 		case d.free < d.steps:
 			found = append(found, say("disk", "disk-low", "free", size(d.free), "places", places, "needs", size(d.steps)))
@@ -126,13 +120,6 @@ func (x *exam) diskSpace(ctx context.Context) []Finding {
 		}
 	}
 	return found
-}
-
-func tmpName(e goEnv) string {
-	if e.GOTMPDIR != "" {
-		return "GOTMPDIR"
-	}
-	return os.TempDir()
 }
 
 func (x *exam) freeMemory(ctx context.Context) []Finding {
@@ -157,11 +144,8 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
 }
 
-// dockerPatience bounds each question to Docker.
-const dockerPatience = 3 * time.Second
-
 func (x *exam) docker(ctx context.Context) []Finding {
-	tool, err := jaeger.DockerAnswers(ctx, x.Root, x.dockerPatience)
+	tool, err := jaeger.DockerAnswers(ctx, x.root, x.dockerPatience)
 	switch {
 	case err == nil:
 		return []Finding{ok("docker", "an engine answers: `"+tool+" up` starts Jaeger, and so does "+startJaeger)}

@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"plaque/steps/kit/telemetry"
@@ -147,37 +149,18 @@ func say(name, id string, values ...string) Finding {
 // said is told of each message that is used; the tests see that all are.
 var said = func(id string) {}
 
-func fill(template string, values []string) string {
-	var pairs []string
-	for i := 0; i < len(values); i += 2 {
-		pairs = append(pairs, "{"+values[i]+"}", values[i+1])
-	}
-	// One pass, so that a value may have braces.
-	var missing []string
-	for rest := template; ; {
-		_, after, open := strings.Cut(rest, "{")
-		name, behind, closed := strings.Cut(after, "}")
-		if !open || !closed {
-			break
-		}
-		if !hasName(values, name) {
-			missing = append(missing, name)
-		}
-		rest = behind
-	}
-	if missing != nil {
-		panic(fmt.Sprintf("doctor: %q has no value for %q", template, missing))
-	}
-	return strings.NewReplacer(pairs...).Replace(template)
-}
+var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
-func hasName(values []string, name string) bool {
-	for i := 0; i < len(values); i += 2 {
-		if values[i] == name {
-			return true
+// fill puts values in. Of two for one name the first counts.
+func fill(template string, values []string) string {
+	return placeholder.ReplaceAllStringFunc(template, func(p string) string {
+		for i := 0; i < len(values); i += 2 {
+			if p == "{"+values[i]+"}" {
+				return values[i+1]
+			}
 		}
-	}
-	return false
+		panic(fmt.Sprintf("doctor: %q has no value for %s", template, p))
+	})
 }
 
 // examples stand for the placeholders on the page.
@@ -218,8 +201,7 @@ func NoTraces() string {
 			if m.asks != question {
 				continue
 			}
-			// The first of two values for one name counts.
-			values := append(exampleOf[m.id][:len(exampleOf[m.id]):len(exampleOf[m.id])], examples...)
+			values := slices.Concat(exampleOf[m.id], examples)
 			fmt.Fprintf(&b, "- %s `%s`  \n  %s\n", m.state.Mark(), fill(m.found, values), fill(m.advice, values))
 		}
 		b.WriteString("\n")

@@ -53,22 +53,11 @@ func everyTestRan() bool {
 	return !skipped
 }
 
-// jaeger/README.md says what the doctor says.
+// All of what jaeger/README.md says is filled in. That it says it, the runner's
+// TestOverview knows.
 func TestPage(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(jaegertest.Root(t), "jaeger", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(strings.ReplaceAll(string(page), "\r\n", "\n"), "<!-- generated: no-traces -->\n")
-	block, _, ended := strings.Cut(rest, "<!-- end -->")
-	if !found || !ended {
-		t.Fatal("README.md has no block no-traces")
-	}
-	if want := strings.Trim(NoTraces(), "\n") + "\n"; block != want {
-		t.Errorf("README.md is out of date: run `go run ./scripts pages`. It says\n%s\nand the doctor\n%s", block, want)
-	}
-	if strings.ContainsAny(block, "{}") {
-		t.Error("a placeholder is left on the page")
+	if page := NoTraces(); strings.ContainsAny(page, "{}") {
+		t.Errorf("a placeholder is left in\n%s", page)
 	}
 }
 

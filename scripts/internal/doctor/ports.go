@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	psnet "github.com/shirou/gopsutil/v4/net"
@@ -22,11 +23,6 @@ import (
 
 // askPatience bounds a question to a port of a step.
 const askPatience = 2 * time.Second
-
-// direct asks on a new connection, past the machine's proxies.
-func (x *exam) direct() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: x.askPatience}
-}
 
 // stepPorts looks at the three ports of a step.
 func (x *exam) stepPorts(ctx context.Context) []Finding {
@@ -46,19 +42,16 @@ func (x *exam) stepPorts(ctx context.Context) []Finding {
 		wanted = append(wanted, struct{ addr, use string }{net.JoinHostPort("::1", port), "its feed"})
 	}
 	at := make([]jaeger.Finding, len(wanted))
-	done := make(chan struct{})
+	var looks sync.WaitGroup
 	for i, w := range wanted {
-		go func() {
+		looks.Go(func() {
 			at[i] = jaeger.Finding{Free: free(w.addr)}
 			if !at[i].Free && i > 0 { // the step's own port waits until it is known that no step of ours has it
 				at[i] = jaeger.LookAt(ctx, w.addr, x.askPatience)
 			}
-			done <- struct{}{}
-		}()
+		})
 	}
-	for range wanted {
-		<-done
-	}
+	looks.Wait()
 	// A step that runs is no reason to worry. It is asked at its debug pages: a
 	// request to the step would be a load, and take what its feed serves next.
 	if name := x.stepAt(ctx); name != "" {
@@ -107,7 +100,9 @@ func (x *exam) besideStep(ctx context.Context, name string, at []jaeger.Finding)
 	if at[1].Free {
 		return found
 	}
-	remote := origin.Remote{Base: "http://" + x.step.FeedAddr, Client: x.direct()}
+	// On a new connection, past the machine's proxies.
+	direct := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: x.askPatience}
+	remote := origin.Remote{Base: "http://" + x.step.FeedAddr, Client: direct}
 	if _, err := remote.Stats(ctx); err != nil {
 		found = append(found, x.taken("ports", x.step.FeedAddr, "its feed", at[1].Text, "start each step with ADDR=127.0.0.1:5779"))
 	}
@@ -120,11 +115,10 @@ func (x *exam) stepAt(ctx context.Context) string {
 	if err != nil || strings.ContainsAny(state.Step, `/\`) {
 		return ""
 	}
-	name := state.Step
-	if _, err := os.Stat(filepath.Join(x.Root, "steps", name, "lesson.yaml")); err != nil {
+	if _, err := os.Stat(filepath.Join(x.root, "steps", state.Step, "lesson.yaml")); err != nil {
 		return ""
 	}
-	return name
+	return state.Step
 }
 
 // jaegerPorts looks at the ports of a Jaeger.
@@ -134,24 +128,24 @@ func (x *exam) jaegerPorts(context.Context) []Finding {
 	if err != nil {
 		return []Finding{say(name, "jaeger-port-refused", "why", err.Error())}
 	}
-	if survey.UI().Ours && survey.OTLP().Ours {
-		return []Finding{ok(name, "a Jaeger answers at "+survey.Server.UI+x.who(loopback(survey.UI().Number)))}
+	if survey.UI().Ours {
+		answers := "a Jaeger answers at " + survey.Server.UI + x.who(loopback(survey.UI().Number))
+		if !survey.OTLP().Ours {
+			// The other ports may be that Jaeger's; what is wrong is the span's finding.
+			return []Finding{note(name, answers)}
+		}
+		return []Finding{ok(name, answers)}
 	}
 	var found []Finding
 	var numbers []string
 	for _, p := range survey.Ports {
 		numbers = append(numbers, strconv.Itoa(p.Number))
-		// Where its API answers, the rest may be that Jaeger's; what is wrong
-		// with it is the span's finding.
-		if !p.Free && !survey.UI().Ours {
+		if !p.Free {
 			found = append(found, x.taken(name, loopback(p.Number), p.Use, p.Text, "set "+p.Env+" to another port"))
 		}
 	}
-	switch {
-	case found != nil:
+	if found != nil {
 		return found
-	case survey.UI().Ours:
-		return []Finding{note(name, "a Jaeger answers at "+survey.Server.UI+x.who(loopback(survey.UI().Number)))}
 	}
 	return []Finding{ok(name, strings.Join(numbers, ", ")+" are free")}
 }

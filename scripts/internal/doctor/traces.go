@@ -224,7 +224,7 @@ func (x *exam) clock(ctx context.Context) []Finding {
 			return []Finding{ok("clock", "the same as Jaeger's")}
 		}
 	}
-	file, at, err := newest(ctx, x.Root)
+	file, at, err := newest(ctx, x.root)
 	if err != nil {
 		return []Finding{note("clock", "nothing to compare it with: "+err.Error())}
 	}
