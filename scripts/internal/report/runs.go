@@ -9,23 +9,10 @@ import (
 	"strings"
 
 	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/tour"
+	"plaque/scripts/internal/waterfall"
 )
-
-// Ran is what a page can show of one experiment.
-type Ran struct {
-	Name string // as lesson.yaml has it
-	Says string // what it is about, in a sentence or two
-	Acts []RanAct
-}
-
-// RanAct is one act of it.
-type RanAct struct {
-	Does    string   // in a few words
-	Picture string   // the waterfall, in whole lines; "" for none
-	Screen  string   // what a command such as `stacks` printed then; "" for none
-	Hey     string   // what hey printed; "" where it was not used
-	Seen    []string // what was claimed and came out, as "loads: 1"
-}
 
 // A page names what it shows: <!-- generated: run a doomed load --> is one
 // experiment with its pictures, <!-- generated: screen a doomed load --> what
@@ -33,13 +20,13 @@ type RanAct struct {
 // long answers took, <!-- generated: table a feed that fails --> a folded table of
 // its acts, and <!-- generated: experiments --> one of all the experiments that
 // have no block run or table.
-var shows = map[string]func(Ran) (string, error){"run": Ran.text, "screen": Ran.screen, "histogram": Ran.histogram, "table": Ran.table}
+var shows = map[string]func(*lesson.Lesson, *lab.Result) (string, error){"run": run, "screen": screen, "histogram": histogram, "table": table}
 
 const theRest = "experiments"
 
-// Runs are the blocks of a page that show experiments. Each experiment must
+// Runs are the blocks of a step's page that show experiments. Each experiment must
 // stand on the page, and each block must name one.
-func Runs(page string, ran []Ran) (map[string]string, error) {
+func Runs(page string, s *lesson.Lesson, ran []*lab.Result) (map[string]string, error) {
 	blocks := map[string]string{}
 	others := slices.Clone(ran)
 	names := blockNames(page)
@@ -49,12 +36,12 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 		if show == nil {
 			continue
 		}
-		is := func(r Ran) bool { return r.Name == of }
+		is := func(r *lab.Result) bool { return r.Experiment.Name == of }
 		i := slices.IndexFunc(ran, is)
 		if i < 0 {
 			return nil, fmt.Errorf("block %q: the step has no experiment %q", name, of)
 		}
-		text, err := show(ran[i])
+		text, err := show(s, ran[i])
 		if err != nil {
 			return nil, fmt.Errorf("block %q: %w", name, err)
 		}
@@ -70,7 +57,7 @@ func Runs(page string, ran []Ran) (map[string]string, error) {
 	case rest:
 		blocks[theRest] = list(others)
 	case len(others) > 0:
-		return nil, fmt.Errorf("the page does not show the experiment %q: add a block %q or %q", others[0].Name, "run "+others[0].Name, theRest)
+		return nil, fmt.Errorf("the page does not show the experiment %q: add a block %q or %q", others[0].Experiment.Name, "run "+others[0].Experiment.Name, theRest)
 	}
 	return blocks, nil
 }
@@ -87,30 +74,43 @@ func blockNames(page string) (names []string) {
 
 func fence(text string) string { return "```text\n" + strings.TrimRight(text, "\n") + "\n```\n" }
 
-// text is an experiment as a page shows it: what was done, the picture, and what
+// seen are an act's claims, all of which came true.
+func seen(a *lab.Outcome) (all []string) {
+	for _, c := range a.Checks {
+		all = append(all, c.What+": "+c.Want)
+	}
+	return all
+}
+
+// run is an experiment of s as a page shows it: what was done, the picture, and what
 // came out.
-func (r Ran) text() (string, error) {
+func run(s *lesson.Lesson, r *lab.Result) (string, error) {
 	var b strings.Builder
 	for i, a := range r.Acts {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintln(&b, a.Does)
-		for line := range strings.Lines(a.Picture) {
-			b.WriteString("  " + line)
+		fmt.Fprintln(&b, a.Act.Does())
+		// What 01 to 03 do takes no time that survives the rounding, unless
+		// callers are slow.
+		if _, slow := a.Act.Do.(lesson.Slow); len(a.Act.Picture) > 0 && (s.ReadsFeed() || slow) {
+			picture := draw(stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
+			for line := range strings.Lines(picture) {
+				b.WriteString("  " + line)
+			}
 		}
-		for _, s := range a.Seen {
+		for _, s := range seen(a) {
 			fmt.Fprintf(&b, "  %s\n", s)
 		}
 	}
-	return flat(r.Says) + "\n\n" + fence(b.String()), nil
+	return flat(r.Experiment.Says) + "\n\n" + fence(b.String()), nil
 }
 
 // screen is what a command printed in the first act in which somebody looked.
-func (r Ran) screen() (string, error) {
+func screen(_ *lesson.Lesson, r *lab.Result) (string, error) {
 	for _, a := range r.Acts {
 		if a.Screen != "" {
-			return fence(a.Screen), nil
+			return fence(ours(a.Screen)), nil
 		}
 	}
 	return "", errors.New("nobody looks inside in that experiment: give one of its acts a `look`")
@@ -118,7 +118,7 @@ func (r Ran) screen() (string, error) {
 
 // histogram is how long answers took, and what they were, as hey prints it of the
 // first act in which it was answered.
-func (r Ran) histogram() (string, error) {
+func histogram(_ *lesson.Lesson, r *lab.Result) (string, error) {
 	for _, a := range r.Acts {
 		bars := lab.Histogram(a.Hey)
 		if _, answers, ok := strings.Cut(a.Hey, statusCodes); ok && bars != "" {
@@ -129,11 +129,12 @@ func (r Ran) histogram() (string, error) {
 }
 
 // table shows an experiment whose acts are alike, a row each, folded.
-func (r Ran) table() (string, error) {
+func table(_ *lesson.Lesson, r *lab.Result) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<details><summary>%s, in %d acts</summary>\n\n%s\n\n| what is done | what comes out |\n|---|---|\n", capital(r.Name), len(r.Acts), flat(r.Says))
+	x := r.Experiment
+	fmt.Fprintf(&b, "<details><summary>%s, in %d acts</summary>\n\n%s\n\n| what is done | what comes out |\n|---|---|\n", capital(x.Name), len(r.Acts), flat(x.Says))
 	for _, a := range r.Acts {
-		fmt.Fprintf(&b, "| %s | %s |\n", cell(a.Does), cell(strings.Join(a.Seen, " · ")))
+		fmt.Fprintf(&b, "| %s | %s |\n", cell(a.Act.Does()), cell(strings.Join(seen(a), " · ")))
 	}
 	b.WriteString("\n</details>\n")
 	return b.String(), nil
@@ -141,7 +142,7 @@ func (r Ran) table() (string, error) {
 
 // list shows experiments without their pictures, folded: what each is about, then
 // a line for each act. A table would scroll sideways on a phone.
-func list(ran []Ran) string {
+func list(ran []*lab.Result) string {
 	var b strings.Builder
 	many := "One more experiment"
 	if len(ran) > 1 {
@@ -149,13 +150,13 @@ func list(ran []Ran) string {
 	}
 	fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n", many)
 	for _, r := range ran {
-		fmt.Fprintf(&b, "- **%s.** %s\n", inline(capital(r.Name)), inline(flat(r.Says)))
+		fmt.Fprintf(&b, "- **%s.** %s\n", inline(capital(r.Experiment.Name)), inline(flat(r.Experiment.Says)))
 		for _, a := range r.Acts {
-			line := inline(a.Does)
-			if len(a.Seen) > 0 {
-				line += " → " + inline(strings.Join(a.Seen, " · "))
+			line := a.Act.Does()
+			if len(a.Checks) > 0 {
+				line += " → " + strings.Join(seen(a), " · ")
 			}
-			fmt.Fprintf(&b, "  - %s\n", line)
+			fmt.Fprintf(&b, "  - %s\n", inline(line))
 		}
 	}
 	b.WriteString("\n</details>\n")

@@ -4,15 +4,29 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"plaque/scripts/internal/lab"
+	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/otlp"
 )
 
-func ranTwo() []Ran {
-	return []Ran{
-		{Name: "one flight", Says: "Four join.", Acts: []RanAct{{Does: "10 requests", Picture: "bar\n", Seen: []string{"loads: 1"}}}},
-		{Name: "a doomed load", Says: "It panics.", Acts: []RanAct{
-			{Does: "a burst", Seen: []string{"answers: 1×lost", "loads: 1"}},
-			{Does: "look inside", Screen: "07, process 12: waits 3.1 s\n"},
-		}},
+func act(does string, seen ...string) *lab.Outcome {
+	a := &lab.Outcome{Act: lesson.Act{Says: does}}
+	for _, s := range seen {
+		what, want, _ := strings.Cut(s, ": ")
+		a.Checks = append(a.Checks, lab.Check{What: what, Want: want})
+	}
+	return a
+}
+
+func ranTwo() []*lab.Result {
+	burst, look := act("10 requests", "loads: 1"), act("look inside")
+	burst.Act.Picture = []string{"bar"}
+	burst.Spans = []otlp.Span{{TraceID: "t", ID: "a", Name: "bar"}}
+	look.Screen = "07, process 12: waits 3.1 s\n"
+	return []*lab.Result{
+		{Experiment: lesson.Experiment{Name: "one flight", Says: "Four join."}, Acts: []*lab.Outcome{burst}},
+		{Experiment: lesson.Experiment{Name: "a doomed load", Says: "It panics."}, Acts: []*lab.Outcome{act("a burst", "answers: 1×lost", "loads: 1"), look}},
 	}
 }
 
@@ -24,12 +38,12 @@ func TestRuns(t *testing.T) {
 		}
 		return b.String()
 	}
-	blocks, err := Runs(page("claim", "run one flight", "screen a doomed load", "experiments"), ranTwo())
+	blocks, err := Runs(page("claim", "run one flight", "screen a doomed load", "experiments"), &lesson.Lesson{}, ranTwo())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"run one flight":       "Four join.\n\n```text\n10 requests\n  bar\n  loads: 1\n```\n",
+		"run one flight":       fmt.Sprintf("Four join.\n\n```text\n10 requests\n  span  0\n  bar   %-89s0\n  loads: 1\n```\n", "▖"),
 		"screen a doomed load": "```text\n07, process 12: waits 3.1 s\n```\n",
 		"experiments": "<details><summary>One more experiment</summary>\n\n- **A doomed load.** It panics.\n" +
 			"  - a burst → answers: 1×lost · loads: 1\n  - look inside\n\n</details>\n",
@@ -41,7 +55,7 @@ func TestRuns(t *testing.T) {
 	if len(blocks) != 3 {
 		t.Errorf("%d blocks, want 3: %v", len(blocks), blocks)
 	}
-	blocks, err = Runs(page("run one flight", "table a doomed load"), ranTwo())
+	blocks, err = Runs(page("run one flight", "table a doomed load"), &lesson.Lesson{}, ranTwo())
 	want := "<details><summary>A doomed load, in 2 acts</summary>\n\nIt panics.\n\n| what is done | what comes out |\n|---|---|\n" +
 		"| a burst | answers: 1×lost · loads: 1 |\n| look inside |  |\n\n</details>\n"
 	if err != nil || blocks["table a doomed load"] != want {
@@ -54,7 +68,7 @@ func TestRuns(t *testing.T) {
 		{page("screen one flight", "experiments"), "nobody looks inside"},
 		{page("run one flight", "run a doomed load", "experiments"), "stands on the page already"},
 	} {
-		if _, err := Runs(c.page, ranTwo()); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Runs(c.page, &lesson.Lesson{}, ranTwo()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q", c.page, err, c.want)
 		}
 	}
@@ -89,7 +103,9 @@ func TestHistogramStays(t *testing.T) {
 	}
 	page := begin + "histogram x" + close + "\n" + end + "\n"
 	fill := func(page, printed string) string {
-		blocks, err := Runs(page+begin+"experiments"+close+"\n", []Ran{{Name: "x", Says: "It is.", Acts: []RanAct{{Does: "wait"}, {Does: "load", Hey: printed}}}})
+		load := act("load")
+		load.Hey = printed
+		blocks, err := Runs(page+begin+"experiments"+close+"\n", &lesson.Lesson{}, []*lab.Result{{Acts: []*lab.Outcome{act("wait"), load}, Experiment: lesson.Experiment{Name: "x", Says: "It is."}}})
 		if err != nil {
 			t.Fatal(err)
 		}

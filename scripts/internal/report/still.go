@@ -55,13 +55,14 @@ type still struct {
 type node struct {
 	otlp.Span
 	children  []*node
+	size      int // spans, itself and below
 	signature string
 }
 
 func (s *still) order(from []*otlp.Node) []*node {
 	var nodes []*node
 	for _, f := range from {
-		n := &node{Span: f.Span, children: s.order(f.Children)}
+		n := &node{Span: f.Span, children: s.order(f.Children), size: 1}
 		n.Start, n.End = s.at[f.Start], s.at[f.End]
 		n.Message, n.Events = timedOut(n.Message), slices.Clone(n.Events)
 		for i, e := range n.Events {
@@ -73,6 +74,7 @@ func (s *still) order(from []*otlp.Node) []*node {
 		var below []string
 		for _, c := range n.children {
 			below = append(below, c.signature)
+			n.size += c.size
 		}
 		n.signature = fmt.Sprint(n.Start.UnixNano(), n.End.UnixNano(), n.Name, n.Status, n.Attrs[names.CacheResult],
 			n.Attrs["http.response.status_code"], len(n.Links), strings.Join(below, "|"))
@@ -82,17 +84,9 @@ func (s *still) order(from []*otlp.Node) []*node {
 		// Of those that start together, the one that does most stands first: the
 		// leader before its waiters, a miss before a hit. The slowest stands
 		// first, too.
-		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(b.size(), a.size()), cmp.Compare(b.Duration(), a.Duration()), cmp.Compare(a.signature, b.signature))
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(b.size, a.size), cmp.Compare(b.Duration(), a.Duration()), cmp.Compare(a.signature, b.signature))
 	})
 	return nodes
-}
-
-func (n *node) size() int {
-	size := 1
-	for _, c := range n.children {
-		size += c.size()
-	}
-	return size
 }
 
 // timedOut is what a span says of a request that ran out of time. Go's client

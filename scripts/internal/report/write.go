@@ -17,7 +17,6 @@ import (
 	"plaque/scripts/internal/lab"
 	"plaque/scripts/internal/lesson"
 	"plaque/scripts/internal/tour"
-	"plaque/scripts/internal/waterfall"
 	"plaque/steps/kit/origin"
 )
 
@@ -126,7 +125,7 @@ func (w *Writer) step(ctx context.Context, s *lesson.Lesson) error {
 	if ran.err != nil {
 		return ran.err
 	}
-	blocks, err := Runs(page, shown(s, ran.results))
+	blocks, err := Runs(page, s, ran.results)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -223,27 +222,6 @@ func (w *Writer) experiments(ctx context.Context, s *lesson.Lesson) (all []*lab.
 		all = append(all, r)
 	}
 	return all, nil
-}
-
-// shown is what a page can show of a step's experiments.
-func shown(s *lesson.Lesson, results []*lab.Result) (all []Ran) {
-	for _, r := range results {
-		ran := Ran{Name: r.Experiment.Name, Says: r.Experiment.Says}
-		for _, a := range r.Acts {
-			did := RanAct{Does: a.Act.Does(), Screen: ours(a.Screen), Hey: a.Hey}
-			// What 01 to 03 do takes no time that survives the rounding, unless
-			// callers are slow.
-			if _, slow := a.Act.Do.(lesson.Slow); len(a.Act.Picture) > 0 && (s.ReadsFeed() || slow) {
-				did.Picture = draw(stillAct(a).Spans, waterfall.Options{Width: 96, Only: a.Act.Picture, Notes: tour.Notes})
-			}
-			for _, c := range a.Checks {
-				did.Seen = append(did.Seen, c.What+": "+c.Want)
-			}
-			ran.Acts = append(ran.Acts, did)
-		}
-		all = append(all, ran)
-	}
-	return all
 }
 
 // stillAct is an act with spans that every run has in common.
