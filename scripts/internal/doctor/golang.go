@@ -31,13 +31,13 @@ func readGoEnv(ctx context.Context, root string) (goEnv, error) {
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	var e goEnv
-	var failed *exec.ExitError
+	failed, exited := errors.AsType[*exec.ExitError](err)
 	switch {
 	case err == nil:
 		return e, json.Unmarshal(out, &e)
 	case errors.Is(bounded.Err(), context.DeadlineExceeded):
 		return e, fmt.Errorf("no answer within %v", goPatience)
-	case errors.As(err, &failed) && flat(string(failed.Stderr)) != "":
+	case exited && flat(string(failed.Stderr)) != "":
 		return e, errors.New(flat(string(failed.Stderr)))
 	}
 	return e, err

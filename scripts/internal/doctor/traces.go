@@ -170,8 +170,8 @@ func undelivered(survey jaeger.Survey, tel *telemetry.Telemetry, lost error) Fin
 	if err != nil { // it was made from a URL
 		panic(err)
 	}
-	var dial *net.OpError
-	reached := !errors.As(lost, &dial) || dial.Op != "dial"
+	failed, onNet := errors.AsType[*net.OpError](lost)
+	reached := !onNet || failed.Op != "dial"
 	switch {
 	case u.Scheme == "https":
 		return say("span", "with-tls", "endpoint", endpoint, "why", why, "set", setting(variable, right))
