@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -215,16 +216,19 @@ var made = flag.String("page", "", "look at this `file` too")
 func TestInBrowser(t *testing.T) { onEach(t, look) }
 
 // onEach runs a test on the example's page and, where it is given, on a tour's.
-func onEach(t *testing.T, test func(*testing.T, string)) {
-	t.Run("the example", func(t *testing.T) { test(t, written(t, example())) })
-	if *made == "" {
+func onEach(t *testing.T, test func(*testing.T, string)) { onBoth(t, Open, example(), *made, test) }
+
+// onBoth runs a test on the file of a tour, and on the one that is named, if any.
+func onBoth(t *testing.T, open func(string) (*File, error), tour Tour, made string, test func(*testing.T, string)) {
+	t.Run("the example", func(t *testing.T) { test(t, written(t, open, tour)) })
+	if made == "" {
 		return
 	}
-	file, err := filepath.Abs(*made)
+	file, err := filepath.Abs(made)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Run("the tour's page", func(t *testing.T) { test(t, file) })
+	t.Run("the tour's", func(t *testing.T) { test(t, file) })
 }
 
 // The tour's page, and its slides, tell no folder of the machine on which they
@@ -257,7 +261,7 @@ func tellsNoFolder(t *testing.T, file string) {
 
 func look(t *testing.T, file string) {
 	b := browse(t, file)
-	grounds := map[string]bool{}
+	schemeOf := map[string]string{} // by colour: of the ground, and of a bar
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1400} {
 			b.size(t, width, scheme)
@@ -268,20 +272,17 @@ func look(t *testing.T, file string) {
 			for _, what := range ask[[]string](t, b, tooFaint) {
 				t.Errorf("%s, %d px: too faint: %s", scheme, width, what)
 			}
-			grounds[scheme+" "+ask[string](t, b, `getComputedStyle(document.body).backgroundColor`)] = true
-			grounds[scheme+" "+ask[string](t, b, `getComputedStyle(document.querySelector("rect.bar")).fill`)] = true
+			for _, script := range []string{`getComputedStyle(document.body).backgroundColor`, `getComputedStyle(document.querySelector("rect.bar")).fill`} {
+				color := ask[string](t, b, script)
+				if cmp.Or(schemeOf[color], scheme) != scheme {
+					t.Errorf("dark mode keeps %s of light mode", color)
+				}
+				schemeOf[color] = scheme
+			}
 		}
 	}
-	if len(grounds) != 4 { // two schemes, each with its ground and its bar, the same at each width
-		t.Errorf("the colours are %v, want two of each scheme", grounds)
-	}
-	colors := map[string]bool{}
-	for g := range grounds {
-		_, color, _ := strings.Cut(g, " ")
-		colors[color] = true
-	}
-	if len(colors) != 4 {
-		t.Errorf("dark mode keeps colours of light mode: %v", grounds)
+	if len(schemeOf) != 4 { // each scheme has its ground and its bar, the same at each width
+		t.Errorf("the colours are %v, want two of each scheme", schemeOf)
 	}
 
 	// Two cards side by side where there is room, one below the other on a phone.
@@ -294,6 +295,12 @@ func look(t *testing.T, file string) {
 		t.Error("the stampede and the flight are squeezed side by side at 360 px")
 	}
 
+	b.quiet(t, file)
+}
+
+// quiet fails if the browser has complained, or asked for anything but the file.
+func (b *browser) quiet(t *testing.T, file string) {
+	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.said) > 0 {
@@ -306,7 +313,7 @@ func look(t *testing.T, file string) {
 
 // A summary can be reached and opened with the keys alone.
 func TestKeys(t *testing.T) {
-	b := browse(t, written(t, example()))
+	b := browse(t, written(t, Open, example()))
 	b.size(t, 1400, "light")
 	const focused = `document.activeElement.tagName + " " + document.activeElement.textContent.trim()`
 	b.do(t, chromedp.KeyEvent("\t"))
@@ -329,34 +336,47 @@ func TestKeys(t *testing.T) {
 // sheet is a page of a PDF.
 var sheet = regexp.MustCompile(`/Type\s*/Page\b`)
 
+// sheets prints, and counts the pages of paper.
+func (b *browser) sheets(t *testing.T, paper ...chromedp.PDFOption) int {
+	t.Helper()
+	pdf, err := chromedp.Run(b, chromedp.PrintToPDF(append(paper, chromedp.PDFPrintBackground())...))
+	if err != nil || !bytes.HasPrefix(pdf, []byte("%PDF-")) {
+		t.Fatalf("no PDF: %v", err)
+	}
+	return len(sheet.FindAll(pdf, -1))
+}
+
+// onPaper shows what is printed, of which ground is the lowest element: it can be
+// read, on white.
+func (b *browser) onPaper(t *testing.T, ground string) {
+	t.Helper()
+	b.show(t, "print", "dark")
+	for _, what := range ask[[]string](t, b, tooFaint) {
+		t.Errorf("on paper: %s", what)
+	}
+	if color := ask[string](t, b, "getComputedStyle("+ground+").backgroundColor"); color != "rgb(255, 255, 255)" {
+		t.Errorf("paper is %s", color)
+	}
+}
+
 // On paper everything is unfolded, on light ground, and no picture is cut. What
 // is folded takes no room, so a page that prints it is longer.
-func TestPrint(t *testing.T) { onEach(t, onPaper) }
+func TestPrint(t *testing.T) { onEach(t, unfolded) }
 
-func onPaper(t *testing.T, file string) {
+func unfolded(t *testing.T, file string) {
 	b := browse(t, file)
 	b.size(t, 700, "dark")
 	if n := ask[int](t, b, `[...document.querySelectorAll("details")].filter(d => !d.open).length`); n == 0 {
 		t.Fatal("nothing is folded, so nothing is tried")
 	}
-	b.show(t, "print", "dark")
+	b.onPaper(t, "document.body")
 	for _, what := range ask[[]string](t, b, `[...document.querySelectorAll("details > :not(summary)")].filter(e => !e.checkVisibility({contentVisibilityAuto: true}) || e.getBoundingClientRect().height < 20).map(e => e.className)`) {
 		t.Errorf("folded on paper: %s", what)
 	}
-	for _, what := range append(ask[[]string](t, b, sticksOut), ask[[]string](t, b, tooFaint)...) {
+	for _, what := range ask[[]string](t, b, sticksOut) {
 		t.Errorf("on paper: %s", what)
 	}
-	if ground := ask[string](t, b, `getComputedStyle(document.body).backgroundColor`); ground != "rgb(255, 255, 255)" {
-		t.Errorf("paper is %s", ground)
-	}
-	pages := func() int {
-		t.Helper()
-		pdf, err := chromedp.Run(b, chromedp.PrintToPDF(chromedp.PDFPrintBackground(), chromedp.PDFPaper(chromedp.PaperA4)))
-		if err != nil || !bytes.HasPrefix(pdf, []byte("%PDF-")) {
-			t.Fatalf("no PDF: %v", err)
-		}
-		return len(sheet.FindAll(pdf, -1))
-	}
+	pages := func() int { return b.sheets(t, chromedp.PDFPaper(chromedp.PaperA4)) }
 	folded := pages()
 	b.unfold(t)
 	unfolded := pages()

@@ -48,9 +48,6 @@ type slide struct {
 	Width        int // of the picture, in its own pixels
 }
 
-// Held reports whether the answer is the one that the step claims.
-func (s slide) Held() bool { return s.Measured == s.Claimed }
-
 // Answer is the page of the answer.
 func (s slide) Answer() int { return s.Page + 1 }
 

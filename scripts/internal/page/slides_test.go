@@ -3,11 +3,8 @@ package page
 import (
 	"bytes"
 	"encoding/xml"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -87,33 +84,15 @@ func TestSlides(t *testing.T) {
 			}
 		}
 	}
-	for _, no := range []string{"<script", "<img", "<link", "url(", "@import", "http:", "https:", "\x1b", "\x00", "ada", "lovelace", "ZgotmplZ", "<no value>"} {
-		if strings.Contains(all, no) {
-			t.Errorf("the slides say %q", no)
-		}
+	harmless(t, all)
+	if strings.Contains(all, "http:") || strings.Contains(all, "https:") {
+		t.Error("the slides lead elsewhere")
 	}
-	ids := map[string]bool{}
-	for _, m := range regexp.MustCompile(` id="([^"]*)"`).FindAllStringSubmatch(all, -1) {
-		if ids[m[1]] {
-			t.Errorf("the id %q stands there twice", m[1])
-		}
-		ids[m[1]] = true
-	}
-	for _, m := range regexp.MustCompile(`(?:href="#|aria-labelledby=")([^"]*)"`).FindAllStringSubmatch(all, -1) {
-		for _, id := range strings.Fields(m[1]) {
-			if !ids[id] {
-				t.Errorf("there is no %q", id)
-			}
-		}
-	}
+	wired(t, all)
 	for _, s := range slides {
-		for d := xml.NewDecoder(strings.NewReader(regexp.MustCompile(`(?s)<svg class="waterfall" viewBox.*</svg>`).FindString(s))); ; {
-			if _, err := d.Token(); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Errorf("%v in\n%s", err, s)
-				break
-			}
+		svg := regexp.MustCompile(`(?s)<svg class="waterfall" viewBox.*</svg>`).FindString(s)
+		if err := xml.Unmarshal([]byte(svg), new(struct{})); svg != "" && err != nil {
+			t.Errorf("%v in\n%s", err, s)
 		}
 	}
 	if ended, _ := slidesOf(t, Tour{Ended: "at /home/ada/x", Private: []string{"/home/ada"}}); !strings.Contains(ended, "did not get to its end") || !strings.Contains(ended, "at …/x") {
@@ -148,27 +127,9 @@ func TestSlidesPicture(t *testing.T) {
 
 var madeSlides = flag.String("slides", "", "look at this `file` of slides too")
 
-// onSlides runs a test on the example's slides and, where they are given, on a
-// tour's.
+// onSlides is onEach for slides.
 func onSlides(t *testing.T, test func(*testing.T, string)) {
-	t.Run("the example", func(t *testing.T) {
-		f, err := OpenSlides(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Write(asking()); err != nil {
-			t.Fatal(err)
-		}
-		test(t, f.Path())
-	})
-	if *madeSlides == "" {
-		return
-	}
-	file, err := filepath.Abs(*madeSlides)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Run("the tour's slides", func(t *testing.T) { test(t, file) })
+	onBoth(t, OpenSlides, asking(), *madeSlides, test)
 }
 
 // overflows lists what has no room on its slide, and slides of another size than
@@ -222,14 +183,7 @@ func lookAtSlides(t *testing.T, file string) {
 		}
 	}
 
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.said) > 0 {
-		t.Errorf("the browser says %q", b.said)
-	}
-	if want := []string{fileURL(file)}; !slices.Equal(b.requests, want) {
-		t.Errorf("it asked for %q, want the file alone", b.requests)
-	}
+	b.quiet(t, file)
 }
 
 // Each slide is one sheet of paper, on light ground.
@@ -243,19 +197,9 @@ func slidesOnPaper(t *testing.T, file string) {
 		"the slides' own": {chromedp.PDFPreferCSSPageSize()},
 		"A4, landscape":   {chromedp.PDFPaper(chromedp.PaperA4), chromedp.PDFLandscape()},
 	} {
-		pdf, err := chromedp.Run(b, chromedp.PrintToPDF(append(paper, chromedp.PDFPrintBackground())...))
-		if err != nil || !bytes.HasPrefix(pdf, []byte("%PDF-")) {
-			t.Fatalf("no PDF: %v", err)
-		}
-		if n := len(sheet.FindAll(pdf, -1)); n != slides {
+		if n := b.sheets(t, paper...); n != slides {
 			t.Errorf("%s paper: %d slides on %d sheets", name, slides, n)
 		}
 	}
-	b.show(t, "print", "dark")
-	for _, what := range ask[[]string](t, b, tooFaint) {
-		t.Errorf("on paper: %s", what)
-	}
-	if ground := ask[string](t, b, `getComputedStyle(document.documentElement).backgroundColor`); ground != "rgb(255, 255, 255)" {
-		t.Errorf("paper is %s", ground)
-	}
+	b.onPaper(t, "document.documentElement")
 }
