@@ -16,7 +16,8 @@ import (
 type Act struct {
 	Says string         `yaml:"says"` // what is done, where Do does not say it
 	Feed *origin.Script `yaml:"feed"` // told to the feed before
-	Do   Kind           `yaml:"-"`    // the act's one key that names a kind
+	Do   Kind           `yaml:"-"`    // what the act's one key that names a kind holds
+	key  string         // that key
 	// Callers opens the feed's gate once so many callers are parked inside the
 	// step's cache: the lab sees them in the goroutine profile.
 	Callers int `yaml:"callers"`
@@ -28,36 +29,35 @@ type Act struct {
 }
 
 // Kind is a kind of act. Each has a file here, with its fields, what is wrong with
-// them, its words and its line by hand; package lab has a file that does it.
+// them, and its words; package lab does it. A kind that a reader can do in a second
+// terminal also has byHand, which is that line, or "" where it takes more than one.
 type Kind interface {
 	// check finds what cannot be done, or judged.
 	check(Act) error
-	// expects are the fields of Expect that this kind can be judged by, and not
-	// every kind.
-	expects() []string
 	// says tells what is done, in a few words.
 	says() string
-	// byHand is the line by which a reader does it in a second terminal; "" where
-	// it takes more than a line.
-	byHand(*Lesson) string
 }
 
-// kinds are what registers itself by kind, by its key in lesson.yaml.
-var kinds = map[string]registered{}
-
-type registered struct {
-	zero Kind
-	load func(*yaml.Node) (Kind, error)
+// kinds are all kinds, by their keys in lesson.yaml, and how each is read.
+var kinds = map[string]func(*yaml.Node) (Kind, error){
+	"first_leaves": load[FirstLeaves],
+	"fleet":        load[Fleet],
+	"get":          load[Get],
+	"hey":          load[Hey],
+	"keys":         load[Keys],
+	"leave":        load[Leave],
+	"look":         load[Look],
+	"other_key":    load[OtherKey],
+	"rude":         load[Rude],
+	"silent":       load[Silent],
+	"slow":         load[Slow],
+	"wait":         load[Wait],
 }
 
-// kind registers K under a key.
-func kind[K Kind](key string) (zero K) {
-	kinds[key] = registered{zero, func(n *yaml.Node) (Kind, error) {
-		var k K
-		err := n.Load(&k, yaml.WithKnownFields())
-		return k, err
-	}}
-	return zero
+func load[K Kind](n *yaml.Node) (Kind, error) {
+	var k K
+	err := n.Load(&k, yaml.WithKnownFields())
+	return k, err
 }
 
 // UnmarshalYAML reads an act. It does exactly one thing.
@@ -67,17 +67,18 @@ func (a *Act) UnmarshalYAML(n *yaml.Node) error {
 	}
 	rest := *n // without what is done
 	rest.Content = nil
-	var does []string
+	does := 0
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		k, known := kinds[key.Value]
+		load, known := kinds[key.Value]
 		if !known {
 			rest.Content = append(rest.Content, key, value)
 			continue
 		}
-		does = append(does, key.Value)
+		a.key = key.Value
+		does++
 		var err error
-		if a.Do, err = k.load(value); err != nil {
+		if a.Do, err = load(value); err != nil {
 			return fmt.Errorf("%s: %w", key.Value, err)
 		}
 	}
@@ -85,8 +86,8 @@ func (a *Act) UnmarshalYAML(n *yaml.Node) error {
 	if err := rest.Load((*plain)(a), yaml.WithKnownFields()); err != nil {
 		return err
 	}
-	if len(does) != 1 {
-		return fmt.Errorf("line %d: it does %d things: say one of %s", n.Line, len(does), strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+	if does != 1 {
+		return fmt.Errorf("line %d: it does %d things: say one of %s", n.Line, does, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	}
 	return nil
 }
@@ -96,17 +97,24 @@ func (a Act) check() error {
 	if err := a.Do.check(a); err != nil {
 		return err
 	}
-	for _, name := range a.Expect.special() {
-		if slices.Contains(a.Do.expects(), name) {
-			continue
+	// Some fields can be judged only after some kinds of act.
+	for _, f := range []struct {
+		name string
+		set  bool
+		with []string
+	}{
+		{"all", a.Expect.All != "", []string{"hey"}},
+		{"closed", a.Expect.Closed != nil, []string{"rude", "silent"}},
+		{"loaded_by", a.Expect.LoadedBy != nil, []string{"fleet"}},
+		{"other_key", a.Expect.OtherKey != "", []string{"other_key"}},
+		{"quick", a.Expect.Quick != "", []string{"slow"}},
+		{"retry_after", a.Expect.RetryAfter != nil, []string{"get", "keys"}},
+		{"screen", a.Expect.Screen != nil, []string{"look"}},
+		{"slowest", a.Expect.Slowest != 0, []string{"fleet", "hey"}},
+	} {
+		if f.set && !slices.Contains(f.with, a.key) {
+			return fmt.Errorf("expect: %s goes with the act %s", f.name, strings.Join(f.with, " or "))
 		}
-		var with []string
-		for _, key := range slices.Sorted(maps.Keys(kinds)) {
-			if slices.Contains(kinds[key].zero.expects(), name) {
-				with = append(with, key)
-			}
-		}
-		return fmt.Errorf("expect: %s goes with the act %s", name, strings.Join(with, " or "))
 	}
 	if a.Feed != nil {
 		if err := a.Feed.Check(); err != nil {
@@ -118,36 +126,14 @@ func (a Act) check() error {
 			return fmt.Errorf("ask: %w", err)
 		}
 	}
-	if a.Callers > 0 && !a.gated() {
+	if a.Callers > 0 && !a.Gated() {
 		return errors.New("callers opens the feed's gate, so feed must say gate: true")
 	}
 	return nil
 }
 
-// gated reports whether the feed holds its answers until the lab lets them go.
-func (a Act) gated() bool { return a.Feed != nil && a.Feed.Gate }
-
-// special are the fields that are set and that only some kinds can be judged by.
-func (e Expect) special() (names []string) {
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{
-		{"all", e.All != ""},
-		{"closed", e.Closed != nil},
-		{"loaded_by", e.LoadedBy != nil},
-		{"other_key", e.OtherKey != ""},
-		{"quick", e.Quick != ""},
-		{"retry_after", e.RetryAfter != nil},
-		{"screen", e.Screen != nil},
-		{"slowest", e.Slowest != 0},
-	} {
-		if f.set {
-			names = append(names, f.name)
-		}
-	}
-	return names
-}
+// Gated reports whether the feed holds its answers until the lab lets them go.
+func (a Act) Gated() bool { return a.Feed != nil && a.Feed.Gate }
 
 // Does tells what the act does, in a few words.
 func (a Act) Does() string {
@@ -160,18 +146,18 @@ func (a Act) Does() string {
 // ByHand is how a reader does the act in a second terminal, the step running in
 // the first; nothing where it takes more than a line.
 func (a Act) ByHand(l *Lesson, e Experiment) []string {
-	if e.Peers > 0 {
+	do, can := a.Do.(interface{ byHand(*Lesson) string })
+	if !can || e.Peers > 0 {
 		return nil
 	}
-	var lines []string
-	if a.Feed != nil {
-		lines = append(lines, feedByHand(*a.Feed))
-	}
-	line := a.Do.byHand(l)
-	if line == "" {
+	line := do.byHand(l)
+	switch {
+	case line == "":
 		return nil
+	case a.Feed == nil:
+		return []string{line}
 	}
-	return append(lines, line)
+	return []string{feedByHand(*a.Feed), line}
 }
 
 // feedByHand tells a step's feed what an act tells it.

@@ -6,8 +6,6 @@ import "fmt"
 // hangs up.
 type FirstLeaves int
 
-var _ = kind[FirstLeaves]("first_leaves")
-
 func (f FirstLeaves) check(Act) error {
 	if f < 1 {
 		return fmt.Errorf("first_leaves: %d: at least 1 joins", f)
@@ -15,10 +13,6 @@ func (f FirstLeaves) check(Act) error {
 	return nil
 }
 
-func (f FirstLeaves) expects() []string { return nil }
-
 func (f FirstLeaves) says() string {
 	return fmt.Sprintf("one caller starts a load, %d join, the first hangs up", f)
 }
-
-func (f FirstLeaves) byHand(*Lesson) string { return "" }

@@ -26,8 +26,6 @@ type Fleet struct {
 	FirstLeaves bool `yaml:"first_leaves"` // the caller that came first hangs up
 }
 
-var _ = kind[Fleet]("fleet")
-
 // The values of Fleet.Links: the links take connections and answer nothing, they
 // refuse connections, they are whole again.
 const (
@@ -44,13 +42,11 @@ func (f Fleet) check(a Act) error {
 		return fmt.Errorf("fleet: callers: %d: at least 1 at each peer", f.Callers)
 	case f.Links != "" && !slices.Contains(links, f.Links):
 		return fmt.Errorf("fleet: links: %q: it can be %s", f.Links, strings.Join(links, ", "))
-	case (f.Kill || f.FirstLeaves || f.Elsewhere) && !a.gated():
+	case (f.Kill || f.FirstLeaves || f.Elsewhere) && !a.Gated():
 		return fmt.Errorf("fleet: kill, first_leaves and elsewhere need a load that is held: feed must say gate: true")
 	}
 	return nil
 }
-
-func (f Fleet) expects() []string { return []string{"loaded_by", "slowest"} }
 
 func (f Fleet) says() string {
 	before := ""
@@ -74,5 +70,3 @@ func (f Fleet) says() string {
 	}
 	return before + say.Plural(f.Callers, "caller") + " at each peer" + after
 }
-
-func (f Fleet) byHand(*Lesson) string { return "" }

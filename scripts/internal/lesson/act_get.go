@@ -16,16 +16,12 @@ type Get struct {
 	Times  int    `yaml:"times"`
 }
 
-var _ = kind[Get]("get")
-
 func (g Get) check(Act) error {
 	if g.Times < 0 {
 		return fmt.Errorf("get: times %d: at least 1", g.Times)
 	}
 	return nil
 }
-
-func (g Get) expects() []string { return []string{"retry_after"} }
 
 func (g Get) says() string {
 	if g.Times > 1 {

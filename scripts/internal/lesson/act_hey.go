@@ -17,8 +17,6 @@ type Hey struct {
 	Rate int `yaml:"q"`
 }
 
-var _ = kind[Hey]("hey")
-
 // DefaultTimeout is how long hey waits for an answer, in seconds.
 const DefaultTimeout = 2
 
@@ -42,8 +40,6 @@ func (h Hey) check(Act) error {
 	}
 	return nil
 }
-
-func (h Hey) expects() []string { return []string{"all", "slowest"} }
 
 func (h Hey) says() string {
 	switch {

@@ -14,22 +14,16 @@ type Keys struct {
 	C int `yaml:"c"`
 }
 
-var _ = kind[Keys]("keys")
-
 func (k Keys) check(a Act) error {
 	if k.N < 1 || k.C < 1 || k.C > k.N {
 		return fmt.Errorf("keys: n %d, c %d: both are at least 1, and no more at a time than there are", k.N, k.C)
 	}
-	if a.gated() && k.C != k.N {
+	if a.Gated() && k.C != k.N {
 		return fmt.Errorf("keys: n %d, c %d: the feed's gate holds back those who come first, so all must come at once", k.N, k.C)
 	}
 	return nil
 }
 
-func (k Keys) expects() []string { return []string{"retry_after"} }
-
 func (k Keys) says() string {
 	return fmt.Sprintf("%s, each for a separate channel, %d at a time", say.Plural(k.N, "request"), k.C)
 }
-
-func (k Keys) byHand(*Lesson) string { return "" }

@@ -12,16 +12,12 @@ type Look string
 // Looks are what there is to look with.
 var Looks = []string{"stacks", "top"}
 
-var _ = kind[Look]("look")
-
 func (l Look) check(Act) error {
 	if !slices.Contains(Looks, string(l)) {
 		return fmt.Errorf("look: %q: it can be %s", string(l), strings.Join(Looks, ", "))
 	}
 	return nil
 }
-
-func (l Look) expects() []string { return []string{"screen"} }
 
 func (l Look) says() string { return fmt.Sprintf("look inside with `%s`", string(l)) }
 

@@ -6,8 +6,6 @@ import "fmt"
 // asks for B. It is true, and goes with Expect.OtherKey.
 type OtherKey bool
 
-var _ = kind[OtherKey]("other_key")
-
 // AfterA is what Expect.OtherKey can be, besides AtOnce.
 const AfterA = "after A"
 
@@ -18,8 +16,4 @@ func (o OtherKey) check(a Act) error {
 	return nil
 }
 
-func (o OtherKey) expects() []string { return []string{"other_key"} }
-
 func (o OtherKey) says() string { return "B is in the cache; A's load is held; a caller asks for B" }
-
-func (o OtherKey) byHand(*Lesson) string { return "" }

@@ -16,8 +16,6 @@ const (
 	EndlessHeader Rude = "endless header"
 )
 
-var _ = kind[Rude]("rude")
-
 // rudenesses are the ways to be rude, each with its words.
 var rudenesses = map[Rude]string{
 	HangUp:        "a client connects and hangs up",
@@ -36,8 +34,4 @@ func (r Rude) check(Act) error {
 	return nil
 }
 
-func (r Rude) expects() []string { return []string{"closed"} }
-
 func (r Rude) says() string { return rudenesses[r] }
-
-func (r Rude) byHand(*Lesson) string { return "" }

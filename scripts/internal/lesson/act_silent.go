@@ -1,11 +1,12 @@
 package lesson
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Silent is so many clients that connect and send nothing.
 type Silent int
-
-var _ = kind[Silent]("silent")
 
 func (s Silent) check(Act) error {
 	if s < 1 {
@@ -13,8 +14,6 @@ func (s Silent) check(Act) error {
 	}
 	return nil
 }
-
-func (s Silent) expects() []string { return []string{"closed"} }
 
 func (s Silent) says() string {
 	if s == 1 {
@@ -24,8 +23,20 @@ func (s Silent) says() string {
 }
 
 func (s Silent) byHand(*Lesson) string {
-	if s == 1 {
-		return "nc 127.0.0.1 3779"
+	if s > 1 {
+		return ""
 	}
-	return ""
+	return "nc 127.0.0.1 3779"
 }
+
+// Leave lets the idle clients leave. It is true.
+type Leave bool
+
+func (l Leave) check(Act) error {
+	if !l {
+		return errors.New("leave: false: say true, or nothing of it")
+	}
+	return nil
+}
+
+func (Leave) says() string { return "the idle clients leave" }

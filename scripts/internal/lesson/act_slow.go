@@ -10,8 +10,6 @@ import (
 // that comes behind them.
 type Slow int
 
-var _ = kind[Slow]("slow")
-
 // MaxSlow is how many slow clients there may be. They have to be connected well
 // within the second that they take.
 const MaxSlow = 10
@@ -32,10 +30,6 @@ const (
 	AfterSlow = "after the slow ones"
 )
 
-func (s Slow) expects() []string { return []string{"quick"} }
-
 func (s Slow) says() string {
 	return say.Plural(int(s), "client") + " take a second to send their header; a quick one comes behind them"
 }
-
-func (s Slow) byHand(*Lesson) string { return "" }

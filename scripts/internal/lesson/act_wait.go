@@ -10,8 +10,6 @@ import (
 // Wait is a time in which nothing is done.
 type Wait time.Duration
 
-var _ = kind[Wait]("wait")
-
 // UnmarshalText reads it like 500ms.
 func (w *Wait) UnmarshalText(text []byte) error { return (*origin.Duration)(w).UnmarshalText(text) }
 
@@ -22,8 +20,4 @@ func (w Wait) check(Act) error {
 	return nil
 }
 
-func (w Wait) expects() []string { return nil }
-
 func (w Wait) says() string { return fmt.Sprintf("wait %s", time.Duration(w)) }
-
-func (w Wait) byHand(*Lesson) string { return "" }

@@ -179,14 +179,11 @@ func All(root string) ([]*Lesson, error) {
 // Find picks a step by its number ("5", "05"), name or both. The error lists
 // what exists.
 func Find(all []*Lesson, name string) (*Lesson, error) {
-	for _, l := range all {
-		number := l.Number()
-		if name == l.Step || name == number || "0"+name == number || name == l.Step[3:] {
-			return l, nil
-		}
-	}
 	var steps []string
 	for _, l := range all {
+		if slices.Contains([]string{l.Step, l.Number(), strings.TrimPrefix(l.Number(), "0"), l.Step[3:]}, name) {
+			return l, nil
+		}
 		steps = append(steps, l.Step)
 	}
 	return nil, fmt.Errorf("there is no step %q; there are %s", name, strings.Join(steps, ", "))
@@ -201,50 +198,42 @@ func Shown(l, neighbour *Lesson) (x Experiment, act int) {
 	if neighbour.Step > l.Step {
 		later = neighbour
 	}
-	if name := later.Beside; name != "" && l.shows(name) && neighbour.shows(name) {
-		return l.named(name)
+	for _, wanted := range []wanted{named(later.Beside), isSlow} {
+		if _, there := neighbour.picture(wanted); there >= 0 {
+			if x, act := l.picture(wanted); act >= 0 {
+				return x, act
+			}
+		}
 	}
-	if l.slow() && neighbour.slow() {
-		x, act, _ = l.picture(isSlow)
-		return x, act
-	}
-	x, act, _ = l.picture(func(Act) bool { return true })
-	return x, act
+	return l.picture(every)
 }
 
-func isSlow(a Act) bool { _, slow := a.Do.(Slow); return slow }
+// wanted picks acts of experiments.
+type wanted func(Experiment, Act) bool
 
-func (l *Lesson) slow() bool {
-	_, _, ok := l.picture(isSlow)
-	return ok
-}
+func named(name string) wanted { return func(x Experiment, _ Act) bool { return x.Name == name } }
 
-// named finds the first act with a picture of the experiment with this name. The
-// act is -1 if there is none.
-func (l *Lesson) named(name string) (x Experiment, act int) {
+func every(Experiment, Act) bool { return true }
+
+func isSlow(_ Experiment, a Act) bool { _, slow := a.Do.(Slow); return slow }
+
+// picture finds the first act that has a picture and is wanted. The act is -1 if
+// there is none.
+func (l *Lesson) picture(is wanted) (x Experiment, act int) {
 	for _, x := range l.Experiments {
-		if x.Name == name {
-			return x, slices.IndexFunc(x.Acts, func(a Act) bool { return len(a.Picture) > 0 })
+		for i, a := range x.Acts {
+			if len(a.Picture) > 0 && is(x, a) {
+				return x, i
+			}
 		}
 	}
 	return Experiment{}, -1
 }
 
+// shows reports whether an experiment with this name has a picture.
 func (l *Lesson) shows(name string) bool {
-	_, act := l.named(name)
+	_, act := l.picture(named(name))
 	return act >= 0
-}
-
-// picture finds the first act that has a picture and is wanted.
-func (l *Lesson) picture(wanted func(Act) bool) (Experiment, int, bool) {
-	for _, x := range l.Experiments {
-		for i, a := range x.Acts {
-			if len(a.Picture) > 0 && wanted(a) {
-				return x, i, true
-			}
-		}
-	}
-	return Experiment{}, 0, false
 }
 
 // Before is the lesson before l, or nil.
@@ -255,12 +244,10 @@ func Before(all []*Lesson, l *Lesson) *Lesson {
 	return nil
 }
 
-// After is the step behind l; nil for the last.
+// After is the lesson behind l, or nil.
 func After(all []*Lesson, l *Lesson) *Lesson {
-	for i, other := range all {
-		if other == l && i+1 < len(all) {
-			return all[i+1]
-		}
+	if i := slices.Index(all, l); i >= 0 && i+1 < len(all) {
+		return all[i+1]
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,12 +43,20 @@ func (l *Lesson) read(text io.Reader) error {
 	return l.check()
 }
 
-// check finds what a lesson must have and has not.
-func (l *Lesson) check() error {
-	for name, text := range map[string]string{"title": l.Title, "claim": l.Claim, "fixes": l.Fixes, "breaks": l.Breaks, "code": l.Code} {
+// missing is an error that names a text that is not there.
+func missing(texts map[string]string) error {
+	for name, text := range texts {
 		if strings.TrimSpace(text) == "" {
 			return fmt.Errorf("%s is missing", name)
 		}
+	}
+	return nil
+}
+
+// check finds what a lesson must have and has not.
+func (l *Lesson) check() error {
+	if err := missing(map[string]string{"title": l.Title, "claim": l.Claim, "fixes": l.Fixes, "breaks": l.Breaks, "code": l.Code}); err != nil {
+		return err
 	}
 	if l.Minutes < 1 {
 		return errors.New("minutes is missing")
@@ -65,15 +72,15 @@ func (l *Lesson) check() error {
 	case first && l.Budget != 0:
 		return errors.New("budget: there is no step before this one to differ from")
 	}
-	left := maps.Clone(l.Fingerprint)
 	for _, p := range property.All {
 		if v := l.Fingerprint[p.Name]; v != "yes" && v != "no" && v != "n/a" {
 			return fmt.Errorf("fingerprint: %s is %q: it can be yes, no or n/a", p.Name, v)
 		}
-		delete(left, p.Name)
 	}
-	for name := range left {
-		return fmt.Errorf("fingerprint: there is no property %q", name)
+	for name := range l.Fingerprint {
+		if !slices.ContainsFunc(property.All, func(p property.Property) bool { return p.Name == name }) {
+			return fmt.Errorf("fingerprint: there is no property %q", name)
+		}
 	}
 	if err := l.Room.check(); err != nil {
 		return fmt.Errorf("room: %w", err)
@@ -84,7 +91,6 @@ func (l *Lesson) check() error {
 	if len(l.Experiments) == 0 {
 		return errors.New("there are no experiments")
 	}
-	pictures := 0
 	for _, e := range l.Experiments {
 		if e.Name == "" || e.Says == "" || len(e.Acts) == 0 {
 			return fmt.Errorf("experiment %q needs a name, says and acts", e.Name)
@@ -98,12 +104,9 @@ func (l *Lesson) check() error {
 			if (e.Peers > 0) != fleet && !wait {
 				return fmt.Errorf("experiment %q, act %d: the act fleet goes with peers, and with peers go fleet and wait alone", e.Name, i+1)
 			}
-			if len(a.Picture) > 0 {
-				pictures++
-			}
 		}
 	}
-	if pictures == 0 {
+	if _, act := l.picture(every); act < 0 {
 		return errors.New("no act has a picture")
 	}
 	if l.Beside != "" && !l.shows(l.Beside) {
@@ -114,10 +117,8 @@ func (l *Lesson) check() error {
 
 func (l *Lesson) checkExercise() error {
 	e := l.Exercise
-	for name, text := range map[string]string{"asks": e.Asks, "code": e.Code, "why": e.Why} {
-		if strings.TrimSpace(text) == "" {
-			return fmt.Errorf("%s is missing", name)
-		}
+	if err := missing(map[string]string{"asks": e.Asks, "code": e.Code, "why": e.Why}); err != nil {
+		return err
 	}
 	for _, file := range []string{l.ExerciseFile(), l.SolutionFile()} {
 		if _, err := os.Stat(file); err != nil {
