@@ -2,19 +2,15 @@ package lab
 
 import (
 	"context"
-	"net/http"
 
-	"plaque/scripts/internal/lesson"
+	"plaque/scripts/internal/caller"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/youtube"
 )
 
-var _ = does((*scene).firstLeaves)
-
-// firstLeaves has one caller start a load, others join, and the first hang up.
+// firstLeaves has one caller start a load, n others join, and the first hang up.
 // The answers are those of the others.
-func (s *scene) firstLeaves(ctx context.Context, others lesson.FirstLeaves, out *Outcome) error {
-	n := int(others)
+func (s *scene) firstLeaves(ctx context.Context, n int, out *Outcome) error {
 	ctx, end := s.burst(ctx, out, n+1, n+1)
 	defer end()
 	if err := s.tell(out, origin.Script{Gate: true}); err != nil {
@@ -24,12 +20,12 @@ func (s *scene) firstLeaves(ctx context.Context, others lesson.FirstLeaves, out 
 	home := s.url(youtube.DefaultChannel)
 	leader, hangUp := context.WithCancel(ctx)
 	defer hangUp()
-	gone := once(leader, http.MethodGet, home)
+	gone := asking(leader, home)
 	s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
 
-	joined := make([]<-chan string, n)
+	joined := make([]<-chan caller.Answer, n)
 	for i := range joined {
-		joined[i] = once(ctx, http.MethodGet, home)
+		joined[i] = asking(ctx, home)
 	}
 	s.gathered(ctx, out, n+1)
 	hangUp()
@@ -39,7 +35,7 @@ func (s *scene) firstLeaves(ctx context.Context, others lesson.FirstLeaves, out 
 	s.until(ctx, heldFor, func(st origin.Stats) bool { return st.Waiting == 0 })
 	s.feed.Open()
 	for _, o := range joined {
-		out.Answers[<-o]++
+		out.answered(<-o)
 	}
 	return nil
 }

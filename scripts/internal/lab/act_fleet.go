@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -16,59 +15,36 @@ import (
 	"plaque/steps/kit/youtube"
 )
 
-var _ = does((*scene).callPeers)
-
 // callPeers has callers come to every peer.
 func (s *scene) callPeers(ctx context.Context, f lesson.Fleet, out *Outcome) error {
 	if err := s.fleet.prepare(ctx, f); err != nil {
 		return err
 	}
-	if f.Elsewhere {
-		return s.elsewhere(ctx, f, out)
-	}
-	n := f.Callers * len(s.fleet.running())
-	ctx, end := s.burst(ctx, out, n, n)
-	defer end()
-	return s.callFleet(ctx, f, out, fleetChannel(f.Key))
-}
-
-// fleetChannel is the channel that a fleet's callers ask for.
-func fleetChannel(key int) string {
-	if key == 0 {
-		return youtube.DefaultChannel
-	}
-	return fmt.Sprintf("UC%022d", key)
-}
-
-// fleetCall is a caller's answer.
-type fleetCall struct {
-	answer string
-	took   time.Duration
-}
-
-// callFleet has callers come to every peer at once, and lets happen what is to
-// happen while they wait.
-func (s *scene) callFleet(ctx context.Context, f lesson.Fleet, out *Outcome, channel string) error {
-	servers := s.fleet.running()
 	crowd := crowd{}
 	defer crowd.leave()
+	if f.Elsewhere {
+		return s.elsewhere(ctx, f, out, crowd)
+	}
+	servers := s.fleet.running()
+	n := f.Callers * len(servers)
+	ctx, end := s.burst(ctx, out, n, n)
+	defer end()
 	crowd.connect(ctx, servers, f.Callers)
-	first, hangUp := context.WithCancel(ctx)
-	defer hangUp()
-	var leaver <-chan fleetCall
+	channel := youtube.DefaultChannel
+	if f.Key > 0 {
+		channel = numbered(f.Key)
+	}
+	first := crowd.ask(ctx, servers[0], channel)
 	if f.FirstLeaves {
-		leaver = crowd.ask(first, servers[0], channel)
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
 	}
-	return s.callRest(ctx, f, out, crowd, servers, channel, leaver, hangUp)
+	return s.callRest(ctx, f, out, crowd, servers, channel, first)
 }
 
 // elsewhere has a caller come first, at a peer that does not own the channel: the
 // feed says who does. Where it is the same one, another channel is tried.
-func (s *scene) elsewhere(ctx context.Context, f lesson.Fleet, out *Outcome) error {
+func (s *scene) elsewhere(ctx context.Context, f lesson.Fleet, out *Outcome, crowd crowd) error {
 	home := s.fleet.peers[0]
-	crowd := crowd{}
-	defer crowd.leave()
 	for key := 1; key <= 50; key++ {
 		crowd.connect(ctx, s.fleet.running(), f.Callers)
 		if err := s.feed.Set(*out.Act.Feed); err != nil {
@@ -76,72 +52,69 @@ func (s *scene) elsewhere(ctx context.Context, f lesson.Fleet, out *Outcome) err
 		}
 		s.counted = origin.Stats{}
 		n := f.Callers * len(s.fleet.peers)
-		under, burst := startBurst(ctx, s.tracer, s.step.Step, n, n)
-		first := crowd.ask(under, home.server, fleetChannel(key))
+		ctx, end := s.burst(ctx, out, n, n)
+		first := crowd.ask(ctx, home.server, numbered(key))
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
 		owner := s.fleet.loading(s.feed.Stats().Agents)
-		if owner == nil {
-			burst.End()
-			return errors.New("no peer has asked the feed")
-		}
 		if owner == home {
 			s.feed.Open()
-			<-first
-			burst.End()
+			<-first.ended
+			end()
 			continue
 		}
-		out.TraceID, out.from = burst.SpanContext().TraceID().String(), time.Now()
+		defer end()
+		if owner == nil {
+			return errors.New("no peer has asked the feed")
+		}
 		servers := []*server.Server{home.server, owner.server}
 		for _, other := range s.fleet.running() {
 			if !slices.Contains(servers, other) {
 				servers = append(servers, other)
 			}
 		}
-		err := s.callRest(under, f, out, crowd, servers, fleetChannel(key), first, nil)
-		burst.End()
-		return err
+		return s.callRest(ctx, f, out, crowd, servers, numbered(key), first)
 	}
 	return errors.New("one peer owns 50 channels of 50")
 }
 
-// callRest has all callers come but a first one that has, if it is not nil. With
-// hangUp that one leaves.
-func (s *scene) callRest(ctx context.Context, f lesson.Fleet, out *Outcome, crowd crowd, servers []*server.Server, channel string, first <-chan fleetCall, hangUp func()) error {
-	var calls []<-chan fleetCall
-	called := 0 // at the peers before
+// callRest has all callers come but the first, who has, and lets happen what is to
+// happen while they wait.
+func (s *scene) callRest(ctx context.Context, f lesson.Fleet, out *Outcome, crowd crowd, servers []*server.Server, channel string, first *fleetCall) error {
+	gather := func(server *server.Server, n int) {
+		parked(ctx, out, n, gatherFleetFor, "inside a peer", inside(server, fleetWay))
+	}
+	calls := []*fleetCall{first}
 	for i, server := range servers {
-		n := f.Callers
-		if i == 0 && first != nil {
-			n--
-		}
-		for range n {
+		for n := range f.Callers {
+			if i+n == 0 {
+				continue // the first
+			}
 			calls = append(calls, crowd.ask(ctx, server, channel))
 			if f.Elsewhere { // one after the other, so that a picture of them is always the same
-				parked(ctx, out, f.Callers-n+len(calls)-called, gatherFleetFor, "inside a peer", func(ctx context.Context) (int, error) { return inFleet(ctx, server) })
+				gather(server, n+1)
 			}
 		}
-		called = len(calls)
 	}
-	if out.gated() {
+	if out.Act.Gated() {
 		defer s.feed.Open()
 		for _, server := range servers {
-			parked(ctx, out, f.Callers, gatherFleetFor, "inside a peer", func(ctx context.Context) (int, error) { return inFleet(ctx, server) })
+			gather(server, f.Callers)
 		}
 	}
 	switch {
 	case f.FirstLeaves:
-		hangUp()
-		<-first
-		first = nil
+		first.hangUp()
+		<-first.ended
+		calls = calls[1:]
 		// The peer lets the caller go, and with it the load if that is the caller's.
-		left(ctx, out, f.Callers-1, "inside a peer", func(ctx context.Context) (int, error) { return inFleet(ctx, servers[0]) })
+		left(ctx, out, f.Callers-1, "inside a peer", inside(servers[0], fleetWay))
 		s.until(ctx, seenWithin, func(st origin.Stats) bool { return st.Waiting == 0 })
 	case f.Kill:
 		if err := s.fleet.kill(s.feed.Stats().Agents); err != nil {
 			return err
 		}
 	}
-	if out.gated() {
+	if out.Act.Gated() {
 		// A peer that gives up on another one begins to load only now.
 		loads := 1
 		if n := out.Act.Expect.Loads; n != nil {
@@ -152,13 +125,10 @@ func (s *scene) callRest(ctx context.Context, f lesson.Fleet, out *Outcome, crow
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Requests >= loads })
 		s.feed.Open()
 	}
-	if first != nil {
-		calls = append(calls, first)
-	}
 	for _, c := range calls {
-		got := <-c
-		out.Answers[got.answer]++
-		out.slowest = max(out.slowest, got.took)
+		<-c.ended
+		out.answered(c.answer)
+		out.slowest = max(out.slowest, c.took)
 	}
 	return nil
 }
@@ -200,19 +170,30 @@ func idle(ctx context.Context, server *server.Server) (c *http.Client) {
 // alivePath is where a peer answers without a span.
 const alivePath = "/alive"
 
+// fleetCall is a caller that has asked.
+type fleetCall struct {
+	hangUp func()
+	ended  chan struct{} // closed when there are:
+	answer caller.Answer
+	took   time.Duration
+}
+
 // ask has one caller that has not asked yet make its request.
-func (c crowd) ask(ctx context.Context, server *server.Server, channel string) <-chan fleetCall {
+func (c crowd) ask(ctx context.Context, server *server.Server, channel string) *fleetCall {
 	last := len(c[server]) - 1
 	client := c[server][last]
 	c[server] = c[server][:last]
-	ended := make(chan fleetCall, 1)
+	ctx, hangUp := context.WithCancel(ctx)
+	call := &fleetCall{hangUp: hangUp, ended: make(chan struct{})}
 	go func() {
+		defer hangUp()
 		defer client.CloseIdleConnections()
 		began := time.Now()
-		answer := call(ctx, client, http.MethodGet, server.URL+"/?channel="+channel)
-		ended <- fleetCall{answer, time.Since(began)}
+		call.answer = caller.Ask(ctx, client, http.MethodGet, server.URL+"/?channel="+channel, Traceparent(ctx))
+		call.took = time.Since(began)
+		close(call.ended)
 	}()
-	return ended
+	return call
 }
 
 // leave ends the connections of callers that have not asked.

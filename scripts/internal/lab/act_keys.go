@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"sync"
 
 	"plaque/scripts/internal/caller"
@@ -11,7 +10,8 @@ import (
 	"plaque/steps/kit/origin"
 )
 
-var _ = does((*scene).keys)
+// numbered is one of the channels that have numbers for names.
+func numbered(i int) string { return fmt.Sprintf("UC%022d", i) }
 
 // keys has each caller ask for a separate channel. A gate opens once all have
 // been answered or wait at the feed; where they do not come, it opens after a
@@ -30,20 +30,17 @@ func (s *scene) keys(ctx context.Context, k lesson.Keys, out *Outcome) error {
 	for range k.C {
 		callers.Go(func() {
 			for i := range next {
-				c := caller.Caller(callFor)
-				answers <- caller.Ask(ctx, c, http.MethodGet, s.url(fmt.Sprintf("UC%022d", i)), Traceparent(ctx))
-				c.CloseIdleConnections()
+				answers <- ask(ctx, s.url(numbered(i)))
 			}
 		})
 	}
-	if out.gated() {
+	if out.Act.Gated() {
 		s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting+len(answers) >= n })
 		s.feed.Open()
 	}
 	callers.Wait()
-	close(answers)
-	for got := range answers {
-		out.answered(got)
+	for range n {
+		out.answered(<-answers)
 	}
 	return nil
 }

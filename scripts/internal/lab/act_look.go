@@ -9,12 +9,10 @@ import (
 	"plaque/scripts/internal/look"
 )
 
-var _ = does((*scene).look)
-
 // look keeps what the command would print in a pipe.
 func (s *scene) look(ctx context.Context, with lesson.Look, out *Outcome) error {
-	inside := s.server.Inside()
-	state, err := inside.State(ctx)
+	server := s.server.Inside()
+	state, err := server.State(ctx)
 	if err != nil {
 		return err
 	}
@@ -24,6 +22,6 @@ func (s *scene) look(ctx context.Context, with lesson.Look, out *Outcome) error 
 		out.Screen = b.String()
 		return nil
 	}
-	out.Screen, err = look.Twice(ctx, inside, state, true, time.Second)
+	out.Screen, err = look.Twice(ctx, server, state, true, time.Second)
 	return err
 }

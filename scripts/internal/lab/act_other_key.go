@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"plaque/scripts/internal/lesson"
@@ -10,34 +9,32 @@ import (
 	"plaque/steps/kit/youtube"
 )
 
-var _ = does((*scene).otherKey)
-
 // otherChannel is the key B; A is youtube.DefaultChannel.
 const otherChannel = "UCBBBBBBBBBBBBBBBBBBBBBB"
 
 // otherKey asks for B, which is remembered, while A's load is held.
-func (s *scene) otherKey(ctx context.Context, _ lesson.OtherKey, out *Outcome) error {
+func (s *scene) otherKey(ctx context.Context, out *Outcome) error {
 	ctx, end := s.burst(ctx, out, 3, 2)
 	defer end()
 	a, b := s.url(youtube.DefaultChannel), s.url(otherChannel)
-	out.Answers[<-once(ctx, http.MethodGet, b)]++
+	out.answered(ask(ctx, b))
 	if err := s.tell(out, origin.Script{Gate: true, Channel: youtube.DefaultChannel}); err != nil {
 		return err
 	}
 	defer s.feed.Open()
-	first := once(ctx, http.MethodGet, a)
+	first := asking(ctx, a)
 	s.until(ctx, gatherFor, func(st origin.Stats) bool { return st.Waiting == 1 })
-	second := once(ctx, http.MethodGet, b)
+	second := asking(ctx, b)
 	select {
 	case answer := <-second:
 		out.otherKey = lesson.AtOnce
-		out.Answers[answer]++
+		out.answered(answer)
 		s.feed.Open()
 	case <-time.After(heldFor):
 		out.otherKey = lesson.AfterA
 		s.feed.Open()
-		out.Answers[<-second]++
+		out.answered(<-second)
 	}
-	out.Answers[<-first]++
+	out.answered(<-first)
 	return nil
 }

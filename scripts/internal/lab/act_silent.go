@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"net"
 	"time"
-
-	"plaque/scripts/internal/lesson"
 )
 
-var _ = does((*scene).connect)
-
-// connect lets clients connect that say nothing.
-func (s *scene) connect(ctx context.Context, n lesson.Silent, out *Outcome) error {
-	if err := s.silent.connect(ctx, s.host(), int(n)); err != nil {
-		return err
+// connect lets n clients connect that say nothing.
+func (s *scene) connect(ctx context.Context, n int, out *Outcome) error {
+	for range n {
+		conn, err := s.dial(ctx)
+		if err != nil {
+			return fmt.Errorf("idle client %d of %d: %w", len(s.silent)+1, n, err)
+		}
+		s.silent = append(s.silent, conn)
 	}
 	if out.Act.Expect.Closed != nil {
 		out.closed = s.silent.closed()
@@ -24,18 +24,6 @@ func (s *scene) connect(ctx context.Context, n lesson.Silent, out *Outcome) erro
 
 // silent are clients that have connected and say nothing.
 type silent []net.Conn
-
-// connect adds n idle clients.
-func (s *silent) connect(ctx context.Context, host string, n int) error {
-	for range n {
-		conn, err := (&net.Dialer{Timeout: callFor}).DialContext(ctx, "tcp", host)
-		if err != nil {
-			return fmt.Errorf("idle client %d of %d: %w", len(*s)+1, n, err)
-		}
-		*s = append(*s, conn)
-	}
-	return nil
-}
 
 func (s *silent) leave() {
 	for _, conn := range *s {

@@ -16,8 +16,6 @@ import (
 	"plaque/scripts/internal/lesson"
 )
 
-var _ = does((*scene).slow)
-
 const (
 	slowFor = time.Second // how long a slow caller takes to say its request
 	// slowMost is the longest that it takes: 03 gives a header 2 s.
@@ -31,54 +29,48 @@ const (
 // slow has callers who take a second to say their request, on one clock, and a
 // quick one who comes when all of them speak. The kernel accepts connections in
 // order, so a server that serves them in order comes to the quick one last.
-func (s *scene) slow(ctx context.Context, n lesson.Slow, out *Outcome) error {
-	ctx, end := s.burst(ctx, out, int(n)+1, int(n)+1)
+func (s *scene) slow(ctx context.Context, n int, out *Outcome) error {
+	ctx, end := s.burst(ctx, out, n+1, n+1)
 	defer end()
 	callers := make([]*slowCaller, n)
 	for i := range callers {
-		c, err := startSlow(ctx, s.tracer, s.host())
+		c, err := s.startSlow(ctx)
 		if err != nil {
 			return fmt.Errorf("slow client %d of %d: %w", i+1, n, err)
 		}
 		defer c.close()
 		callers[i] = c
 	}
-	spoken := time.After(slowFor)
+	began := time.Now()
 	// From outside, nothing shows when a server has begun to listen to all of them.
+	if err := wait(ctx, quickAfter); err != nil {
+		return err
+	}
+	quick := make(chan caller.Answer, 1)
+	go func() {
+		ctx, span := s.tracer.Start(ctx, askSpan)
+		got := ask(ctx, s.server.URL)
+		span.SetAttributes(attribute.String("answer", got.String()))
+		span.End()
+		quick <- got
+	}()
+	// On a busy machine a quick answer may be late. The slow ones go on for as long
+	// as they may where the quick one is said to need nobody's end.
+	bound := slowFor
+	if out.Act.Expect.Quick == lesson.AtOnce {
+		bound = slowMost
+	}
 	select {
-	case <-time.After(quickAfter):
+	case got := <-quick:
+		out.quick = lesson.AtOnce
+		out.answered(got)
+	case <-time.After(time.Until(began.Add(bound))):
+		out.quick = lesson.AfterSlow
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	quick := make(chan string, 1)
-	go func() { quick <- ask(ctx, s.tracer, s.server.URL) }()
-	select {
-	case answer := <-quick:
-		out.quick = lesson.AtOnce
-		out.Answers[answer]++
-		select {
-		case <-spoken:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	case <-spoken:
-		// On a busy machine a quick answer may be late. The slow ones go on for as
-		// long as they may where the quick one is said to need nobody's end.
-		bound := time.Duration(0)
-		if out.Act.Expect.Quick == lesson.AtOnce {
-			bound = slowMost - slowFor
-		}
-		select {
-		case answer := <-quick:
-			out.quick = lesson.AtOnce
-			out.Answers[answer]++
-		case <-time.After(bound):
-			out.quick = lesson.AfterSlow
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := wait(ctx, time.Until(began.Add(slowFor))); err != nil {
+		return err
 	}
 	// All have the rest of their requests sent before one of them waits.
 	for _, c := range callers {
@@ -87,8 +79,8 @@ func (s *scene) slow(ctx context.Context, n lesson.Slow, out *Outcome) error {
 	for _, c := range callers {
 		out.Answers[c.answer()]++
 	}
-	if out.quick != lesson.AtOnce {
-		out.Answers[<-quick]++
+	if out.quick == lesson.AfterSlow {
+		out.answered(<-quick)
 	}
 	return nil
 }
@@ -100,17 +92,6 @@ const (
 	askSlowSpan = "ask slowly"
 )
 
-// ask is call inside a span.
-func ask(ctx context.Context, tracer oteltrace.Tracer, url string) string {
-	ctx, span := tracer.Start(ctx, askSpan)
-	defer span.End()
-	c := caller.Caller(callFor)
-	defer c.CloseIdleConnections()
-	answer := call(ctx, c, http.MethodGet, url)
-	span.SetAttributes(attribute.String("answer", answer))
-	return answer
-}
-
 // slowCaller is a client that has said half of its request.
 type slowCaller struct {
 	conn net.Conn
@@ -120,14 +101,14 @@ type slowCaller struct {
 }
 
 // startSlow connects and says the first half of a request.
-func startSlow(ctx context.Context, tracer oteltrace.Tracer, host string) (*slowCaller, error) {
-	conn, err := (&net.Dialer{Timeout: callFor}).DialContext(ctx, "tcp", host)
+func (s *scene) startSlow(ctx context.Context) (*slowCaller, error) {
+	conn, err := s.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(slowFor + callFor))
-	ctx, span := tracer.Start(ctx, askSlowSpan)
-	header := fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: plaque\r\nConnection: close\r\ntraceparent: %s\r\n\r\n", host, Traceparent(ctx))
+	ctx, span := s.tracer.Start(ctx, askSlowSpan)
+	header := fmt.Sprintf("GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: plaque\r\nConnection: close\r\ntraceparent: %s\r\n\r\n", s.host(), Traceparent(ctx))
 	half := len(header) / 2
 	c := &slowCaller{conn: conn, span: span, rest: header[half:]}
 	_, c.err = conn.Write([]byte(header[:half]))
@@ -141,7 +122,7 @@ func (c *slowCaller) finish() {
 	}
 }
 
-// answer reads the answer and says how the request ended, as call does.
+// answer reads the answer and says how the request ended, as a caller.Answer does.
 func (c *slowCaller) answer() string {
 	answer := ""
 	if c.err == nil {

@@ -22,20 +22,23 @@ const (
 	heldFor = time.Second
 )
 
-// call makes one request under the span of ctx and says how it ended.
-func call(ctx context.Context, c *http.Client, method, url string) string {
-	return caller.Ask(ctx, c, method, url, Traceparent(ctx)).String()
+// ask gets a URL under the span of ctx, on a separate connection.
+func ask(ctx context.Context, url string) caller.Answer {
+	c := caller.Caller(callFor)
+	defer c.CloseIdleConnections()
+	return caller.Ask(ctx, c, http.MethodGet, url, Traceparent(ctx))
 }
 
-// once is call on a separate connection, in a goroutine.
-func once(ctx context.Context, method, url string) <-chan string {
-	ended := make(chan string, 1)
-	go func() {
-		c := caller.Caller(callFor)
-		ended <- call(ctx, c, method, url)
-		c.CloseIdleConnections()
-	}()
+// asking is ask in a goroutine.
+func asking(ctx context.Context, url string) <-chan caller.Answer {
+	ended := make(chan caller.Answer, 1)
+	go func() { ended <- ask(ctx, url) }()
 	return ended
+}
+
+// dial makes a connection to the server.
+func (s *scene) dial(ctx context.Context) (net.Conn, error) {
+	return (&net.Dialer{Timeout: callFor}).DialContext(ctx, "tcp", s.host())
 }
 
 // ended reports whether the other side ends the connection before the deadline.

@@ -31,26 +31,26 @@ type peer struct {
 	server *server.Server // nil: killed
 }
 
-// name is what the peer tells the feed.
-func (p *peer) name() string { return p.proxy.addr }
-
 // startFleet starts n peers and waits until they are up.
-func startFleet(ctx context.Context, launch server.Launch, n int) (*fleet, error) {
+func startFleet(ctx context.Context, launch server.Launch, n int) (_ *fleet, err error) {
 	f := &fleet{launch: launch}
+	defer func() {
+		if err != nil {
+			f.stop()
+		}
+	}()
 	var urls []string
 	for range n {
 		proxy, err := newProxy()
 		if err != nil {
-			f.stop()
 			return nil, err
 		}
 		f.peers = append(f.peers, &peer{proxy: proxy})
 		urls = append(urls, "http://"+proxy.addr)
 	}
-	f.launch.Env = append(slices.Clone(launch.Env), "PEERS="+strings.Join(urls, ","))
+	f.launch.Env = []string{"PEERS=" + strings.Join(urls, ",")}
 	for _, p := range f.peers {
 		if err := f.start(ctx, p); err != nil {
-			f.stop()
 			return nil, err
 		}
 	}
@@ -60,7 +60,7 @@ func startFleet(ctx context.Context, launch server.Launch, n int) (*fleet, error
 // start starts a peer, which gets a free port, and leads its proxy there.
 func (f *fleet) start(ctx context.Context, p *peer) (err error) {
 	launch := f.launch
-	launch.Env = append(slices.Clone(launch.Env), "SELF=http://"+p.proxy.addr)
+	launch.Env = append(slices.Clip(launch.Env), "SELF=http://"+p.proxy.addr)
 	if p.server, err = server.StartServer(ctx, launch); err == nil {
 		p.proxy.lead(strings.TrimPrefix(p.server.URL, "http://"))
 	}
@@ -116,7 +116,7 @@ func (f *fleet) prepare(ctx context.Context, a lesson.Fleet) error {
 func (f *fleet) loading(agents map[string]int) *peer {
 	for _, p := range f.peers {
 		for agent := range agents {
-			if strings.HasSuffix(agent, " "+p.name()) {
+			if strings.HasSuffix(agent, " "+p.proxy.addr) {
 				return p
 			}
 		}

@@ -76,9 +76,9 @@ func runHey(ctx context.Context, bin string, h lesson.Hey, traceparent, url stri
 }
 
 var (
-	statusLine  = regexp.MustCompile(`^\s+\[(\d{3})\]\s+(\d+) responses$`)
+	statusLine  = regexp.MustCompile(`(?m)^[ \t]+\[(\d{3})\][ \t]+(\d+) responses\r?$`)
 	slowestLine = regexp.MustCompile(`(?m)^\s+Slowest:\s+([0-9.]+) secs$`)
-	errorLine   = regexp.MustCompile(`^\s+\[(\d+)\]\s+(.+)$`)
+	errorLine   = regexp.MustCompile(`(?m)^[ \t]+\[(\d+)\][ \t]+(.+)$`)
 )
 
 // parseHey reads the two distributions at the end of hey's report.
@@ -87,33 +87,26 @@ func parseHey(text string) (map[string]int, error) {
 	if !ok {
 		return nil, fmt.Errorf("hey's report has no status codes:\n%s", text)
 	}
+	codes, failures, _ := strings.Cut(text, "\nError distribution:")
 	answers := map[string]int{}
-	failures := false
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		if strings.HasPrefix(line, "Error distribution:") {
-			failures = true
-		} else if m := statusLine.FindStringSubmatch(line); m != nil && !failures {
-			if err := countAnswers(answers, m[1], m[2]); err != nil {
-				return nil, err
-			}
-		} else if m := errorLine.FindStringSubmatch(line); m != nil && failures {
-			if err := countAnswers(answers, caller.Classify(m[2]), m[1]); err != nil {
-				return nil, err
-			}
+	var err error
+	count := func(what, number string) {
+		n, no := strconv.ParseInt(number, 10, 32)
+		if no != nil {
+			err = fmt.Errorf("hey's report counts %.40q answers", number)
 		}
+		answers[what] += int(n)
+	}
+	for _, m := range statusLine.FindAllStringSubmatch(codes, -1) {
+		count(m[1], m[2])
+	}
+	for _, m := range errorLine.FindAllStringSubmatch(failures, -1) {
+		count(caller.Classify(m[2]), m[1])
+	}
+	if err != nil {
+		return nil, err
 	}
 	return answers, nil
-}
-
-// countAnswers adds a number of answers that hey has printed.
-func countAnswers(answers map[string]int, what, number string) error {
-	n, err := strconv.ParseInt(number, 10, 32)
-	if err != nil {
-		return fmt.Errorf("hey's report counts %.40q answers", number)
-	}
-	answers[what] += int(n)
-	return nil
 }
 
 // tidy mends two blemishes of hey's report, 10%% and runs of empty lines, and

@@ -84,8 +84,9 @@ func TestBurstsInJaeger(t *testing.T) {
 					mine = append(mine, s)
 				}
 			}
-			if got := waitFor(t, server, b.act.TraceID, len(mine)); count(got.Spans, "handle_connection") != otlp.Count(mine, "handle_connection") {
-				t.Errorf("%d connections in the burst's trace, want %d", count(got.Spans, "handle_connection"), otlp.Count(mine, "handle_connection"))
+			got, want := otlp.Count(waitFor(t, server, b.act.TraceID, len(mine)), "handle_connection"), otlp.Count(mine, "handle_connection")
+			if got != want {
+				t.Errorf("%d connections in the burst's trace, want %d", got, want)
 			}
 		})
 	}
@@ -225,102 +226,67 @@ func TestDebugPagesOfTheMenu(t *testing.T) {
 	}
 }
 
-// waitFor asks until Jaeger has so many spans of a trace, or for 10 s.
-func waitFor(t *testing.T, server *jaeger.Server, id string, spans int) *jaeger.Trace {
+// waitFor asks until Jaeger has so many spans of a trace, or for 10 s, and returns
+// them as the lab has them.
+func waitFor(t *testing.T, server *jaeger.Server, id string, spans int) (all []otlp.Span) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for {
-		tr, err := server.Trace(ctx, id)
-		if err == nil && len(tr.Spans) >= spans {
-			return tr
-		}
-		if err != nil && !errors.Is(err, jaeger.ErrNotFound) {
+	var trace *jaeger.Trace
+	if !poll(t.Context(), 10*time.Second, 20*time.Millisecond, func(ctx context.Context) bool {
+		var err error
+		if trace, err = server.Trace(ctx, id); err != nil && !errors.Is(err, jaeger.ErrNotFound) && ctx.Err() == nil {
 			t.Fatal(err)
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("Jaeger has not got the %d spans of trace %s within 10 s", spans, id)
-		case <-time.After(20 * time.Millisecond):
-		}
+		return err == nil && len(trace.Spans) >= spans
+	}) {
+		t.Fatalf("Jaeger has not got the %d spans of trace %s within 10 s", spans, id)
 	}
+	for _, s := range trace.Spans {
+		span := otlp.Span{ID: s.ID, Parent: jaegertest.Parent(s), Service: s.Service, Name: s.Name}
+		if jaegertest.Failed(s) {
+			span.Status = "error"
+		}
+		for _, l := range jaegertest.Links(s) {
+			span.Links = append(span.Links, otlp.Link{TraceID: l.TraceID, ID: l.SpanID})
+		}
+		all = append(all, span)
+	}
+	return all
 }
 
-// compare holds a trace from Jaeger against the act that made it.
-func compare(t *testing.T, got *jaeger.Trace, a *Outcome) {
-	names, want := map[string]int{}, map[string]int{}
-	flights := map[string]bool{}
-	errorsHere, wantErrors := map[string]int{}, map[string]int{}
+// compare holds the spans that Jaeger has of an act against the act.
+func compare(t *testing.T, spans []otlp.Span, a *Outcome) {
+	got := &Outcome{Act: a.Act, Spans: spans}
+	if has, want := tally(got), tally(a); !maps.Equal(has, want) {
+		t.Errorf("Jaeger has the spans %v, the lab has %v", has, want)
+	}
 	roots := 0
-	for _, s := range got.Spans {
-		names[s.Service+" "+s.Name]++
-		if jaegertest.Failed(s) {
-			errorsHere[s.Name]++
-		}
-		if s.Name == flightSpan {
-			flights[s.ID] = true
-		}
-		if jaegertest.Parent(s) == "" {
+	for _, s := range spans {
+		if s.Parent == "" {
 			roots++
 			if s.Name != "burst" || s.Service != "load" {
 				t.Errorf("%s of %s is a root; want the burst alone", s.Name, s.Service)
 			}
 		}
 	}
-	for _, s := range a.Spans {
-		want[s.Service+" "+s.Name]++
-		if s.Status == "error" {
-			wantErrors[s.Name]++
-		}
-	}
-	if !maps.Equal(names, want) {
-		t.Errorf("Jaeger has the spans %v, the lab has %v", names, want)
-	}
-	if !maps.Equal(errorsHere, wantErrors) {
-		t.Errorf("Jaeger has the errors %v, the lab has %v", errorsHere, wantErrors)
-	}
 	if roots != 1 {
 		t.Errorf("%d roots, want the burst alone", roots)
 	}
-	links := 0
-	for _, s := range got.Spans {
-		for _, l := range jaegertest.Links(s) {
-			if (s.Name == cacheSpan || s.Name == fleetSpan) && flights[l.SpanID] {
-				links++
-			}
-		}
+	if has, want := got.links(), a.links(); has != want {
+		t.Errorf("Jaeger has %d links from waiters to a flight, the lab has %d", has, want)
 	}
-	if n := a.links(); links != n {
-		t.Errorf("Jaeger has %d links from waiters to a flight, the lab has %d", links, n)
+	if want := a.Act.Expect.Way; want != nil && !slices.Equal(got.way(), want) {
+		t.Errorf("in Jaeger the way up from the feed is %q, want %q", got.way(), want)
 	}
-	if want := a.Act.Expect.Way; want != nil {
-		byID := map[string]jaeger.Span{}
-		at := ""
-		for _, s := range got.Spans {
-			byID[s.ID] = s
-			if s.Name == feedSpan {
-				at = jaegertest.Parent(s)
-			}
-		}
-		var way []string
-		for s, ok := byID[at]; ok; s, ok = byID[jaegertest.Parent(s)] {
-			way = append(way, s.Name)
-		}
-		if !slices.Equal(way, want) {
-			t.Errorf("in Jaeger the way up from the feed is %q, want %q", way, want)
-		}
-	}
-	if n := names["feed "+feedSpan]; a.Loads != n {
+	if n := otlp.Count(spans, feedSpan); a.Loads != n {
 		t.Errorf("Jaeger has %d spans of the feed, which counted %d loads", n, a.Loads)
 	}
 }
 
-func count(spans []jaeger.Span, name string) int {
-	n := 0
-	for _, s := range spans {
-		if s.Name == name {
-			n++
-		}
+// tally counts an act's spans by service, name and whether they are errors.
+func tally(a *Outcome) map[string]int {
+	n := map[string]int{}
+	for _, s := range a.Spans {
+		n[fmt.Sprintf("%s %s, error: %v", s.Service, s.Name, s.Failed())]++
 	}
 	return n
 }

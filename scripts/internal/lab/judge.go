@@ -58,30 +58,22 @@ func (a *Outcome) judgeAnswers(e lesson.Expect) {
 		}
 		a.held("the slowest answer", fmt.Sprintf("at most %d s", e.Slowest), fmt.Sprintf("%.1f s", slowest), known && slowest <= float64(e.Slowest))
 	}
-	if e.RetryAfter != nil {
-		a.count("answers that say when to come again", *e.RetryAfter, a.retryAfter)
-	}
+	a.count("answers that say when to come again", e.RetryAfter, a.retryAfter)
 }
 
 func (a *Outcome) judgeLoads(e lesson.Expect) {
 	a.within("loads", e.LoadsWithin, a.Loads)
-	if e.Loads != nil {
-		a.count("loads", *e.Loads, a.Loads)
-	}
-	if e.LoadedBy != nil {
-		a.count("peers that loaded", *e.LoadedBy, a.loadedBy)
-	}
-	if e.Connections != nil {
-		a.count("new connections to the feed", *e.Connections, a.connections)
-	}
+	a.count("loads", e.Loads, a.Loads)
+	a.count("peers that loaded", e.LoadedBy, a.loadedBy)
+	a.count("new connections to the feed", e.Connections, a.connections)
 }
 
 func (a *Outcome) judgeSpans(e lesson.Expect) {
 	for _, name := range slices.Sorted(maps.Keys(e.Spans)) {
-		a.count("spans "+name, e.Spans[name], otlp.Count(a.Spans, name))
+		a.count("spans "+name, new(e.Spans[name]), otlp.Count(a.Spans, name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Errors)) {
-		a.count("errors "+name, e.Errors[name], a.errors(name))
+		a.count("errors "+name, new(e.Errors[name]), a.errors(name))
 	}
 	if e.Results != nil {
 		got := map[string]int{}
@@ -90,9 +82,7 @@ func (a *Outcome) judgeSpans(e lesson.Expect) {
 		}
 		a.check(cacheSpan, Answers(e.Results), Answers(got))
 	}
-	if e.Links != nil {
-		a.count("links to the flight", *e.Links, a.links())
-	}
+	a.count("links to the flight", e.Links, a.links())
 	if e.Way != nil {
 		a.check("the way from the feed up to the caller", strings.Join(e.Way, ", "), strings.Join(a.way(), ", "))
 	}
@@ -151,8 +141,11 @@ func (a *Outcome) check(what, want, got string) {
 	a.Checks = append(a.Checks, Check{what, want, got, want == got})
 }
 
-func (a *Outcome) count(what string, want, got int) {
-	a.check(what, strconv.Itoa(want), strconv.Itoa(got))
+// count judges nothing if want is nil.
+func (a *Outcome) count(what string, want *int, got int) {
+	if want != nil {
+		a.check(what, strconv.Itoa(*want), strconv.Itoa(got))
+	}
 }
 
 // within judges nothing if b is nil.
@@ -170,14 +163,11 @@ func (a *Outcome) held(what, want, otherwise string, held bool) {
 	a.Checks = append(a.Checks, Check{what, want, got, held})
 }
 
-// gated reports whether the feed holds its answers until the lab lets them go.
-func (a *Outcome) gated() bool { return a.Act.Feed != nil && a.Act.Feed.Gate }
-
 // errors counts the spans with that name that are errors.
 func (a *Outcome) errors(name string) int {
 	n := 0
 	for _, s := range otlp.Named(a.Spans, name) {
-		if s.Status == "error" {
+		if s.Failed() {
 			n++
 		}
 	}
@@ -223,16 +213,9 @@ func together(spans []otlp.Span) bool {
 	if len(spans) == 0 {
 		return false
 	}
-	start, end := spans[0].Start, spans[0].End
-	for _, s := range spans {
-		if s.Start.After(start) {
-			start = s.Start
-		}
-		if s.End.Before(end) {
-			end = s.End
-		}
-	}
-	return start.Before(end)
+	last := slices.MaxFunc(spans, func(a, b otlp.Span) int { return a.Start.Compare(b.Start) })
+	first := slices.MinFunc(spans, func(a, b otlp.Span) int { return a.End.Compare(b.End) })
+	return last.Start.Before(first.End)
 }
 
 // Answers writes counts like "5×200, 5×lost", statuses first.

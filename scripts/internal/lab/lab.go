@@ -97,12 +97,7 @@ type Result struct {
 
 // True reports whether everything came out as claimed.
 func (r *Result) True() bool {
-	for _, a := range r.Acts {
-		if !a.True() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.Acts, func(a *Outcome) bool { return !a.True() })
 }
 
 // Outcome is what came of one act.
@@ -129,12 +124,7 @@ type Outcome struct {
 
 // True reports whether all checks held.
 func (a *Outcome) True() bool {
-	for _, c := range a.Checks {
-		if !c.Held {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(a.Checks, func(c Check) bool { return !c.Held })
 }
 
 // Measured is the answer that this act gave to a question, and the one that its
@@ -184,7 +174,7 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 	}
 	s.silent.leave()
 	servers := s.servers()
-	dead := slices.ContainsFunc(servers, (*server.Server).Dead)
+	dead := slices.IndexFunc(servers, (*server.Server).Dead)
 	l.feed.Open()
 	var stopErr error
 	for _, server := range servers {
@@ -209,8 +199,9 @@ func (l *Lab) Run(ctx context.Context, bin string, step *lesson.Lesson, e lesson
 			last.Checks = append(last.Checks, Check{What: "the step's spans", Want: "all delivered", Got: lost})
 		}
 	}
-	if dead {
-		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + terminal.Plain(lastLine(logs(servers)))})
+	if dead >= 0 {
+		log := strings.TrimSpace(servers[dead].Log())
+		last.Checks = append(last.Checks, Check{What: "the process", Want: "runs", Got: "has ended: " + terminal.Plain(log[strings.LastIndex(log, "\n")+1:])})
 	} else if stopErr != nil {
 		last.Checks = append(last.Checks, Check{What: "the stop", Want: "clean", Got: stopErr.Error()})
 	}
@@ -256,19 +247,4 @@ func (a *Outcome) pick(spans []otlp.Span, byTrace bool) []otlp.Span {
 		}
 	}
 	return picked
-}
-
-// logs is what the first of them that has ended has written.
-func logs(servers []*server.Server) string {
-	for _, s := range servers {
-		if s.Dead() {
-			return s.Log()
-		}
-	}
-	return ""
-}
-
-func lastLine(log string) string {
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	return lines[len(lines)-1]
 }

@@ -3,11 +3,11 @@ package lab
 import (
 	"io"
 	"net"
-	"plaque/steps/kit/ports"
 	"sync"
 	"time"
 
 	"plaque/scripts/internal/lesson"
+	"plaque/steps/kit/ports"
 )
 
 // proxy is a way to a peer that can be cut.
@@ -102,22 +102,16 @@ func (p *proxy) pass(from net.Conn) {
 	defer p.end(to)
 	p.mu.Lock()
 	cut := !p.conns[from]
-	if !cut {
-		p.conns[to] = true
-	}
+	p.conns[to] = true
 	p.mu.Unlock()
 	if cut {
 		return
 	}
-	done := make(chan struct{})
 	go func() {
+		defer p.end(to)
 		_, _ = io.Copy(to, from)
-		p.end(to)
-		close(done)
 	}()
 	_, _ = io.Copy(from, to)
-	p.end(from)
-	<-done
 }
 
 func (p *proxy) end(c net.Conn) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"reflect"
 	"strings"
 	"time"
 
@@ -19,19 +18,6 @@ import (
 	"plaque/steps/kit/names"
 	"plaque/steps/kit/origin"
 )
-
-// doers do the acts, each the one of its kind. Each kind has a file here, in which
-// it registers itself by does.
-var doers = map[reflect.Type]func(*scene, context.Context, lesson.Kind, *Outcome) error{}
-
-// does registers what does acts of kind K. It returns something so that it can be
-// called where a package's variables are declared.
-func does[K lesson.Kind](do func(*scene, context.Context, K, *Outcome) error) bool {
-	doers[reflect.TypeFor[K]()] = func(s *scene, ctx context.Context, k lesson.Kind, out *Outcome) error {
-		return do(s, ctx, k.(K), out)
-	}
-	return true
-}
 
 // scene is an experiment that runs.
 type scene struct {
@@ -87,11 +73,7 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	do, known := doers[reflect.TypeOf(a.Do)]
-	if !known {
-		return nil, fmt.Errorf("the lab cannot do %T", a.Do)
-	}
-	err := do(s, ctx, a.Do, out)
+	err := s.do(ctx, a.Do, out)
 	if err != nil {
 		return nil, err
 	}
@@ -109,33 +91,65 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Outcome, error) {
 	return out, nil
 }
 
+// do does what the act does.
+func (s *scene) do(ctx context.Context, kind lesson.Kind, out *Outcome) error {
+	switch a := kind.(type) {
+	case lesson.FirstLeaves:
+		return s.firstLeaves(ctx, int(a), out)
+	case lesson.Fleet:
+		return s.callPeers(ctx, a, out)
+	case lesson.Get:
+		return s.get(ctx, a, out)
+	case lesson.Hey:
+		return s.hey(ctx, a, out)
+	case lesson.Keys:
+		return s.keys(ctx, a, out)
+	case lesson.Leave:
+		s.silent.leave()
+		return nil
+	case lesson.Look:
+		return s.look(ctx, a, out)
+	case lesson.OtherKey:
+		return s.otherKey(ctx, out)
+	case lesson.Rude:
+		return s.rude(ctx, a, out)
+	case lesson.Silent:
+		return s.connect(ctx, int(a), out)
+	case lesson.Slow:
+		return s.slow(ctx, int(a), out)
+	case lesson.Wait:
+		return wait(ctx, time.Duration(a))
+	}
+	return fmt.Errorf("the lab cannot do %T", kind)
+}
+
+// wait does nothing for a time.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // settle waits for loads that nobody waits for: their callers have been answered
 // before they end, even before the feed has heard of them. Held ones need not end.
 func (s *scene) settle(ctx context.Context, out *Outcome) {
 	if out.TraceID == "" || !s.step.Has(property.ServesOld) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, gatherFor)
-	defer cancel()
-	for {
+	poll(ctx, gatherFor, 10*time.Millisecond, func(ctx context.Context) bool {
 		flights := 0
 		for _, server := range s.servers() {
 			state, err := server.Inside().State(ctx)
 			if err != nil {
-				flights = -1
-				break
+				return false
 			}
 			flights += len(state.Flights)
 		}
-		if flights == s.feed.Stats().Waiting {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+		return flights == s.feed.Stats().Waiting
+	})
 }
 
 // tracerName is the scope of the spans that callers make.
@@ -178,7 +192,7 @@ func (s *scene) gathered(ctx context.Context, out *Outcome, n int) {
 		if waiting := s.feed.Stats().Waiting; waiting >= n {
 			return waiting, nil
 		}
-		return inCache(ctx, s.server)
+		return inside(s.server, cacheWay)(ctx)
 	})
 }
 
@@ -200,35 +214,34 @@ func left(ctx context.Context, out *Outcome, n int, where string, look func(cont
 // twice looks until what is seen is as wanted at two looks in a row. It returns
 // what the last look saw, and false where the bound was over first.
 func twice(ctx context.Context, bound time.Duration, look func(context.Context) (int, error), want func(int) bool) (seen int, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	for before := false; ; {
+	before := false
+	ok = poll(ctx, bound, 10*time.Millisecond, func(ctx context.Context) bool {
 		n, err := look(ctx)
-		now := err == nil && want(n)
-		if err == nil {
-			seen = n
+		if err != nil {
+			before = false
+			return false
 		}
-		if now && before {
-			return seen, true
-		}
-		before = now
-		select {
-		case <-ctx.Done():
-			return seen, false
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+		once := before
+		seen, before = n, want(n)
+		return once && before
+	})
+	return seen, ok
 }
 
 // until waits until the feed's counters are as wanted, or for the bound.
 func (s *scene) until(ctx context.Context, bound time.Duration, want func(origin.Stats) bool) {
+	poll(ctx, bound, 2*time.Millisecond, func(context.Context) bool { return want(s.feed.Stats()) })
+}
+
+// poll looks, with a pause between two looks, until it has seen what it wants. It
+// returns false where the bound was over first.
+func poll(ctx context.Context, bound, pause time.Duration, look func(context.Context) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	for !want(s.feed.Stats()) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(2 * time.Millisecond):
+	for !look(ctx) {
+		if wait(ctx, pause) != nil {
+			return false
 		}
 	}
+	return true
 }
