@@ -18,57 +18,45 @@ import (
 // is the lesson. Where the lesson stands in another file than before, it is
 // shown as new.
 func Steps(before, after *lesson.Lesson) (string, error) {
-	var b strings.Builder
-	for _, name := range []string{after.Code, "main.go"} {
-		if name == "main.go" && after.Code == "main.go" {
-			continue
-		}
-		was, err := os.ReadFile(filepath.Join(before.Dir, filepath.FromSlash(name)))
-		if err != nil && !os.IsNotExist(err) {
-			return "", err
-		}
-		is, err := os.ReadFile(filepath.Join(after.Dir, filepath.FromSlash(name)))
+	all := ""
+	for _, name := range slices.Compact([]string{after.Code, "main.go"}) {
+		file := filepath.FromSlash(name)
+		text, err := unified(path.Join(before.Step, name), path.Join(after.Step, name), filepath.Join(before.Dir, file), filepath.Join(after.Dir, file))
 		if err != nil {
 			return "", err
 		}
-		text, err := unified(path.Join(before.Step, name), path.Join(after.Step, name), was, is)
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(text)
+		all += text
 	}
-	if b.Len() == 0 {
+	if all == "" {
 		return "", fmt.Errorf("%s and %s do not differ", before.Step, after.Step)
 	}
-	return b.String(), nil
+	return all, nil
 }
 
 // Solution is what a reader changes in a step's exercise.
 func Solution(l *lesson.Lesson) (string, error) {
-	was, err := os.ReadFile(l.ExerciseFile())
-	if err != nil {
-		return "", err
+	text, err := unified("exercise/"+l.Exercise.Code, "exercise/testdata/solution/"+l.Exercise.Code, l.ExerciseFile(), l.SolutionFile())
+	if err == nil && text == "" {
+		err = fmt.Errorf("the exercise of %s and its solution do not differ", l.Step)
 	}
-	is, err := os.ReadFile(l.SolutionFile())
-	if err != nil {
-		return "", err
-	}
-	diff, err := unified("exercise/"+l.Exercise.Code, "exercise/testdata/solution/"+l.Exercise.Code, was, is)
-	if err != nil {
-		return "", err
-	}
-	if diff == "" {
-		return "", fmt.Errorf("the exercise of %s and its solution do not differ", l.Step)
-	}
-	return diff, nil
+	return text, err
 }
 
 // unified is the difference of two files as `diff -u` writes it; "" if there is
-// none.
-func unified(oldName, newName string, was, is []byte) (string, error) {
+// none. All of the new file is new where there is no old one.
+func unified(oldName, newName, oldFile, newFile string) (string, error) {
+	old, err := os.ReadFile(oldFile)
+	if err != nil && !os.IsNotExist(err) {
+		return "", err
+	}
+	now, err := os.ReadFile(newFile)
+	if err != nil {
+		return "", err
+	}
 	// On Windows git may have written other ends of lines.
-	unix := func(b []byte) string { return strings.ReplaceAll(string(b), "\r\n", "\n") }
-	u, err := udiff.ToUnifiedDiff(oldName, newName, unix(was), shortest(unix(was), unix(is)), udiff.DefaultContextLines)
+	unix := strings.NewReplacer("\r\n", "\n").Replace
+	was, is := unix(string(old)), unix(string(now))
+	u, err := udiff.ToUnifiedDiff(oldName, newName, was, shortest(was, is), udiff.DefaultContextLines)
 	if err != nil {
 		return "", err
 	}

@@ -41,23 +41,17 @@ func Act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Outcome) 
 			p.Line("    " + err.Error())
 		}
 		p.Line("")
-		for line := range strings.Lines(b.String()) {
-			fmt.Fprint(p.Out, "    ", line)
-		}
+		indented(p, b.String())
 		if h := lab.Histogram(a.Hey); h != "" {
 			p.Line("")
 			p.Line("    hey's histogram, in seconds; timings are not judged")
-			for line := range strings.Lines(h) {
-				fmt.Fprint(p.Out, "    ", strings.TrimRight(line, "\n"), "\n")
-			}
+			indented(p, h)
 		}
 		p.Line("")
 	}
 	if a.Screen != "" {
 		p.Line("")
-		for line := range strings.Lines(a.Screen) {
-			fmt.Fprint(p.Out, "    ", line)
-		}
+		indented(p, a.Screen)
 		p.Line("")
 	}
 	for _, n := range a.Notes {
@@ -69,6 +63,12 @@ func Act(p *say.Printer, s *lesson.Lesson, e lesson.Experiment, a *lab.Outcome) 
 		} else {
 			p.Wrap("    "+p.Bad("✗")+" ", fmt.Sprintf("%s: claimed %s, seen %s", c.What, c.Want, c.Got))
 		}
+	}
+}
+
+func indented(p *say.Printer, text string) {
+	for line := range strings.Lines(text) {
+		p.Line("    " + strings.TrimSuffix(line, "\n"))
 	}
 }
 

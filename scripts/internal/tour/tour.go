@@ -52,13 +52,19 @@ type Visit struct {
 	lostWhy error // the last one
 }
 
+// acts are those of all experiments that have run.
+func (v *Visit) acts() (all []*lab.Outcome) {
+	for _, r := range v.Results {
+		all = append(all, r.Acts...)
+	}
+	return all
+}
+
 // Burst is the act whose picture stands for the step, if it has run.
 func (v *Visit) Burst() *lab.Outcome {
-	for _, r := range v.Results {
-		for _, a := range r.Acts {
-			if len(a.Act.Picture) > 0 && a.TraceID != "" {
-				return a
-			}
+	for _, a := range v.acts() {
+		if len(a.Act.Picture) > 0 && a.TraceID != "" {
+			return a
 		}
 	}
 	return nil
@@ -66,13 +72,11 @@ func (v *Visit) Burst() *lab.Outcome {
 
 // Claims counts the step's claims, and those that held.
 func (v *Visit) Claims() (all, held int) {
-	for _, r := range v.Results {
-		for _, a := range r.Acts {
-			for _, c := range a.Checks {
-				all++
-				if c.Held {
-					held++
-				}
+	for _, a := range v.acts() {
+		for _, c := range a.Checks {
+			all++
+			if c.Held {
+				held++
 			}
 		}
 	}
@@ -107,10 +111,11 @@ func (t *Tour) Run(ctx context.Context) error {
 		ended[i] = make(chan error, 1)
 	}
 	var running sync.WaitGroup
-	slots := make(chan struct{}, AtOnce)
+	atOnce := AtOnce
 	if t.Before != nil {
-		slots = make(chan struct{}, 1)
+		atOnce = 1
 	}
+	slots := make(chan struct{}, atOnce)
 	running.Go(func() {
 		for i, s := range t.Steps {
 			slots <- struct{}{}
