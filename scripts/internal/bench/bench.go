@@ -76,6 +76,14 @@ type Group struct {
 	Also []string
 }
 
+// bound says which side of the aim is good.
+func (g Group) bound() string {
+	if g.More {
+		return "at least"
+	}
+	return "at most"
+}
+
 // Row is one line of a table.
 type Row struct {
 	Name         string
@@ -128,13 +136,11 @@ func Rows(g Group, rounds []Round) ([]Row, error) {
 		rows = append(rows, row)
 	}
 	slices.SortFunc(rows, func(a, b Row) int {
-		if c := cmp.Compare(a.Median, b.Median); c != 0 {
-			if g.More {
-				return -c
-			}
-			return c
+		better := cmp.Compare(a.Median, b.Median)
+		if g.More {
+			better = -better
 		}
-		return cmp.Compare(a.Name, b.Name)
+		return cmp.Or(better, cmp.Compare(a.Name, b.Name))
 	})
 	return rows, nil
 }
@@ -164,10 +170,7 @@ func PageLines(w io.Writer, g Group, rows []Row) {
 			what += ": " + r.Name
 		}
 		if r.Aims {
-			aim = fmt.Sprintf("at most %.2g", g.Aim)
-			if g.More {
-				aim = fmt.Sprintf("at least %.2g", g.Aim)
-			}
+			aim = fmt.Sprintf("%s %.2g", g.bound(), g.Aim)
 			if !r.AimMet {
 				aim += ", missed"
 			}
@@ -209,14 +212,11 @@ func Write(w io.Writer, g Group, rows []Row) {
 			fmt.Fprintf(w, " %12.4g", n)
 		}
 		if r.Aims {
-			bound, verdict := "at most", "missed"
-			if g.More {
-				bound = "at least"
-			}
+			verdict := "missed"
 			if r.AimMet {
 				verdict = "met"
 			}
-			fmt.Fprintf(w, "  aim: %s %.2f, %s", bound, g.Aim, verdict)
+			fmt.Fprintf(w, "  aim: %s %.2f, %s", g.bound(), g.Aim, verdict)
 		}
 		fmt.Fprintln(w)
 	}

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os/exec"
 	"path/filepath"
-	"plaque/steps/kit/ports"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"plaque/scripts/internal/server"
 	"plaque/steps/kit/origin"
+	"plaque/steps/kit/ports"
 	"plaque/steps/kit/youtube"
 )
 
@@ -87,8 +87,6 @@ func (b *Bench) Servers(ctx context.Context) (*plan, error) {
 		return nil, err
 	}
 	const base = "bare net/http"
-	cached := b.step.Number() + ", not traced"
-	names := []string{base}
 	launches := map[string]server.Launch{base: {Command: []string{bare}}}
 	for _, s := range b.Lessons {
 		if s.ReadsFeed() && s != b.step {
@@ -101,13 +99,12 @@ func (b *Bench) Servers(ctx context.Context) (*plan, error) {
 		l := server.Launch{Command: []string{bin}, Collector: sink}
 		if s == b.step {
 			l.Feed = url
-			names = append(names, s.Number()+", every request traced")
 			launches[s.Number()+", every request traced"] = l
 		}
 		l.Env = untraced
-		names = append(names, s.Number()+", not traced")
 		launches[s.Number()+", not traced"] = l
 	}
+	cached := b.step.Number() + ", not traced"
 	perSecond := func(ctx context.Context, t tool, name string, d time.Duration) (float64, error) {
 		s, err := server.StartServer(ctx, launches[name])
 		if err != nil {
@@ -135,7 +132,7 @@ func (b *Bench) Servers(ctx context.Context) (*plan, error) {
 		return nil
 	}}
 	for _, t := range append([]tool{hey}, b.wrk(connections)...) {
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(launches)) {
 			p.subjects = append(p.subjects, subject{name, func(ctx context.Context) (Round, error) {
 				n, err := perSecond(ctx, t, name, last)
 				return Round{t.name() + "/" + name: {"requests/s": n}}, err

@@ -118,16 +118,12 @@ func understood(q lesson.Question, line string) (answer string, ok bool) {
 		return "", true
 	}
 	if q.Choices != nil {
-		i := slices.IndexFunc(q.Choices, func(c string) bool { return line == strings.ToLower(c) })
-		for n := range q.Choices {
-			if line == letter(n) {
-				i = n
+		for i, c := range q.Choices {
+			if line == letter(i) || line == strings.ToLower(c) {
+				return c, true
 			}
 		}
-		if i < 0 {
-			return "", false
-		}
-		return q.Choices[i], true
+		return "", false
 	}
 	n, err := strconv.ParseUint(line, 10, 31)
 	return strconv.FormatUint(n, 10), err == nil
@@ -158,6 +154,9 @@ func (a *Asker) after(p *say.Printer, l *lesson.Lesson, r *lab.Result) {
 
 // Summary tells how many predictions came true, and which pages to read again.
 func (a *Asker) Summary(p *say.Printer) {
+	if len(a.Predictions) == 0 {
+		return
+	}
 	held, skipped := 0, 0
 	var again []string
 	for _, is := range a.Predictions {
@@ -169,9 +168,6 @@ func (a *Asker) Summary(p *say.Printer) {
 		default:
 			again = append(again, path.Join("steps", is.Step, "README.md"))
 		}
-	}
-	if len(a.Predictions) == 0 {
-		return
 	}
 	p.Line("")
 	text := fmt.Sprintf("%d of %s came true.", held, say.Plural(len(a.Predictions)-skipped, "prediction"))
