@@ -29,18 +29,11 @@ import (
 )
 
 // root is the workshop's folder.
-func root(t *testing.T) string {
-	t.Helper()
-	r, err := build.Root(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
+var root string
 
 func lessons(t *testing.T) []*lesson.Lesson {
 	t.Helper()
-	all, err := lesson.All(root(t))
+	all, err := lesson.All(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +55,8 @@ var binaries *build.Bins
 var heyBinary = sync.OnceValues(func() (string, error) { return binaries.Hey(context.Background()) })
 
 func TestMain(m *testing.M) {
-	root, err := build.Root(".")
-	if err == nil {
+	var err error
+	if root, err = build.Root("."); err == nil {
 		binaries, err = build.Open(root)
 	}
 	if err != nil {
@@ -609,8 +602,7 @@ func TestTogether(t *testing.T) {
 }
 
 func TestRootIsFound(t *testing.T) {
-	want := root(t)
-	if got, err := build.Root(filepath.Join(want, "steps", "kit")); got != want || err != nil {
+	if got, err := build.Root(filepath.Join(root, "steps", "kit")); got != root || err != nil {
 		t.Errorf("from steps/kit: %q, %v", got, err)
 	}
 	if _, err := build.Root(t.TempDir()); err == nil || !strings.Contains(err.Error(), "go.work") {
