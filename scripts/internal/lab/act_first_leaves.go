@@ -4,13 +4,17 @@ import (
 	"context"
 
 	"plaque/scripts/internal/caller"
+	"plaque/scripts/internal/lesson"
 	"plaque/steps/kit/origin"
 	"plaque/steps/kit/youtube"
 )
 
-// firstLeaves has one caller start a load, n others join, and the first hang up.
+var _ = does((*scene).firstLeaves)
+
+// firstLeaves has one caller start a load, others join, and the first hang up.
 // The answers are those of the others.
-func (s *scene) firstLeaves(ctx context.Context, n int, out *Outcome) error {
+func (s *scene) firstLeaves(ctx context.Context, others lesson.FirstLeaves, out *Outcome) error {
+	n := int(others)
 	ctx, end := s.burst(ctx, out, n+1, n+1)
 	defer end()
 	if err := s.tell(out, origin.Script{Gate: true}); err != nil {

@@ -15,6 +15,8 @@ import (
 	"plaque/steps/kit/youtube"
 )
 
+var _ = does((*scene).callPeers)
+
 // callPeers has callers come to every peer.
 func (s *scene) callPeers(ctx context.Context, f lesson.Fleet, out *Outcome) error {
 	if err := s.fleet.prepare(ctx, f); err != nil {

@@ -9,6 +9,8 @@ import (
 	"plaque/scripts/internal/lesson"
 )
 
+var _ = does((*scene).get)
+
 // get makes plain requests, one after the other, on one connection.
 func (s *scene) get(ctx context.Context, g lesson.Get, out *Outcome) error {
 	times := max(1, g.Times)

@@ -6,6 +6,8 @@ import (
 	"plaque/scripts/internal/lesson"
 )
 
+var _ = does((*scene).hey)
+
 // hey runs a burst, and opens the feed's gate once the callers are inside.
 func (s *scene) hey(ctx context.Context, h lesson.Hey, out *Outcome) error {
 	// Requests are 0, unknown, where it goes on for a time.

@@ -13,6 +13,8 @@ import (
 // numbered is one of the channels that have numbers for names.
 func numbered(i int) string { return fmt.Sprintf("UC%022d", i) }
 
+var _ = does((*scene).keys)
+
 // keys has each caller ask for a separate channel. A gate opens once all have
 // been answered or wait at the feed; where they do not come, it opens after a
 // while.

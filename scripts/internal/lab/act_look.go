@@ -9,6 +9,8 @@ import (
 	"plaque/scripts/internal/look"
 )
 
+var _ = does((*scene).look)
+
 // look keeps what the command would print in a pipe.
 func (s *scene) look(ctx context.Context, with lesson.Look, out *Outcome) error {
 	server := s.server.Inside()

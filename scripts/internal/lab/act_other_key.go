@@ -12,8 +12,10 @@ import (
 // otherChannel is the key B; A is youtube.DefaultChannel.
 const otherChannel = "UCBBBBBBBBBBBBBBBBBBBBBB"
 
+var _ = does((*scene).otherKey)
+
 // otherKey asks for B, which is remembered, while A's load is held.
-func (s *scene) otherKey(ctx context.Context, out *Outcome) error {
+func (s *scene) otherKey(ctx context.Context, _ lesson.OtherKey, out *Outcome) error {
 	ctx, end := s.burst(ctx, out, 3, 2)
 	defer end()
 	a, b := s.url(youtube.DefaultChannel), s.url(otherChannel)

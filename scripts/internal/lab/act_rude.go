@@ -11,6 +11,8 @@ import (
 	"plaque/scripts/internal/lesson"
 )
 
+var _ = does((*scene).rude)
+
 // rude lets a client behave badly, and sees whether the server ends the connection;
 // for a client that hangs up there is nothing to end.
 func (s *scene) rude(ctx context.Context, kind lesson.Rude, out *Outcome) error {

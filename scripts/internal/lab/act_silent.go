@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"plaque/scripts/internal/lesson"
 	"time"
 )
 
-// connect lets n clients connect that say nothing.
-func (s *scene) connect(ctx context.Context, n int, out *Outcome) error {
+var _ = does((*scene).connect)
+
+// connect lets clients connect that say nothing.
+func (s *scene) connect(ctx context.Context, n lesson.Silent, out *Outcome) error {
 	for range n {
 		conn, err := s.dial(ctx)
 		if err != nil {

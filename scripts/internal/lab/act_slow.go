@@ -26,10 +26,13 @@ const (
 	quickAfter = slowFor / 4
 )
 
+var _ = does((*scene).slow)
+
 // slow has callers who take a second to say their request, on one clock, and a
 // quick one who comes when all of them speak. The kernel accepts connections in
 // order, so a server that serves them in order comes to the quick one last.
-func (s *scene) slow(ctx context.Context, n int, out *Outcome) error {
+func (s *scene) slow(ctx context.Context, slow lesson.Slow, out *Outcome) error {
+	n := int(slow)
 	ctx, end := s.burst(ctx, out, n+1, n+1)
 	defer end()
 	callers := make([]*slowCaller, n)
@@ -43,7 +46,7 @@ func (s *scene) slow(ctx context.Context, n int, out *Outcome) error {
 	}
 	began := time.Now()
 	// From outside, nothing shows when a server has begun to listen to all of them.
-	if err := wait(ctx, quickAfter); err != nil {
+	if err := pause(ctx, quickAfter); err != nil {
 		return err
 	}
 	quick := make(chan caller.Answer, 1)
@@ -69,7 +72,7 @@ func (s *scene) slow(ctx context.Context, n int, out *Outcome) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if err := wait(ctx, time.Until(began.Add(slowFor))); err != nil {
+	if err := pause(ctx, time.Until(began.Add(slowFor))); err != nil {
 		return err
 	}
 	// All have the rest of their requests sent before one of them waits.

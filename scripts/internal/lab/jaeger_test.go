@@ -43,11 +43,7 @@ func TestBurstsInJaeger(t *testing.T) {
 					if !slices.ContainsFunc(e.Acts, func(a lesson.Act) bool { return len(a.Picture) > 0 }) {
 						continue
 					}
-					r := run(t, l, bins[i], step, e)
-					if f := failures(r); f != nil {
-						t.Errorf("%s: claims that did not come true: %q", e.Name, f)
-					}
-					for _, a := range r.Acts {
+					for _, a := range comesTrue(t, l, bins[i], step, e).Acts {
 						if a.TraceID != "" {
 							ofStep[i] = append(ofStep[i], burst{step, a})
 						}

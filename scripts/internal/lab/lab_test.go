@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -138,6 +139,24 @@ func run(t *testing.T, l *Lab, bin string, step *lesson.Lesson, e lesson.Experim
 		t.Fatal(err)
 	}
 	return r
+}
+
+// comesTrue runs an experiment whose claims must come true: on a machine that is too
+// busy for a second they may not, so what is false at three times is false.
+func comesTrue(t *testing.T, l *Lab, bin string, step *lesson.Lesson, e lesson.Experiment) *Result {
+	t.Helper()
+	for tries := 3; ; tries-- {
+		r := run(t, l, bin, step, e)
+		f := failures(r)
+		if f == nil {
+			return r
+		}
+		if tries == 1 {
+			t.Errorf("%s: claims that did not come true: %q", e.Name, f)
+			return r
+		}
+		t.Logf("%s: it is run again: %q", e.Name, f)
+	}
 }
 
 // failures are the checks of a result that did not hold.
@@ -345,10 +364,7 @@ func TestLongOutage(t *testing.T) {
 	act.Do = hey
 	// A try fails at once or hangs for 3 s, and each failure doubles the pause.
 	act.Expect.LoadsWithin = &lesson.Bounds{Min: hey.For / 8, Max: hey.For + 3}
-	r := run(t, newLab(t, ""), bin, step, e)
-	if f := failures(r); f != nil {
-		t.Errorf("%q", f)
-	}
+	r := comesTrue(t, newLab(t, ""), bin, step, e)
 	t.Logf("%v: %s, %d loads, %d failed", *outage, Answers(r.Acts[0].Answers), r.Acts[0].Loads, r.Acts[0].errors(flightSpan))
 }
 
@@ -434,19 +450,14 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// The lab can do what the lessons say. Here it gets as far as to miss a server.
+// The lab can do what the lessons say.
 func TestEveryActIsDone(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
 	for _, l := range lessons(t) {
 		for _, e := range l.Experiments {
-			for _, a := range e.Acts {
-				func() {
-					defer func() { _ = recover() }()
-					if err := new(scene).do(ctx, a.Do, &Outcome{Act: a}); err != nil && strings.Contains(err.Error(), "cannot do") {
-						t.Errorf("%s, %s: %v", l.Step, e.Name, err)
-					}
-				}()
+			for i, a := range e.Acts {
+				if doers[reflect.TypeOf(a.Do)] == nil {
+					t.Errorf("%s, %s, act %d: nothing does %T", l.Step, e.Name, i+1, a.Do)
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -18,6 +19,19 @@ import (
 	"plaque/steps/kit/names"
 	"plaque/steps/kit/origin"
 )
+
+// doers do the acts, each the one of its kind. Each kind has a file here, in which
+// it registers itself by does.
+var doers = map[reflect.Type]func(*scene, context.Context, lesson.Kind, *Outcome) error{}
+
+// does registers what does acts of kind K. It returns something so that it can be
+// called where a package's variables are declared.
+func does[K lesson.Kind](do func(*scene, context.Context, K, *Outcome) error) bool {
+	doers[reflect.TypeFor[K]()] = func(s *scene, ctx context.Context, k lesson.Kind, out *Outcome) error {
+		return do(s, ctx, k.(K), out)
+	}
+	return true
+}
 
 // scene is an experiment that runs.
 type scene struct {
@@ -73,7 +87,11 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	err := s.do(ctx, a.Do, out)
+	do, known := doers[reflect.TypeOf(a.Do)]
+	if !known {
+		return nil, fmt.Errorf("the lab cannot do %T", a.Do)
+	}
+	err := do(s, ctx, a.Do, out)
 	if err != nil {
 		return nil, err
 	}
@@ -89,48 +107,6 @@ func (s *scene) play(ctx context.Context, a lesson.Act) (*Outcome, error) {
 	}
 	out.to = time.Now()
 	return out, nil
-}
-
-// do does what the act does.
-func (s *scene) do(ctx context.Context, kind lesson.Kind, out *Outcome) error {
-	switch a := kind.(type) {
-	case lesson.FirstLeaves:
-		return s.firstLeaves(ctx, int(a), out)
-	case lesson.Fleet:
-		return s.callPeers(ctx, a, out)
-	case lesson.Get:
-		return s.get(ctx, a, out)
-	case lesson.Hey:
-		return s.hey(ctx, a, out)
-	case lesson.Keys:
-		return s.keys(ctx, a, out)
-	case lesson.Leave:
-		s.silent.leave()
-		return nil
-	case lesson.Look:
-		return s.look(ctx, a, out)
-	case lesson.OtherKey:
-		return s.otherKey(ctx, out)
-	case lesson.Rude:
-		return s.rude(ctx, a, out)
-	case lesson.Silent:
-		return s.connect(ctx, int(a), out)
-	case lesson.Slow:
-		return s.slow(ctx, int(a), out)
-	case lesson.Wait:
-		return wait(ctx, time.Duration(a))
-	}
-	return fmt.Errorf("the lab cannot do %T", kind)
-}
-
-// wait does nothing for a time.
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // settle waits for loads that nobody waits for: their callers have been answered
@@ -235,11 +211,11 @@ func (s *scene) until(ctx context.Context, bound time.Duration, want func(origin
 
 // poll looks, with a pause between two looks, until it has seen what it wants. It
 // returns false where the bound was over first.
-func poll(ctx context.Context, bound, pause time.Duration, look func(context.Context) bool) bool {
+func poll(ctx context.Context, bound, every time.Duration, look func(context.Context) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	for !look(ctx) {
-		if wait(ctx, pause) != nil {
+		if pause(ctx, every) != nil {
 			return false
 		}
 	}

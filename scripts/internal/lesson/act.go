@@ -29,8 +29,9 @@ type Act struct {
 }
 
 // Kind is a kind of act. Each has a file here, with its fields, what is wrong with
-// them, and its words; package lab does it. A kind that a reader can do in a second
-// terminal also has byHand, which is that line, or "" where it takes more than one.
+// them, and its words, and registers itself by kind; package lab has a file that does
+// it. A kind that a reader can do in a second terminal also has byHand, which is that
+// line, or "" where it takes more than one.
 type Kind interface {
 	// check finds what cannot be done, or judged.
 	check(Act) error
@@ -38,26 +39,24 @@ type Kind interface {
 	says() string
 }
 
-// kinds are all kinds, by their keys in lesson.yaml, and how each is read.
-var kinds = map[string]func(*yaml.Node) (Kind, error){
-	"first_leaves": load[FirstLeaves],
-	"fleet":        load[Fleet],
-	"get":          load[Get],
-	"hey":          load[Hey],
-	"keys":         load[Keys],
-	"leave":        load[Leave],
-	"look":         load[Look],
-	"other_key":    load[OtherKey],
-	"rude":         load[Rude],
-	"silent":       load[Silent],
-	"slow":         load[Slow],
-	"wait":         load[Wait],
+// kinds are what registers itself by kind, by its key in lesson.yaml.
+var kinds = map[string]registered{}
+
+type registered struct {
+	load   func(*yaml.Node) (Kind, error)
+	judged []string
 }
 
-func load[K Kind](n *yaml.Node) (Kind, error) {
-	var k K
-	err := n.Load(&k, yaml.WithKnownFields())
-	return k, err
+// kind registers K under a key, with the fields of Expect that it can be judged by,
+// and not every kind. It returns something so that it can be called where a
+// package's variables are declared.
+func kind[K Kind](key string, judged ...string) bool {
+	kinds[key] = registered{func(n *yaml.Node) (Kind, error) {
+		var k K
+		err := n.Load(&k, yaml.WithKnownFields())
+		return k, err
+	}, judged}
+	return true
 }
 
 // UnmarshalYAML reads an act. It does exactly one thing.
@@ -70,7 +69,7 @@ func (a *Act) UnmarshalYAML(n *yaml.Node) error {
 	does := 0
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		load, known := kinds[key.Value]
+		k, known := kinds[key.Value]
 		if !known {
 			rest.Content = append(rest.Content, key, value)
 			continue
@@ -78,7 +77,7 @@ func (a *Act) UnmarshalYAML(n *yaml.Node) error {
 		a.key = key.Value
 		does++
 		var err error
-		if a.Do, err = load(value); err != nil {
+		if a.Do, err = k.load(value); err != nil {
 			return fmt.Errorf("%s: %w", key.Value, err)
 		}
 	}
@@ -101,20 +100,21 @@ func (a Act) check() error {
 	for _, f := range []struct {
 		name string
 		set  bool
-		with []string
 	}{
-		{"all", a.Expect.All != "", []string{"hey"}},
-		{"closed", a.Expect.Closed != nil, []string{"rude", "silent"}},
-		{"loaded_by", a.Expect.LoadedBy != nil, []string{"fleet"}},
-		{"other_key", a.Expect.OtherKey != "", []string{"other_key"}},
-		{"quick", a.Expect.Quick != "", []string{"slow"}},
-		{"retry_after", a.Expect.RetryAfter != nil, []string{"get", "keys"}},
-		{"screen", a.Expect.Screen != nil, []string{"look"}},
-		{"slowest", a.Expect.Slowest != 0, []string{"fleet", "hey"}},
+		{"all", a.Expect.All != ""},
+		{"closed", a.Expect.Closed != nil},
+		{"loaded_by", a.Expect.LoadedBy != nil},
+		{"other_key", a.Expect.OtherKey != ""},
+		{"quick", a.Expect.Quick != ""},
+		{"retry_after", a.Expect.RetryAfter != nil},
+		{"screen", a.Expect.Screen != nil},
+		{"slowest", a.Expect.Slowest != 0},
 	} {
-		if f.set && !slices.Contains(f.with, a.key) {
-			return fmt.Errorf("expect: %s goes with the act %s", f.name, strings.Join(f.with, " or "))
+		if !f.set || slices.Contains(kinds[a.key].judged, f.name) {
+			continue
 		}
+		with := slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(key string) bool { return !slices.Contains(kinds[key].judged, f.name) })
+		return fmt.Errorf("expect: %s goes with the act %s", f.name, strings.Join(with, " or "))
 	}
 	if a.Feed != nil {
 		if err := a.Feed.Check(); err != nil {

@@ -6,6 +6,8 @@ import "fmt"
 // hangs up.
 type FirstLeaves int
 
+var _ = kind[FirstLeaves]("first_leaves")
+
 func (f FirstLeaves) check(Act) error {
 	if f < 1 {
 		return fmt.Errorf("first_leaves: %d: at least 1 joins", f)

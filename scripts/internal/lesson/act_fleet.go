@@ -26,6 +26,8 @@ type Fleet struct {
 	FirstLeaves bool `yaml:"first_leaves"` // the caller that came first hangs up
 }
 
+var _ = kind[Fleet]("fleet", "loaded_by", "slowest")
+
 // The values of Fleet.Links: the links take connections and answer nothing, they
 // refuse connections, they are whole again.
 const (

@@ -16,6 +16,8 @@ type Get struct {
 	Times  int    `yaml:"times"`
 }
 
+var _ = kind[Get]("get", "retry_after")
+
 func (g Get) check(Act) error {
 	if g.Times < 0 {
 		return fmt.Errorf("get: times %d: at least 1", g.Times)

@@ -17,6 +17,8 @@ type Hey struct {
 	Rate int `yaml:"q"`
 }
 
+var _ = kind[Hey]("hey", "all", "slowest")
+
 // DefaultTimeout is how long hey waits for an answer, in seconds.
 const DefaultTimeout = 2
 

@@ -14,6 +14,8 @@ type Keys struct {
 	C int `yaml:"c"`
 }
 
+var _ = kind[Keys]("keys", "retry_after")
+
 func (k Keys) check(a Act) error {
 	if k.N < 1 || k.C < 1 || k.C > k.N {
 		return fmt.Errorf("keys: n %d, c %d: both are at least 1, and no more at a time than there are", k.N, k.C)

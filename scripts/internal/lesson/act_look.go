@@ -9,6 +9,8 @@ import (
 // Look is a look into the server: the command that prints what it shows.
 type Look string
 
+var _ = kind[Look]("look", "screen")
+
 // Looks are what there is to look with.
 var Looks = []string{"stacks", "top"}
 

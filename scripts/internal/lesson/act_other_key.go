@@ -6,6 +6,8 @@ import "fmt"
 // asks for B. It is true, and goes with Expect.OtherKey.
 type OtherKey bool
 
+var _ = kind[OtherKey]("other_key", "other_key")
+
 // AfterA is what Expect.OtherKey can be, besides AtOnce.
 const AfterA = "after A"
 

@@ -10,6 +10,8 @@ import (
 // Rude is a client that behaves badly: one of these.
 type Rude string
 
+var _ = kind[Rude]("rude", "closed")
+
 const (
 	HangUp        Rude = "hangup"
 	Rubbish       Rude = "rubbish"

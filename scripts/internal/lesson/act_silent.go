@@ -1,12 +1,11 @@
 package lesson
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Silent is so many clients that connect and send nothing.
 type Silent int
+
+var _ = kind[Silent]("silent", "closed")
 
 func (s Silent) check(Act) error {
 	if s < 1 {
@@ -28,15 +27,3 @@ func (s Silent) byHand(*Lesson) string {
 	}
 	return "nc 127.0.0.1 3779"
 }
-
-// Leave lets the idle clients leave. It is true.
-type Leave bool
-
-func (l Leave) check(Act) error {
-	if !l {
-		return errors.New("leave: false: say true, or nothing of it")
-	}
-	return nil
-}
-
-func (Leave) says() string { return "the idle clients leave" }

@@ -10,6 +10,8 @@ import (
 // that comes behind them.
 type Slow int
 
+var _ = kind[Slow]("slow", "quick")
+
 // MaxSlow is how many slow clients there may be. They have to be connected well
 // within the second that they take.
 const MaxSlow = 10

@@ -10,6 +10,8 @@ import (
 // Wait is a time in which nothing is done.
 type Wait time.Duration
 
+var _ = kind[Wait]("wait")
+
 // UnmarshalText reads it like 500ms.
 func (w *Wait) UnmarshalText(text []byte) error { return (*origin.Duration)(w).UnmarshalText(text) }
 
